@@ -1,0 +1,43 @@
+# Every command sets up what it needs: stock Python 3.11 or newer, git and make are enough.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format lock clean
+
+help:     ## this list
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
+
+install: $(READY)  ## .venv/ with the locked dependencies and the command sensor-ingest
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sensor-ingest needs Python 3.11 or newer; say which with: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)  ## the main job on this machine: a file dropped, loaded, moved, waited for and emailed about
+	$(BIN)/sensor-ingest demo
+
+test: check  ## everything that must pass before a commit: format, lint, types, tests
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## format, lint, types and the AWS template, without tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/cfn-lint deployments/aws/stack.yaml
+
+format: $(READY)  ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:  ## resolve the dependencies anew into requirements.lock (needs uv; only for maintainers)
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
+
+clean:  ## remove the virtual environment and the embedded stack's data
+	rm -rf $(VENV) .local

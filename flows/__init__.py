@@ -1,0 +1,1 @@
+"""What happens: the flows, the tasks that do their I/O, and the rules they follow."""

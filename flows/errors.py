@@ -1,0 +1,55 @@
+"""One class per situation, each carrying the evidence and the remedy."""
+
+
+class SensorIngestError(Exception):
+    """Base of all errors that this project raises on purpose; its text is meant for people."""
+
+
+class ObjectMissingError(SensorIngestError):
+    """The object was announced, and is not there."""
+
+    def __init__(self, uri: str, waited_seconds: float) -> None:
+        super().__init__(
+            f"{uri} does not exist (looked for {waited_seconds:g} s). Was it deleted or moved after it was dropped?"
+        )
+
+
+class PermissionMissingError(SensorIngestError):
+    """AWS refused a call. Waiting would not help: somebody has to grant the permission."""
+
+    def __init__(self, permission: str, resource: str, block: str) -> None:
+        super().__init__(
+            f"AWS refused {permission} on {resource}. Grant it to the credentials of the block {block!r} "
+            "(deployments/aws/stack.yaml has the policy that runs need), then start the run again."
+        )
+
+
+class BlockMissingError(SensorIngestError):
+    """The Prefect server has no block of that name: this environment was never deployed to it."""
+
+    def __init__(self, block: str, api: str) -> None:
+        super().__init__(
+            f"The Prefect server at {api} has no block {block!r}, which says what this environment is. "
+            "`sensor-ingest deploy` saves it."
+        )
+
+
+class ClaimedElsewhereError(SensorIngestError):
+    """Another run is loading this version of the file right now."""
+
+    def __init__(self, uri: str, flow_run: str, lease_until: str) -> None:
+        super().__init__(f"{uri} is being loaded by flow run {flow_run}, which holds it until {lease_until}.")
+
+
+class ArchiveError(SensorIngestError):
+    """The copy of an object could not be trusted, so the original stays where it is."""
+
+
+class ThrottledError(SensorIngestError):
+    """DynamoDB kept returning items unprocessed until the time limit."""
+
+    def __init__(self, table: str, unprocessed: int, waited_seconds: float) -> None:
+        super().__init__(
+            f"Table {table} still returned {unprocessed} items unprocessed after {waited_seconds:.0f} s of back-off. "
+            "Its write capacity is used up; the run can be started again, every step may be repeated."
+        )

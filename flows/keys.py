@@ -1,0 +1,44 @@
+"""Rules about S3 keys: where an object goes, what its name is, how `s3://` addresses are read."""
+
+from urllib.parse import unquote_plus
+
+REJECTS_SUFFIX = ".rejects.csv"
+
+
+def parse_s3_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://bucket/key` address; the key is taken as it stands, nothing in it is decoded.
+
+    Raises:
+        ValueError: the text is no such address.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not key:
+        raise ValueError(f"not an S3 address: {uri!r}; it should look like s3://bucket/incoming/sensors.csv")
+    return bucket, key
+
+
+def s3_uri(bucket: str, key: str) -> str:
+    return f"s3://{bucket}/{key}"
+
+
+def file_name(key: str) -> str:
+    """The last part of a key: `sensors.csv` for `incoming/2026/sensors.csv`."""
+    return key.rstrip("/").rpartition("/")[2] or key
+
+
+def moved_key(key: str, *, from_prefix: str, to_prefix: str) -> str:
+    """The key an object has under another prefix. All that follows the prefix is kept, so equal names never meet."""
+    return to_prefix + key.removeprefix(from_prefix)
+
+
+def is_folder(key: str) -> bool:
+    """Whether the key is a folder's placeholder, as the S3 console makes them."""
+    return key.endswith("/")
+
+
+def decoded_key(key: str) -> str:
+    """The key that a form-encoded one stands for, as S3 sends them in direct notifications.
+
+    Source: docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html ("the key is URL encoded").
+    """
+    return unquote_plus(key)

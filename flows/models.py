@@ -1,0 +1,116 @@
+"""The things that flows pass to one another, and across the Prefect API: files, counts, reports."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from flows.keys import file_name, parse_s3_uri
+
+Verdict = Literal["accepted", "partly", "refused"]
+"""What is to be done with a file: load it, load its good rows and store its rejects, or load nothing of it."""
+
+FileStatus = Literal["loading", "loaded", "archived", "refused", "missing", "failed"]
+"""Where a file stands. The first four are the ledger's; `missing` and `failed` are known to one run only."""
+
+
+class SensorFile(BaseModel):
+    """One object in the bucket. Wherever a `SensorFile` is asked for, its `s3://bucket/key` will do."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    bucket: Annotated[str, Field(min_length=3, description="Bucket that the file is in.")]
+    key: Annotated[str, Field(min_length=1, max_length=1024, description="Key of the object, as S3 lists it.")]
+    version_id: Annotated[str | None, Field(description="Version that was announced; none where it is not known.")] = (
+        None
+    )
+    etag: Annotated[str | None, Field(description="ETag of that version, without quotes.")] = None
+    size: Annotated[int | None, Field(ge=0, description="Size in bytes.")] = None
+    sequencer: Annotated[str | None, Field(description="S3's order of events about one key.")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_uri(cls, value: Any) -> Any:  # noqa: ANN401 - pydantic hands over what the caller wrote
+        if not isinstance(value, str):
+            return value
+        bucket, key = parse_s3_uri(value)
+        return {"bucket": bucket, "key": key}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema that Prefect holds parameters against before a run starts: an object, or a text like `s3://…`."""
+        uri = {"type": "string", "pattern": "^s3://[^/]+/.+", "title": "s3://bucket/key"}
+        return {"title": "SensorFile", "anyOf": [uri, handler.resolve_ref_schema(handler(schema))]}
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def name(self) -> str:
+        return file_name(self.key)
+
+    @property
+    def version(self) -> str | None:
+        """The version id, else the ETag: what tells two contents of one key apart."""
+        return self.version_id or self.etag
+
+
+class Reject(BaseModel):
+    """One refused row."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line: Annotated[int, Field(ge=1, description="Physical line number in the file, the first line being 1.")]
+    reason: Annotated[str, Field(description="One of `flows.readings.REASONS`.")]
+    text: Annotated[str, Field(description="The line as it stands in the file, shortened where it is long.")]
+
+
+class RowCounts(BaseModel):
+    """What became of every line of a file. It can not be made with counts that do not add up.
+
+    `lines = header + blank + rows` and `rows = accepted + replaced + rejected`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    lines: Annotated[int, Field(ge=0, description="Physical lines in the file.")] = 0
+    header: Annotated[int, Field(ge=0, le=1, description="1 if the first line names the columns.")] = 0
+    blank: Annotated[int, Field(ge=0, description="Lines with nothing but spaces.")] = 0
+    rows: Annotated[int, Field(ge=0, description="All other lines.")] = 0
+    accepted: Annotated[int, Field(ge=0, description="Rows to be stored, each with a key of its own.")] = 0
+    replaced: Annotated[int, Field(ge=0, description="Good rows that a later row with the same key replaced.")] = 0
+    rejected: Annotated[int, Field(ge=0, description="Rows that break a rule.")] = 0
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.lines != self.header + self.blank + self.rows:
+            raise ValueError(f"lines do not add up: {self.lines} != {self.header} + {self.blank} + {self.rows}")
+        if self.rows != self.accepted + self.replaced + self.rejected:
+            raise ValueError(f"rows do not add up: {self.rows} != {self.accepted} + {self.replaced} + {self.rejected}")
+        return self
+
+
+class FileReport(RowCounts):
+    """What became of one file: counts, reasons, and where its content is now. Small enough to be a flow parameter."""
+
+    bucket: str
+    key: str
+    version: str | None = None
+    status: FileStatus
+    reasons: dict[str, int] = Field(default_factory=dict)
+    first_rejects: list[Reject] = Field(default_factory=list)
+    archived_to: str | None = None
+    rejects_at: str | None = None
+    problem: str | None = None
+    already_loaded: bool = False
+    flow_run_id: str | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def name(self) -> str:
+        return file_name(self.key)
