@@ -39,6 +39,6 @@ def is_folder(key: str) -> bool:
 def decoded_key(key: str) -> str:
     """The key that a form-encoded one stands for, as S3 sends them in direct notifications.
 
-    Source: docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html ("the key is URL encoded").
+    Source: "Event message structure" in the Amazon S3 user guide ("the key name value is URL encoded").
     """
     return unquote_plus(key)
