@@ -1,5 +1,7 @@
 """One class per situation, each carrying the evidence and the remedy."""
 
+from collections.abc import Iterable
+
 
 class SensorIngestError(Exception):
     """Base of all errors that this project raises on purpose; its text is meant for people."""
@@ -53,3 +55,24 @@ class ThrottledError(SensorIngestError):
             f"Table {table} still returned {unprocessed} items unprocessed after {waited_seconds:.0f} s of back-off. "
             "Its write capacity is used up; the run can be started again, every step may be repeated."
         )
+
+
+class StackMissingError(SensorIngestError):
+    """No CloudFormation stack of that name, made from this project's template, is where it was looked for."""
+
+    def __init__(self, stack: str, region: str, endpoint: str, missing_outputs: Iterable[str] = ()) -> None:
+        lacks = ", ".join(missing_outputs)
+        found = f"has no output {lacks}, so another or an older template made it" if lacks else "does not exist"
+        super().__init__(
+            f"The CloudFormation stack {stack!r} {found} (region {region}, {endpoint}). Are region, credentials and "
+            "name the right ones? `aws cloudformation deploy --template-file deployments/aws/stack.yaml "
+            f"--stack-name {stack} --capabilities CAPABILITY_IAM --parameter-overrides SenderAddress=… Recipients=…` "
+            "makes it; `sensor-ingest up` does so for the embedded stack."
+        )
+
+
+class StackFailedError(SensorIngestError):
+    """CloudFormation could not create or update the stack, and put it back to what it was."""
+
+    def __init__(self, stack: str, status: str, reasons: Iterable[str]) -> None:
+        super().__init__("\n  ".join([f"The CloudFormation stack {stack!r} ended {status}:", *reasons]))
