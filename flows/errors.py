@@ -72,7 +72,7 @@ class StackMissingError(SensorIngestError):
 
 
 class StackFailedError(SensorIngestError):
-    """CloudFormation could not create or update the stack, and put it back to what it was."""
+    """CloudFormation could not create or update the stack."""
 
     def __init__(self, stack: str, status: str, reasons: Iterable[str]) -> None:
-        super().__init__("\n  ".join([f"The CloudFormation stack {stack!r} ended {status}:", *reasons]))
+        super().__init__("\n  ".join([f"The CloudFormation stack {stack!r} is {status}:", *reasons]))

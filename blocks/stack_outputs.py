@@ -1,0 +1,67 @@
+"""What deployments/aws/stack.yaml made, read from the stack itself."""
+
+from typing import TYPE_CHECKING, Annotated, Final, Self
+
+from botocore.exceptions import ClientError
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic.alias_generators import to_pascal
+
+from flows.errors import StackMissingError
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
+
+_DOES_NOT_EXIST: Final = "does not exist"
+"""How DescribeStacks says so; the code, ValidationError, is that of many mistakes."""
+
+
+def _addresses(value: str) -> list[str]:
+    return [address.strip() for address in value.split(",")]
+
+
+class StackOutputs(BaseModel):
+    """The outputs of the stack, by the names that the template gives them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_pascal)
+
+    bucket_name: str
+    incoming_prefix: str
+    processed_bucket_name: str
+    """Bucket that loaded files move to; the same as `bucket_name` unless another was asked for."""
+    queue_url: str
+    dead_letter_queue_url: str
+    readings_table_name: str
+    files_table_name: str
+    sender_address: str
+    recipients: Annotated[tuple[str, ...], BeforeValidator(_addresses)]
+    relay_role_arn: str
+    run_role_arn: str
+    region: str
+
+    @classmethod
+    def read(cls, stack_name: str, cloudformation_client: "CloudFormationClient") -> Self:
+        """The outputs of that stack.
+
+        Raises:
+            StackMissingError: there is no such stack, or another template made it.
+        """
+        region, endpoint = cloudformation_client.meta.region_name, cloudformation_client.meta.endpoint_url
+        stack = find_stack(stack_name, cloudformation_client)
+        if stack is None:
+            raise StackMissingError(stack_name, region, endpoint)
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        missing = {to_pascal(field) for field in cls.model_fields} - outputs.keys()
+        if missing:
+            raise StackMissingError(stack_name, region, endpoint, sorted(missing))
+        return cls.model_validate(outputs)
+
+
+def find_stack(stack_name: str, cloudformation_client: "CloudFormationClient") -> "StackTypeDef | None":
+    """The stack as CloudFormation describes it; None where there is none of that name."""
+    try:
+        return cloudformation_client.describe_stacks(StackName=stack_name)["Stacks"][0]
+    except ClientError as error:
+        if _DOES_NOT_EXIST in error.response["Error"]["Message"]:
+            return None
+        raise

@@ -1,0 +1,72 @@
+"""A running emulator of AWS, shared by all tests of a session; each test that changes it makes a stack of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REGION = "eu-central-1"
+
+
+@dataclass(frozen=True)
+class Aws:
+    """An emulator that runs, and made-up credentials that it takes."""
+
+    endpoint_url: str
+    session: boto3.Session
+
+    def client(self, service: Any) -> Any:  # noqa: ANN401 - boto3's stubs overload it for every service
+        return self.session.client(service, endpoint_url=self.endpoint_url)
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    port = free_port()
+    log = tmp_path_factory.mktemp("aws") / "emulator.log"
+    # 8883 would be opened on every interface, whatever BIND_HOST says.
+    settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "MINISTACK_HOST": "127.0.0.1"}
+    settings |= {"IOT_MTLS_ENABLED": "0", "TMPDIR": str(log.parent)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ministack"], env=os.environ | settings, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        endpoint_url = f"http://127.0.0.1:{port}"
+        eventually(lambda: _answers(process, endpoint_url, log), 30, f"the emulator, whose log is {log}")
+        yield Aws(
+            endpoint_url,
+            boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION),
+        )
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def _answers(process: subprocess.Popen[bytes], endpoint_url: str, log: "Path") -> bool:
+    if process.poll() is not None:
+        raise RuntimeError(f"the emulator ended with {process.returncode}:\n{log.read_text()}")
+    try:
+        with urllib.request.urlopen(f"{endpoint_url}/_ministack/ready", timeout=1) as answer:  # noqa: S310 - loopback
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError):
+        return False
