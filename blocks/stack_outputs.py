@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
+STACK_NAME: Final = "sensor-ingest"
+"""Name that the stack has unless another is asked for."""
+
 _DOES_NOT_EXIST: Final = "does not exist"
 """How DescribeStacks says so; the code, ValidationError, is that of many mistakes."""
 

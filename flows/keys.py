@@ -31,6 +31,13 @@ def moved_key(key: str, *, from_prefix: str, to_prefix: str) -> str:
     return to_prefix + key.removeprefix(from_prefix)
 
 
+def versioned_key(key: str, version: str) -> str:
+    """The same key with the version before the ending: `processed/a.3f2c.csv`, for a name that is taken already."""
+    folder, slash, name = key.rpartition("/")
+    stem, dot, ending = name.partition(".")
+    return f"{folder}{slash}{stem}.{version}{dot}{ending}"
+
+
 def is_folder(key: str) -> bool:
     """Whether the key is a folder's placeholder, as the S3 console makes them."""
     return key.endswith("/")

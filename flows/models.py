@@ -1,8 +1,9 @@
 """The things that flows pass to one another, and across the Prefect API: files, counts, reports."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainSerializer, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -13,6 +14,14 @@ Verdict = Literal["accepted", "partly", "refused"]
 
 FileStatus = Literal["loading", "loaded", "archived", "refused", "missing", "failed"]
 """Where a file stands. The first four are the ledger's; `missing` and `failed` are known to one run only."""
+
+
+def utc_text(moment: datetime) -> str:
+    """The moment as text that sorts like the moments do: `2026-11-22T20:25:00.000+00:00`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+UtcMoment = Annotated[datetime, PlainSerializer(utc_text, when_used="json")]
 
 
 class SensorFile(BaseModel):
@@ -114,3 +123,29 @@ class FileReport(RowCounts):
     @property
     def name(self) -> str:
         return file_name(self.key)
+
+
+class LedgerEntry(FileReport):
+    """What the ledger remembers about one version of a file: its report, and when each step happened (UTC)."""
+
+    version: str
+    claimed_at: UtcMoment
+    lease_until: UtcMoment | None = None
+    finished_at: UtcMoment | None = None
+    notified_at: UtcMoment | None = None
+
+
+class Notification(BaseModel):
+    """The run that emails about the files of an ingest run."""
+
+    flow_run_id: str
+    flow_run_name: str
+    state: Annotated[str, Field(description="State of that run when the ingest run ended, such as Paused.")]
+    due_at: Annotated[UtcMoment | None, Field(description="When the wait is over, and the run goes on by itself.")]
+
+
+class IngestReport(BaseModel):
+    """What one ingest run did."""
+
+    files: list[FileReport]
+    notification: Notification

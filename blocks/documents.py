@@ -1,0 +1,98 @@
+"""The saved blocks of one environment: how they come to a Prefect server, and how a run finds them there."""
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import boto3
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+from prefect_aws.credentials import AwsCredentials
+
+from blocks.aws import AwsBlock
+from blocks.file_ledger import FileLedger
+from blocks.landing_zone import LandingZone
+from blocks.mailer import Mailer
+from blocks.readings_table import ReadingsTable
+from blocks.stack_outputs import STACK_NAME, StackOutputs
+from flows.errors import BlockMissingError
+
+BLOCK_NAME: Final = "sensor-ingest"
+"""Name of the block document of each type; the type says which one is meant."""
+
+BLOCK_TYPES: Final[tuple[type[AwsBlock], ...]] = (LandingZone, ReadingsTable, FileLedger, Mailer)
+
+B = TypeVar("B", bound=AwsBlock)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The four blocks that a run touches the world with."""
+
+    landing_zone: LandingZone
+    readings_table: ReadingsTable
+    file_ledger: FileLedger
+    mailer: Mailer
+
+
+def load_environment() -> Environment:
+    """The environment as it is saved on the Prefect server right now, edits in the UI included.
+
+    Prefect's temporary server, to which nobody deploys, is given the blocks here, from the CloudFormation stack of the
+    usual name.
+
+    Raises:
+        BlockMissingError: a block was never saved there.
+        StackMissingError: on a temporary server, and there is no such stack.
+    """
+    if get_current_settings().api.url is None and _find(LandingZone) is None:
+        save_environment(StackOutputs.read(STACK_NAME, boto3.client("cloudformation")), AwsCredentials())
+    return Environment(_load(LandingZone), _load(ReadingsTable), _load(FileLedger), _load(Mailer))
+
+
+def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list[str]:
+    """The names of the documents saved: all four, and the credentials they share.
+
+    What the CloudFormation stack decides (bucket, tables, endpoint) follows the stack. What people decide (prefixes,
+    recipients, limits) is taken from the stack when a document is first saved; after that the edits in the UI stay.
+    """
+    from_stack: dict[type[AwsBlock], dict[str, Any]] = {
+        LandingZone: {"bucket": outputs.bucket_name},
+        ReadingsTable: {"table_name": outputs.readings_table_name},
+        FileLedger: {"table_name": outputs.files_table_name},
+        Mailer: {},
+    }
+    at_first: dict[type[AwsBlock], dict[str, Any]] = {
+        LandingZone: {
+            "incoming_prefix": outputs.incoming_prefix,
+            "target_bucket": outputs.processed_bucket_name,
+        },
+        Mailer: {"sender": outputs.sender_address, "recipients": list(outputs.recipients)},
+    }
+    AwsCredentials.register_type_and_schema()
+    credentials.save(BLOCK_NAME, overwrite=True)
+    saved = [f"{AwsCredentials.get_block_type_slug()}/{BLOCK_NAME}"]
+    for block_type in BLOCK_TYPES:
+        block_type.register_type_and_schema()
+        fields = from_stack[block_type] | {"credentials": credentials}
+        standing = _find(block_type)
+        block = standing.model_copy(update=fields) if standing else block_type(**fields, **at_first.get(block_type, {}))
+        block.save(BLOCK_NAME, overwrite=True)
+        saved.append(f"{block_type.get_block_type_slug()}/{BLOCK_NAME}")
+    return saved
+
+
+def _load(block_type: type[B]) -> B:
+    block = _find(block_type)
+    if block is None:
+        api = get_current_settings().api.url or "(temporary server)"
+        raise BlockMissingError(f"{block_type.get_block_type_slug()}/{BLOCK_NAME}", api)
+    return block
+
+
+def _find(block_type: type[B]) -> B | None:
+    try:
+        return block_type.load(BLOCK_NAME)  # type: ignore[return-value] # no event loop runs here, so it is the block
+    except ValueError as error:  # Prefect 3.8 turns "not found" into a ValueError, and names the cause
+        if isinstance(error.__cause__, ObjectNotFound):
+            return None
+        raise

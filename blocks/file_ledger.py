@@ -1,0 +1,141 @@
+"""The ledger: which version of which file was loaded, when, by which run, and what became of its lines."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+from pydantic import Field, HttpUrl
+
+from blocks.aws import DOCUMENTATION_URL, LOGO_URL, AwsBlock
+from flows.errors import ClaimedElsewhereError
+from flows.models import FileReport, LedgerEntry, SensorFile, utc_text
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+# Conditions, named after the situation they stand for.
+NEVER_CLAIMED: Final = "attribute_not_exists(#file)"
+LEASE_EXPIRED: Final = "(#status IN (:loading, :loaded) AND lease_until < :now)"
+CLAIMED_BY_THIS_RUN: Final = "(#status IN (:loading, :loaded) AND flow_run_id = :run)"
+
+
+class FileLedger(AwsBlock):
+    """The DynamoDB table of files: `file` (S, hash, `bucket/key`), `version` (S, range, version id or ETag).
+
+    Example:
+        What became of a file?
+        ```python
+        from blocks.file_ledger import FileLedger
+
+        file_ledger = FileLedger.load("BLOCK_NAME")
+        print(file_ledger.entries_of("my-bucket", "incoming/sensors.csv"))
+        ```
+    """
+
+    _block_type_name: ClassVar[str] = "Sensor file ledger"
+    _block_type_slug: ClassVar[str] = "sensor-file-ledger"
+    _description: ClassVar[str] = "The DynamoDB table that remembers which version of which file was loaded."
+    _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION_URL
+    _logo_url: ClassVar[HttpUrl | None] = LOGO_URL
+
+    table_name: str = Field(min_length=3, max_length=255, description="Name of the DynamoDB table.")
+    lease_seconds: float = Field(
+        default=900, gt=0, description="Seconds that a run holds a file for; after that another run may take over."
+    )
+
+    def claim(self, file: SensorFile, flow_run_id: str) -> LedgerEntry:
+        """The ledger's entry of this version: status `loading` if it is ours to load, else as another run left it.
+
+        Raises:
+            ClaimedElsewhereError: another run holds a lease on it.
+            PermissionMissingError: DynamoDB refused the call.
+        """
+        now = datetime.now(UTC)
+        entry = LedgerEntry(
+            bucket=file.bucket,
+            key=file.key,
+            version=file.version or "",
+            status="loading",
+            claimed_at=now,
+            lease_until=now + timedelta(seconds=self.lease_seconds),
+            flow_run_id=flow_run_id,
+        )
+        condition = f"{NEVER_CLAIMED} OR {LEASE_EXPIRED} OR {CLAIMED_BY_THIS_RUN}"
+        values = {":loading": "loading", ":loaded": "loaded", ":now": utc_text(now), ":run": flow_run_id}
+        standing = self._put(entry, condition, values)
+        if standing is None:
+            return entry
+        if standing.status in ("loading", "loaded"):
+            raise ClaimedElsewhereError(file.uri, standing.flow_run_id or "?", str(standing.lease_until))
+        return standing
+
+    def record(self, entry: LedgerEntry) -> None:
+        """Write an entry that this run has claimed anew, with what has become known since."""
+        self._put(entry)
+
+    def note_notified(self, report: FileReport) -> None:
+        """Note in the file's entry that the people who asked have been told."""
+        with self._naming_permission("dynamodb", f"table {self.table_name}"):
+            self._client("dynamodb").update_item(
+                TableName=self.table_name,
+                Key=_item({"file": f"{report.bucket}/{report.key}", "version": report.version}),
+                UpdateExpression="SET notified_at = :now",
+                ExpressionAttributeValues=_item({":now": utc_text(datetime.now(UTC))}),
+            )
+
+    def entries_of(self, bucket: str, key: str) -> list[LedgerEntry]:
+        """All versions of one file that were ever claimed, in no particular order."""
+        with self._naming_permission("dynamodb", f"table {self.table_name}"):
+            answer = self._client("dynamodb").query(
+                TableName=self.table_name,
+                KeyConditionExpression="#file = :file",
+                ExpressionAttributeNames={"#file": "file"},
+                ExpressionAttributeValues=_item({":file": f"{bucket}/{key}"}),
+                ConsistentRead=True,
+            )
+        return [_entry(item) for item in answer["Items"]]
+
+    def _put(
+        self, entry: LedgerEntry, condition: str = "", values: Mapping[str, Any] | None = None
+    ) -> LedgerEntry | None:
+        """The entry that stands in the way of the condition; None if this one was written."""
+        conditional: dict[str, Any] = {}
+        if condition:
+            conditional = {
+                "ConditionExpression": condition,
+                "ExpressionAttributeNames": {"#file": "file", "#status": "status"},
+                "ExpressionAttributeValues": _item(values or {}),
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        client = self._client("dynamodb")
+        item = _item(
+            {
+                "file": f"{entry.bucket}/{entry.key}",
+                "month": utc_text(entry.claimed_at)[:7],  # what the index for history is partitioned by
+                **entry.model_dump(mode="json", exclude_none=True),
+            }
+        )
+        with self._naming_permission("dynamodb", f"table {self.table_name}"):
+            try:
+                client.put_item(TableName=self.table_name, Item=item, **conditional)
+            except client.exceptions.ConditionalCheckFailedException as error:
+                return _entry(_standing_in_the_way(error))
+        return None
+
+
+def _standing_in_the_way(error: ClientError) -> "dict[str, AttributeValueTypeDef]":
+    # botocore hands the item over beside "Error"; its types do not know.
+    item: dict[str, AttributeValueTypeDef] = error.response["Item"]  # type: ignore[typeddict-item]
+    return item
+
+
+def _item(attributes: Mapping[str, Any]) -> "dict[str, AttributeValueTypeDef]":
+    serializer = TypeSerializer()
+    return {name: serializer.serialize(value) for name, value in attributes.items()}
+
+
+def _entry(item: "Mapping[str, AttributeValueTypeDef]") -> LedgerEntry:
+    deserializer = TypeDeserializer()
+    return LedgerEntry.model_validate({name: deserializer.deserialize(value) for name, value in item.items()})

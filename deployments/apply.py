@@ -1,0 +1,76 @@
+"""What `prefect deploy --all` ensures besides the deployments: blocks, work pool and the automation that ends the wait.
+
+Everything here may be done again: it brings a server to the same state, whatever it was in before.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
+from prefect_aws.client_parameters import AwsClientParameters
+from prefect_aws.credentials import AwsCredentials
+from pydantic import SecretStr
+
+from blocks.documents import save_environment
+from blocks.stack_outputs import StackOutputs
+from deployments.settings import WORK_POOL, Settings
+from flows.wait import SHORTEST_PAUSE_SECONDS, ensure_resume_automation
+
+PROJECT_FOLDER: Final = Path(__file__).parents[1]
+
+
+def ensure_environment() -> dict[str, Any]:
+    """The outputs of a deployment step that `prefect.yaml` runs: the wait that deployed runs have by default (seconds).
+
+    It saves the blocks from the outputs of the CloudFormation stack, and makes the automation that ends the wait.
+
+    Raises:
+        StackMissingError: there is no such stack where the AWS credentials and region lead.
+    """
+    settings = Settings()
+    outputs = StackOutputs.read(settings.stack, boto3.client("cloudformation"))
+    save_environment(outputs, aws_credentials(settings))
+    if settings.notify_after_seconds >= SHORTEST_PAUSE_SECONDS:
+        with get_client(sync_client=True) as client:
+            ensure_resume_automation(client, settings.notify_after_seconds)
+    return {"notify_after_seconds": settings.notify_after_seconds}
+
+
+def aws_credentials(settings: Settings) -> AwsCredentials:
+    """The credentials that runs get: an emulator's endpoint and keys; in AWS the region alone, since runs have a role."""
+    session = boto3.Session()
+    keys = session.get_credentials()
+    if settings.endpoint_url is None or keys is None:
+        return AwsCredentials(region_name=session.region_name)
+    return AwsCredentials(
+        region_name=session.region_name,
+        aws_access_key_id=keys.access_key,
+        aws_secret_access_key=SecretStr(keys.secret_key or ""),
+        aws_client_parameters=AwsClientParameters(endpoint_url=settings.endpoint_url),
+    )
+
+
+def ensure_work_pool() -> None:
+    """Make the process work pool, unless there is a pool of that name: whoever made it decides what type it has."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+        except ObjectAlreadyExists:
+            return
+
+
+def deploy_all() -> None:
+    """Ensure the work pool, then do what a person would: `prefect deploy --all`.
+
+    Raises:
+        subprocess.CalledProcessError: it failed, and has said why.
+    """
+    ensure_work_pool()
+    subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=PROJECT_FOLDER, check=True
+    )

@@ -1,0 +1,134 @@
+"""The relay: what S3 has put into the queue becomes one Prefect event, and only then leaves the queue."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from prefect.events import Event, Resource
+from prefect.events.clients import get_events_client
+
+from deployments.arrivals import UnknownMessageError, arrivals
+from deployments.stopping import StopRequested, StopSignal
+from flows.keys import s3_uri
+from flows.models import SensorFile
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+FILES_PER_EVENT: Final = 500
+"""Files that one event, and so one run, carries at the most.
+
+With all that is known of them they take about 150 kB at usual lengths of names; Prefect 3.8 takes 524,288 bytes of
+parameters for a run and 1.5 MB for an event.
+"""
+
+LONG_POLL_SECONDS: Final = 20
+"""The longest that SQS waits for a message. Source: "ReceiveMessage", Amazon SQS API reference."""
+
+MESSAGES_PER_CALL: Final = 10
+"""Messages that SQS hands over or deletes at once. Source: as above."""
+
+AWAY_SECONDS: Final = (1.0, 2.0, 5.0, 15.0)
+"""Pauses while SQS or Prefect can not be reached; the last one again and again."""
+
+log = logging.getLogger("relay")
+
+
+@dataclass
+class Batch:
+    """Messages that were received together, and the files that they announce, each version once."""
+
+    messages: list["MessageTypeDef"] = field(default_factory=list)
+    files: dict[tuple[str, str, str | None], SensorFile] = field(default_factory=dict)
+
+    def add(self, message: "MessageTypeDef", files: Sequence[SensorFile]) -> None:
+        self.messages.append(message)
+        self.files.update({(file.bucket, file.key, file.version): file for file in files})
+
+
+@dataclass(frozen=True)
+class Relay:
+    """Carries announcements of files from an SQS queue to a Prefect server."""
+
+    sqs: "SQSClient"
+    queue_url: str
+    incoming_prefix: str
+
+    def run(self, stop: StopSignal) -> None:
+        """Returns when a stop is asked for. What is in hand by then is announced, or left to the queue."""
+        failures = 0
+        while not stop.requested:
+            try:
+                self.relay_once(stop)
+                failures = 0
+            except StopRequested:
+                return
+            except Exception as error:  # noqa: BLE001 - SQS and Prefect fail in many ways; the queue keeps the messages
+                pause = AWAY_SECONDS[min(failures, len(AWAY_SECONDS) - 1)]
+                failures += 1
+                log.warning("not relayed, the queue keeps it; trying again in %g s: %s", pause, error)
+                stop.wait(pause)
+
+    def relay_once(self, stop: StopSignal, wait_seconds: int = LONG_POLL_SECONDS) -> int:
+        """The number of files announced, after waiting for the first of them up to `wait_seconds`."""
+        batch = self._gather(stop, wait_seconds)
+        files = list(batch.files.values())
+        if files:
+            asyncio.run(announce(files, self.incoming_prefix))
+            log.info("announced %d file(s): %s", len(files), ", ".join(file.uri for file in files[:3]))
+        self._delete(batch.messages)
+        return len(files)
+
+    def _gather(self, stop: StopSignal, wait_seconds: int) -> Batch:
+        """What has arrived: one file alone goes at once, those that come together go together."""
+        batch = Batch()
+        while len(batch.files) + MESSAGES_PER_CALL <= FILES_PER_EVENT:
+            messages = self._receive(stop, wait_seconds)
+            for message in messages:
+                self._sort(message, batch)
+            if len(messages) < MESSAGES_PER_CALL:
+                break
+            wait_seconds = 0
+        return batch
+
+    def _sort(self, message: "MessageTypeDef", batch: Batch) -> None:
+        try:
+            batch.add(message, arrivals(message["Body"], prefix=self.incoming_prefix))
+        except UnknownMessageError as error:
+            log.warning("left to the dead letters: %s", error)
+
+    def _receive(self, stop: StopSignal, wait_seconds: int) -> list["MessageTypeDef"]:
+        with stop.at_once():
+            answer = self.sqs.receive_message(
+                QueueUrl=self.queue_url, MaxNumberOfMessages=MESSAGES_PER_CALL, WaitTimeSeconds=wait_seconds
+            )
+        return answer.get("Messages", [])
+
+    def _delete(self, messages: Sequence["MessageTypeDef"]) -> None:
+        for start in range(0, len(messages), MESSAGES_PER_CALL):
+            part = messages[start : start + MESSAGES_PER_CALL]
+            self.sqs.delete_message_batch(
+                QueueUrl=self.queue_url,
+                Entries=[{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(part)],
+            )
+
+
+async def announce(files: Sequence[SensorFile], incoming_prefix: str) -> UUID:
+    """The id of the event `sensor-files.arrived`, which the Prefect server has acknowledged.
+
+    The id is derived from what the event carries: the same files announced again are the same event. That helps, but a
+    server that was restarted in between has forgotten; the ledger is what keeps files from being loaded twice.
+    """
+    event = Event(
+        event="sensor-files.arrived",
+        resource=Resource({"prefect.resource.id": s3_uri(files[0].bucket, incoming_prefix)}),
+        payload={"objects": [file.model_dump(mode="json") for file in files]},
+        id=uuid5(NAMESPACE_URL, " ".join(sorted(f"{file.uri}@{file.version}" for file in files))),
+    )
+    async with get_events_client(checkpoint_every=1) as client:
+        await client.emit(event)
+    return event.id

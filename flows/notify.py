@@ -1,0 +1,77 @@
+"""One email about the files of an ingest run. It imports no pandas: every run pays for what its module imports."""
+
+from contextvars import copy_context
+from threading import Timer
+from typing import Annotated, Any, Final
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.flow_runs import pause_flow_run
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from blocks.documents import load_environment
+from flows.models import FileReport
+from flows.report import email_text, headline, run_title
+
+NOTIFY_DEPLOYMENT: Final = "notify/notify"
+
+SLACK_SECONDS: Final = 600
+"""How much later than the wait a pause in this process times out, which would fail the run."""
+
+
+def _run_name() -> str:
+    """`email about sensors.csv`, from the parameters as they came: Prefect asks before it validates them."""
+    files: list[Any] = flow_run.parameters["files"]
+    return f"email about {run_title([FileReport.model_validate(file).name for file in files])}"
+
+
+@flow(name="notify", description="Email what became of the files of one ingest run.", flow_run_name=_run_name)
+def notify(
+    files: Annotated[list[FileReport], Field(min_length=1, description="What became of each file.")],
+    pause_seconds: Annotated[
+        float, Field(ge=0, description="Seconds to pause in this process first; 0 for a run that was created paused.")
+    ] = 0,
+) -> str:
+    """The id that SES gave the email."""
+    if pause_seconds:
+        _pause_in_this_process(pause_seconds)
+    message_id = email_report(files)
+    note_notified(files)
+    return message_id
+
+
+@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
+def email_report(files: list[FileReport]) -> str:
+    """The id that SES gave the email, which goes to all recipients of the mailer block."""
+    subject = headline(files)
+    message_id = load_environment().mailer.send(subject, email_text(files))
+    get_run_logger().info("Email sent: %s (SES message %s)", subject, message_id)
+    return message_id
+
+
+@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
+def note_notified(files: list[FileReport]) -> None:
+    """Note in the ledger, for each file that it knows, that people have been told."""
+    ledger = load_environment().file_ledger
+    for file in files:
+        if file.version:
+            ledger.note_notified(file)
+
+
+def _pause_in_this_process(seconds: float) -> None:
+    """Paused, as the Prefect UI shows it, until the Resume button is pressed or the time is over."""
+    run_id = flow_run.id
+
+    def resume() -> None:
+        with get_client(sync_client=True) as client:
+            client.resume_flow_run(run_id)
+
+    timer = Timer(seconds, copy_context().run, args=(resume,))  # the context knows which server this run belongs to
+    timer.daemon = True
+    timer.start()
+    try:
+        pause_flow_run(timeout=int(seconds) + SLACK_SECONDS, poll_interval=1)
+    finally:
+        timer.cancel()

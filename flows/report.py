@@ -1,0 +1,127 @@
+"""How results are told: titles, headlines, the email, the page in the Prefect UI. Pure text, no I/O."""
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from typing import Final
+
+from flows.errors import ObjectMissingError
+from flows.models import FileReport, SensorFile
+
+REJECTS_SHOWN: Final = 3
+"""Refused rows that the email shows of each file; all of them are in the stored rejects."""
+
+PARAMETERS_BYTES: Final = 400_000
+"""Room for reports in a flow run's parameters. Prefect 3.8 takes 524,288 bytes of them (`max_parameter_size`)."""
+
+_VERBS: Final = {"archived": "loaded", "loading": "still loading"}
+
+
+def run_title(names: Sequence[str]) -> str:
+    """`sensors.csv`, or `sensors.csv and 2 more`."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def headline(reports: Sequence[FileReport]) -> str:
+    """The result in one line: `sensors.csv: 7 rows loaded`, `3 files: 2 loaded, 1 refused`."""
+    if len(reports) == 1:
+        return f"{reports[0].name}: {_one_file(reports[0])}"
+    kinds = Counter(_verb(report) for report in reports)
+    return f"{len(reports)} files: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+
+
+def outcome(reports: Sequence[FileReport]) -> str:
+    """The name of the state that an ingest run ends in."""
+    if all(report.status in ("failed", "missing") for report in reports):
+        return "Failed"
+    if any(report.status in ("failed", "missing") for report in reports):
+        return "PartlyFailed"
+    if any(report.status == "refused" or report.rejected for report in reports):
+        return "PartlyRejected"
+    return "AlreadyLoaded" if all(report.already_loaded for report in reports) else "Completed"
+
+
+def report_of_error(file: SensorFile, error: object) -> FileReport:
+    """The report of a file whose load ended in an error."""
+    return FileReport(
+        bucket=file.bucket,
+        key=file.key,
+        version=file.version,
+        status="missing" if isinstance(error, ObjectMissingError) else "failed",
+        problem=str(error) or type(error).__name__,
+    )
+
+
+def email_text(reports: Sequence[FileReport]) -> str:
+    """The body of the email: a paragraph for each file, then what the words mean."""
+    return "\n\n".join("\n".join(_paragraph(report)) for report in reports) + "\n"
+
+
+def markdown_page(reports: Sequence[FileReport]) -> str:
+    """The report that the Prefect UI shows: a table of files. Names from outside are escaped, so they stay text."""
+    lines = [
+        "| file | result | rows | loaded | replaced | rejected | where it is now |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for report in reports:
+        cells = [
+            _plain(report.name),
+            _verb(report),
+            *(f"{count:,}" for count in (report.rows, report.accepted, report.replaced, report.rejected)),
+            _plain(report.archived_to or report.problem or report.uri),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([f"**{_plain(headline(reports))}**", "", *lines])
+
+
+def within_parameters(reports: Sequence[FileReport]) -> list[FileReport]:
+    """The reports, small enough for a flow run's parameters: where they are not, without their examples of rejects."""
+    size = sum(len(report.model_dump_json()) for report in reports)
+    if size <= PARAMETERS_BYTES:
+        return list(reports)
+    return [report.model_copy(update={"first_rejects": []}) for report in reports]
+
+
+def _verb(report: FileReport) -> str:
+    if report.already_loaded:
+        return "loaded before"
+    return _VERBS.get(report.status, report.status)
+
+
+def _one_file(report: FileReport) -> str:
+    match report.status:
+        case "archived" if report.already_loaded:
+            return "loaded before, nothing to do"
+        case "archived":
+            rejected = f", {report.rejected:,} rejected" if report.rejected else ""
+            return f"{report.accepted:,} row{'s' * (report.accepted != 1)} loaded{rejected}"
+        case _:
+            return f"{_verb(report)}"
+
+
+def _paragraph(report: FileReport) -> list[str]:
+    lines = [f"{report.name}: {_one_file(report)}"]
+    if report.problem:
+        lines.append(f"  why: {report.problem}")
+    if report.lines:
+        lines.append(
+            f"  {report.rows:,} rows: {report.accepted:,} loaded, {report.replaced:,} replaced by a later row with the "
+            f"same sensor and time, {report.rejected:,} rejected"
+            if report.status != "refused"
+            else f"  {report.rows:,} rows, {report.rejected:,} of them break a rule; nothing was loaded"
+        )
+    lines += [f"  {count:,} times {reason}" for reason, count in sorted(report.reasons.items())]
+    lines += [
+        f"  line {reject.line}: {reject.text} ({reject.reason})" for reject in report.first_rejects[:REJECTS_SHOWN]
+    ]
+    lines.append(f"  from {report.uri}")
+    if report.archived_to:
+        lines.append(f"  now at {report.archived_to}")
+    if report.rejects_at:
+        lines.append(f"  rejected rows at {report.rejects_at}")
+    return lines
+
+
+def _plain(text: str) -> str:
+    """The text without meaning to Markdown or HTML: object keys and rows come from outside."""
+    return "".join(f"&#{ord(char)};" if char in "|`*_[]\\~" else char for char in escape(" ".join(text.split())))
