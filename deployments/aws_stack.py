@@ -11,6 +11,8 @@ from blocks.stack_outputs import StackOutputs, find_stack
 from flows.errors import StackFailedError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mypy_boto3_cloudformation import CloudFormationClient
 
 TEMPLATE: Final = files("deployments").joinpath("aws", "stack.yaml")
@@ -82,12 +84,26 @@ def _wait(client: "CloudFormationClient", waiter: Any, stack_name: str, token: s
 
 
 def _failures(client: "CloudFormationClient", stack_name: str, token: str) -> list[str]:
-    """What failed in the operation with that token, in the order in which it did."""
+    """What failed in the operation with that token: while resources were made, then before any was."""
     pages = client.get_paginator("describe_stack_events").paginate(StackName=stack_name)
-    newest_first = [
+    events = [event for page in pages for event in page["StackEvents"] if event.get("ClientRequestToken") == token]
+    failed = [
         f"{event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason')}"
-        for page in pages
-        for event in page["StackEvents"]
-        if event.get("ClientRequestToken") == token and event["ResourceStatus"].endswith("_FAILED")
+        for event in events
+        if event["ResourceStatus"].endswith("_FAILED")
     ]
-    return newest_first[::-1]
+    return failed[::-1] + _refusals(client, stack_name, since=min(event["Timestamp"] for event in events))
+
+
+def _refusals(client: "CloudFormationClient", stack_name: str, *, since: "datetime") -> list[str]:
+    """What CloudFormation found wrong before it made anything; the events of the stack only count such findings.
+
+    Source: "DescribeEvents", AWS CloudFormation API reference.
+    """
+    pages = client.get_paginator("describe_events").paginate(StackName=stack_name, Filters={"FailedEvents": True})
+    return [
+        f"{event['LogicalResourceId']} ({event['ResourceType']}): {event['ValidationStatusReason']}"
+        for page in pages
+        for event in page["OperationEvents"]
+        if event["EventType"] == "VALIDATION_ERROR" and event["Timestamp"] >= since
+    ]

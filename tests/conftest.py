@@ -38,7 +38,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     log = tmp_path_factory.mktemp("aws") / "emulator.log"
     # 8883 would be opened on every interface, whatever BIND_HOST says.
     settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "MINISTACK_HOST": "127.0.0.1"}
-    settings |= {"IOT_MTLS_ENABLED": "0", "TMPDIR": str(log.parent)}
+    settings |= {"IOT_MTLS_ENABLED": "0", "PERSIST_STATE": "0", "S3_PERSIST": "0", "TMPDIR": str(log.parent)}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "ministack"], env=os.environ | settings, stdout=output, stderr=subprocess.STDOUT
@@ -51,8 +51,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
             boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION),
         )
     finally:
-        process.terminate()
-        process.wait(10)
+        _end(process)
 
 
 def free_port() -> int:
@@ -60,6 +59,15 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
     return port
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _answers(process: subprocess.Popen[bytes], endpoint_url: str, log: "Path") -> bool:
