@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from cfnlint.decode import cfn_yaml
+from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it carries no types
 
 from blocks.stack_outputs import StackOutputs
 from deployments.aws_stack import TEMPLATE, ensure_stack
