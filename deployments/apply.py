@@ -3,6 +3,7 @@
 Everything here may be done again: it brings a server to the same state, whatever it was in before.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def ensure_environment() -> dict[str, Any]:
 
 
 def aws_credentials(settings: Settings) -> AwsCredentials:
-    """The credentials that runs get: an emulator's endpoint and keys; in AWS the region alone, since runs have a role."""
+    """The credentials that runs get: an emulator's endpoint and keys; in AWS only the region, as runs have a role."""
     session = boto3.Session()
     keys = session.get_credentials()
     if settings.endpoint_url is None or keys is None:
@@ -64,13 +65,17 @@ def ensure_work_pool() -> None:
             return
 
 
-def deploy_all() -> None:
+def deploy_all(*, stack: str | None = None, notify_after_seconds: float | None = None) -> None:
     """Ensure the work pool, then do what a person would: `prefect deploy --all`.
 
     Raises:
         subprocess.CalledProcessError: it failed, and has said why.
     """
     ensure_work_pool()
+    asked_for = {"SENSOR_INGEST_STACK": stack, "SENSOR_INGEST_NOTIFY_AFTER_SECONDS": notify_after_seconds}
     subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=PROJECT_FOLDER, check=True
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=PROJECT_FOLDER,
+        env=os.environ | {name: str(value) for name, value in asked_for.items() if value is not None},
+        check=True,
     )

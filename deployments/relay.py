@@ -4,13 +4,16 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+import boto3
 from prefect.events import Event, Resource
 from prefect.events.clients import get_events_client
 
+from blocks.stack_outputs import StackOutputs
 from deployments.arrivals import UnknownMessageError, arrivals
+from deployments.settings import Settings
 from deployments.stopping import StopRequested, StopSignal
 from flows.keys import s3_uri
 from flows.models import SensorFile
@@ -57,6 +60,16 @@ class Relay:
     sqs: "SQSClient"
     queue_url: str
     incoming_prefix: str
+
+    @classmethod
+    def of_stack(cls) -> Self:
+        """A relay for the queue of the CloudFormation stack that the settings name.
+
+        Raises:
+            StackMissingError: there is no such stack where the AWS credentials and region lead.
+        """
+        outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
+        return cls(boto3.client("sqs"), outputs.queue_url, outputs.incoming_prefix)
 
     def run(self, stop: StopSignal) -> None:
         """Returns when a stop is asked for. What is in hand by then is announced, or left to the queue."""

@@ -11,6 +11,9 @@ from flows.models import FileReport, SensorFile
 REJECTS_SHOWN: Final = 3
 """Refused rows that the email shows of each file; all of them are in the stored rejects."""
 
+TEXT_SHOWN: Final = 100
+"""Characters of a refused row that the email shows."""
+
 PARAMETERS_BYTES: Final = 400_000
 """Room for reports in a flow run's parameters. Prefect 3.8 takes 524,288 bytes of them (`max_parameter_size`)."""
 
@@ -94,9 +97,9 @@ def _one_file(report: FileReport) -> str:
             return "loaded before, nothing to do"
         case "archived":
             rejected = f", {report.rejected:,} rejected" if report.rejected else ""
-            return f"{report.accepted:,} row{'s' * (report.accepted != 1)} loaded{rejected}"
+            return f"{_rows(report.accepted)} loaded{rejected}"
         case _:
-            return f"{_verb(report)}"
+            return _verb(report)
 
 
 def _paragraph(report: FileReport) -> list[str]:
@@ -110,9 +113,10 @@ def _paragraph(report: FileReport) -> list[str]:
             if report.status != "refused"
             else f"  {report.rows:,} rows, {report.rejected:,} of them break a rule; nothing was loaded"
         )
-    lines += [f"  {count:,} times {reason}" for reason, count in sorted(report.reasons.items())]
+    lines += [f"  {reason}: {_rows(count)}" for reason, count in sorted(report.reasons.items())]
     lines += [
-        f"  line {reject.line}: {reject.text} ({reject.reason})" for reject in report.first_rejects[:REJECTS_SHOWN]
+        f"  line {reject.line}: {_printable(reject.text)} ({reject.reason})"
+        for reject in report.first_rejects[:REJECTS_SHOWN]
     ]
     lines.append(f"  from {report.uri}")
     if report.archived_to:
@@ -120,6 +124,16 @@ def _paragraph(report: FileReport) -> list[str]:
     if report.rejects_at:
         lines.append(f"  rejected rows at {report.rejects_at}")
     return lines
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' * (count != 1)}"
+
+
+def _printable(text: str) -> str:
+    """The text on one line, with control characters spelled out, short enough for an email."""
+    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return shown if len(shown) <= TEXT_SHOWN else f"{shown[:TEXT_SHOWN]}…"
 
 
 def _plain(text: str) -> str:

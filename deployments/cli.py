@@ -1,0 +1,149 @@
+"""The command `sensor-ingest`. Commands import what they need when they are called: `put` need not wait for Prefect."""
+
+import json
+import logging
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deployments.target import DEFAULT_DATA_DIR, use_stack
+
+app = typer.Typer(
+    help="CSV files of sensor readings from S3 into DynamoDB, every good row of them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Directory of the embedded stack to talk to.", show_default=".local, if one runs there"),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else there.")
+]
+NotifyAfter = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Seconds between loading and email.")]
+
+
+@app.command()
+def demo(
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running until Ctrl-C.")] = False,
+    data_dir: Annotated[Path, typer.Option(help="Where the stack keeps its state.")] = DEFAULT_DATA_DIR / "demo",
+    notify_after: NotifyAfter = 15,
+) -> None:
+    """The main job on this machine, start to email, with a short wait."""
+    from deployments.demo import run_demo
+
+    run_demo(data_dir, notify_after, keep=keep)
+
+
+@app.command()
+def up(
+    *,
+    data_dir: Annotated[Path, typer.Option(help="Where the stack keeps its state.")] = DEFAULT_DATA_DIR,
+    prefect_port: Annotated[
+        int, typer.Option(help="Port of the Prefect server and its UI; 0 for any free one.")
+    ] = 4200,
+    aws_port: Annotated[int, typer.Option(help="Port of the AWS emulator; 0 for any free one.")] = 4566,
+    notify_after: NotifyAfter = 600,
+) -> None:
+    """Run everything on this machine until Ctrl-C: emulator, PostgreSQL, Prefect server, worker, relay."""
+    from deployments.apply import deploy_to
+    from deployments.embedded import EmbeddedStack
+
+    with EmbeddedStack(
+        data_dir, prefect_port=prefect_port, aws_port=aws_port, notify_after_seconds=notify_after, deploy=deploy_to
+    ) as stack:
+        stack.wait_forever()
+
+
+@app.command()
+def env(*, data_dir: Annotated[Path, typer.Option(help="Directory of the embedded stack.")] = DEFAULT_DATA_DIR) -> None:
+    """Print shell exports that point `prefect`, `aws` and this command at an embedded stack."""
+    from deployments.embedded import running_stack
+
+    stack = running_stack(data_dir)
+    if stack is None:
+        typer.echo(
+            f"No embedded stack runs in {data_dir}; start one with: sensor-ingest up --data-dir {data_dir}", err=True
+        )
+        raise typer.Exit(2)
+    for name, value in stack.environment.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def put(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files to upload.")],
+    *,
+    key: Annotated[str | None, typer.Option(help="Key under incoming/, for one file; its name, if not given.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload files into incoming/, as anything that drops files there does."""
+    use_stack(data_dir)
+    from deployments.dropping import drop
+
+    if key and len(files) != 1:
+        raise typer.BadParameter("--key names one file; give the files one by one", param_hint="--key")
+    dropped = [drop(file, key or file.name) for file in files]
+    typer.echo(json.dumps({"files": dropped}) if as_json else "\n".join(dropped))
+
+
+@app.command()
+def run(
+    files: Annotated[list[str], typer.Argument(help="Addresses like s3://bucket/incoming/sensors.csv.")],
+    *,
+    notify_after: NotifyAfter = 600,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load files in this process, with no worker, through to the email."""
+    use_stack(data_dir)
+    from flows.ingest import ingest_sensor_files
+    from flows.models import SensorFile
+    from flows.report import email_text
+
+    state = ingest_sensor_files(
+        [SensorFile.model_validate(file) for file in files], notify_after_seconds=notify_after, return_state=True
+    )
+    report = state.result(raise_on_failure=False)
+    if isinstance(report, Exception):
+        raise report
+    typer.echo(report.model_dump_json(indent=2) if as_json else email_text(report.files))
+    raise typer.Exit(1 if state.is_failed() else 0)
+
+
+@app.command()
+def deploy(
+    *,
+    stack: Annotated[str | None, typer.Option(help="CloudFormation stack to read the outputs of.")] = None,
+    notify_after: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Seconds between loading and email of deployed runs.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Bring a Prefect server to where runs work: work pool, blocks, deployments, automations. Repeat it as you like."""
+    use_stack(data_dir)
+    from deployments.apply import deploy_all
+
+    deploy_all(stack=stack, notify_after_seconds=notify_after)
+
+
+@app.command()
+def relay(*, data_dir: DataDir = None) -> None:
+    """Carry announcements from the queue to Prefect until Ctrl-C; `up` runs one by itself."""
+    use_stack(data_dir)
+    from deployments.relay import Relay
+    from deployments.stopping import StopSignal
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s relay: %(message)s")
+    with StopSignal() as stop:
+        Relay.of_stack().run(stop)
+
+
+if __name__ == "__main__":
+    app()

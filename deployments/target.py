@@ -1,0 +1,34 @@
+"""Which system a command talks to: an embedded stack that runs here, or what the environment names."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from deployments.embedded import running_stack
+
+DEFAULT_DATA_DIR: Final = Path(".local")
+
+_SAYS_WHERE: Final = ("SENSOR_INGEST_STACK", "AWS_ENDPOINT_URL", "PREFECT_API_URL")
+
+
+def use_stack(data_dir: Path | None) -> None:
+    """Point this process, and those it starts, at the embedded stack in `data_dir`.
+
+    Without a data directory, variables that are set (as `sensor-ingest env` prints them, or those of an account of
+    yours) come first, then a stack that runs in `.local/`, then whatever AWS and Prefect find by themselves.
+
+    Raises:
+        typer.Exit: no stack runs in the directory that was asked for.
+    """
+    if data_dir is None and any(os.environ.get(name) for name in _SAYS_WHERE):
+        return
+    stack = running_stack(data_dir or DEFAULT_DATA_DIR)
+    if stack:
+        os.environ.update(stack.environment)
+    elif data_dir:
+        typer.echo(
+            f"No embedded stack runs in {data_dir}; start one with: sensor-ingest up --data-dir {data_dir}", err=True
+        )
+        raise typer.Exit(2)
