@@ -64,7 +64,7 @@ def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list
     at_first: dict[type[AwsBlock], dict[str, Any]] = {
         LandingZone: {
             "incoming_prefix": outputs.incoming_prefix,
-            "target_bucket": outputs.processed_bucket_name,
+            "target_bucket": outputs.target_bucket,
         },
         Mailer: {"sender": outputs.sender_address, "recipients": list(outputs.recipients)},
     }

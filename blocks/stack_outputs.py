@@ -42,6 +42,11 @@ class StackOutputs(BaseModel):
     run_role_arn: str
     region: str
 
+    @property
+    def target_bucket(self) -> str | None:
+        """The bucket that loaded files move to; None where they stay in the one they landed in."""
+        return self.processed_bucket_name if self.processed_bucket_name != self.bucket_name else None
+
     @classmethod
     def read(cls, stack_name: str, cloudformation_client: "CloudFormationClient") -> Self:
         """The outputs of that stack.
