@@ -140,7 +140,8 @@ def relay(*, data_dir: DataDir = None) -> None:
     from deployments.relay import Relay
     from deployments.stopping import StopSignal
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s relay: %(message)s")
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
+    logging.getLogger("relay").setLevel(logging.INFO)
     with StopSignal() as stop:
         Relay.of_stack().run(stop)
 

@@ -10,10 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from prefect import get_run_logger
-from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.events.actions import ResumeFlowRun
-from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.runtime import deployment, flow_run
 from prefect.states import Paused, Pending, Scheduled
@@ -82,7 +81,7 @@ def ensure_resume_automation(client: SyncPrefectClient, wait_seconds: float) -> 
     name = f"sensor-ingest: resume {tag}"
     if not client.read_automations_by_name(name):
         client.create_automation(
-            Automation(
+            AutomationCore(
                 name=name,
                 description="Resumes the email about loaded files when its wait is over.",
                 trigger=EventTrigger(
