@@ -1,7 +1,7 @@
 """The things that flows pass to one another, and across the Prefect API: files, counts, reports."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainSerializer, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -20,6 +20,12 @@ def utc_text(moment: datetime) -> str:
     """The moment as text that sorts like the moments do: `2026-11-22T20:25:00.000+00:00`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
+
+NO_VERSION: Final = "null"
+"""What S3 calls the one version that it keeps while versioning is suspended.
+
+Source: "Working with objects in a versioning-suspended bucket", Amazon S3 user guide.
+"""
 
 UtcMoment = Annotated[datetime, PlainSerializer(utc_text, when_used="json")]
 
@@ -62,8 +68,11 @@ class SensorFile(BaseModel):
 
     @property
     def version(self) -> str | None:
-        """The version id, else the ETag: what tells two contents of one key apart."""
-        return self.version_id or self.etag
+        """The version id, else the ETag: what tells two contents of one key apart.
+
+        Where versioning is suspended, all objects have the version id `null`, which tells nothing.
+        """
+        return self.etag if self.version_id in (None, "", NO_VERSION) else self.version_id
 
 
 class Reject(BaseModel):

@@ -6,29 +6,28 @@ from html import escape
 from typing import Final
 
 from flows.errors import ObjectMissingError
+from flows.limits import PARAMETERS_BYTES, json_bytes
 from flows.models import FileReport, SensorFile
 
 REJECTS_SHOWN: Final = 3
 """Refused rows that the email shows of each file; all of them are in the stored rejects."""
 
 TEXT_SHOWN: Final = 100
-"""Characters of a refused row that the email shows."""
-
-PARAMETERS_BYTES: Final = 400_000
-"""Room for reports in a flow run's parameters. Prefect 3.8 takes 524,288 bytes of them (`max_parameter_size`)."""
+"""Characters of a refused row, or of a name in a title, that people are shown."""
 
 _VERBS: Final = {"archived": "loaded", "loading": "still loading"}
 
 
 def run_title(names: Sequence[str]) -> str:
     """`sensors.csv`, or `sensors.csv and 2 more`."""
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    first = _short(names[0])
+    return first if len(names) == 1 else f"{first} and {len(names) - 1} more"
 
 
 def headline(reports: Sequence[FileReport]) -> str:
     """The result in one line: `sensors.csv: 7 rows loaded`, `3 files: 2 loaded, 1 refused`."""
     if len(reports) == 1:
-        return f"{reports[0].name}: {_one_file(reports[0])}"
+        return f"{_short(reports[0].name)}: {_one_file(reports[0])}"
     kinds = Counter(_verb(report) for report in reports)
     return f"{len(reports)} files: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
 
@@ -78,17 +77,36 @@ def markdown_page(reports: Sequence[FileReport]) -> str:
 
 
 def within_parameters(reports: Sequence[FileReport]) -> list[FileReport]:
-    """The reports, small enough for a flow run's parameters: where they are not, without their examples of rejects."""
-    size = sum(len(report.model_dump_json()) for report in reports)
-    if size <= PARAMETERS_BYTES:
-        return list(reports)
-    return [report.model_copy(update={"first_rejects": []}) for report in reports]
+    """The reports, small enough for a flow run's parameters, without what only the ledger remembers.
+
+    Where they are too long, they lose first the rejects that the email does not show, then all of them, then what the
+    ledger tells as well: where each file went, and most of what was wrong with it.
+    """
+    shorter = [FileReport.model_validate(report.model_dump()) for report in reports]
+    for shorten in (_with_rejects_shown, _without_rejects, _bare):
+        if sum(map(json_bytes, shorter)) <= PARAMETERS_BYTES:
+            break
+        shorter = [shorten(report) for report in shorter]
+    return shorter
+
+
+def _with_rejects_shown(report: FileReport) -> FileReport:
+    shown = [reject.model_copy(update={"text": _short(reject.text)}) for reject in report.first_rejects[:REJECTS_SHOWN]]
+    return report.model_copy(update={"first_rejects": shown})
+
+
+def _without_rejects(report: FileReport) -> FileReport:
+    return report.model_copy(update={"first_rejects": []})
+
+
+def _bare(report: FileReport) -> FileReport:
+    problem = _short(report.problem) if report.problem else None
+    return report.model_copy(update={"problem": problem, "archived_to": None, "rejects_at": None})
 
 
 def _verb(report: FileReport) -> str:
-    if report.already_loaded:
-        return "loaded before"
-    return _VERBS.get(report.status, report.status)
+    verb = _VERBS.get(report.status, report.status)
+    return f"{verb} before" if report.already_loaded else verb
 
 
 def _one_file(report: FileReport) -> str:
@@ -103,9 +121,9 @@ def _one_file(report: FileReport) -> str:
 
 
 def _paragraph(report: FileReport) -> list[str]:
-    lines = [f"{report.name}: {_one_file(report)}"]
+    lines = [f"{_short(report.name)}: {_one_file(report)}"]
     if report.problem:
-        lines.append(f"  why: {report.problem}")
+        lines.append(f"  why: {_printable(' '.join(report.problem.split()))}")
     if report.lines:
         lines.append(
             f"  {report.rows:,} rows: {report.accepted:,} loaded, {report.replaced:,} replaced by a later row with the "
@@ -115,14 +133,14 @@ def _paragraph(report: FileReport) -> list[str]:
         )
     lines += [f"  {reason}: {_rows(count)}" for reason, count in sorted(report.reasons.items())]
     lines += [
-        f"  line {reject.line}: {_printable(reject.text)} ({reject.reason})"
+        f"  line {reject.line}: {_short(reject.text)} ({reject.reason})"
         for reject in report.first_rejects[:REJECTS_SHOWN]
     ]
-    lines.append(f"  from {report.uri}")
+    lines.append(f"  from {_printable(report.uri)}")
     if report.archived_to:
-        lines.append(f"  now at {report.archived_to}")
+        lines.append(f"  now at {_printable(report.archived_to)}")
     if report.rejects_at:
-        lines.append(f"  rejected rows at {report.rejects_at}")
+        lines.append(f"  rejected rows at {_printable(report.rejects_at)}")
     return lines
 
 
@@ -131,11 +149,16 @@ def _rows(count: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text on one line, with control characters spelled out, short enough for an email."""
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    """The text on one line, with control characters spelled out: keys and rows come from outside."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _short(text: str) -> str:
+    shown = _printable(text)
     return shown if len(shown) <= TEXT_SHOWN else f"{shown[:TEXT_SHOWN]}…"
 
 
 def _plain(text: str) -> str:
-    """The text without meaning to Markdown or HTML: object keys and rows come from outside."""
-    return "".join(f"&#{ord(char)};" if char in "|`*_[]\\~" else char for char in escape(" ".join(text.split())))
+    """The text without meaning to Markdown or HTML."""
+    shown = escape(_printable(" ".join(text.split())))
+    return "".join(f"&#{ord(char)};" if char in "|`*_[]\\~" else char for char in shown)

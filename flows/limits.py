@@ -1,0 +1,42 @@
+"""How much Prefect takes at once. Pure rules about sizes, no I/O."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pydantic import BaseModel
+
+from flows.models import SensorFile
+
+PARAMETERS_BYTES: Final = 450_000
+"""Room for reports in a flow run's parameters. Prefect 3.8 takes 524,288 bytes of them (`max_parameter_size`)."""
+
+FILES_PER_EVENT: Final = 500
+"""Files that one event, and so one run, carries at the most."""
+
+BYTES_PER_EVENT: Final = 200_000
+"""Room for the files of one event, which become a run's parameters; 500 files with keys of usual lengths fit.
+
+A file's report is longer than what announces it: this is so much less than `PARAMETERS_BYTES` that the reports of one
+event's files fit there, however long their keys are.
+"""
+
+
+def json_bytes(model: BaseModel) -> int:
+    """The size of the model as Prefect measures flow run parameters: compact JSON, ASCII only, in bytes."""
+    return len(json.dumps(model.model_dump(mode="json"), separators=(",", ":")))
+
+
+def in_groups(files: Iterable[SensorFile]) -> Iterator[list[SensorFile]]:
+    """The files in their order, in as few lists as one event each has room for."""
+    group: list[SensorFile] = []
+    size = 0
+    for file in files:
+        file_size = json_bytes(file)
+        if group and (len(group) == FILES_PER_EVENT or size + file_size > BYTES_PER_EVENT):
+            yield group
+            group, size = [], 0
+        group.append(file)
+        size += file_size
+    if group:
+        yield group
