@@ -4,8 +4,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from flows.keys import decoded_key, is_folder
 from flows.models import SensorFile
 
@@ -30,7 +28,7 @@ def arrivals(body: str, *, prefix: str) -> list[SensorFile]:
     try:
         message = json.loads(body)
         found = list(_files(message))
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnknownMessageError(f"no S3 event: {body[:200]!r}") from error
     return [file for file in found if file.key.startswith(prefix) and not is_folder(file.key)]
 
