@@ -1,0 +1,19 @@
+"""The whole system on one machine: an AWS emulator, PostgreSQL, the Prefect server, a worker and the relay."""
+
+from typing import TYPE_CHECKING
+
+from deployments.embedded.description import StackDescription, running_stack
+
+if TYPE_CHECKING:
+    from deployments.embedded.stack import EmbeddedStack
+
+__all__ = ["EmbeddedStack", "StackDescription", "running_stack"]
+
+
+def __getattr__(name: str) -> object:
+    """What runs the stack, imported when asked for: it needs the extra `embedded`, which production does without."""
+    if name != "EmbeddedStack":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from deployments.embedded.stack import EmbeddedStack  # noqa: PLC0415 - see the docstring
+
+    return EmbeddedStack

@@ -1,0 +1,78 @@
+"""What others can read about an embedded stack that runs: `stack.json` in its data directory."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_FILE: Final = "stack.json"
+
+
+class ProcessId(BaseModel):
+    """A process id, and when that process was created: numbers are used again, the pair is not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    created: float
+    """Seconds since the epoch."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    """What makes it end in good order."""
+
+
+class StackDescription(BaseModel):
+    """Where an embedded stack is, and of which processes it consists."""
+
+    data_dir: Path
+    prefect_port: int
+    aws_port: int
+    environment: dict[str, str]
+    """What points `prefect`, `aws` and `sensor-ingest` at it."""
+    supervisor: ProcessId
+    parts: dict[str, ProcessId] = Field(default_factory=dict)
+    """By name, in the order in which they were started."""
+    ready: bool = False
+    """Whether everything runs; before that, some of it is still being started."""
+
+    @property
+    def prefect_url(self) -> str:
+        """Address of the Prefect UI."""
+        return f"http://127.0.0.1:{self.prefect_port}"
+
+    @property
+    def prefect_api_url(self) -> str:
+        return f"{self.prefect_url}/api"
+
+    @property
+    def aws_endpoint_url(self) -> str:
+        return f"http://127.0.0.1:{self.aws_port}"
+
+    def log_of(self, part: str) -> Path:
+        """Where a part writes what it has to say."""
+        return self.data_dir / "logs" / f"{part}.log"
+
+    @classmethod
+    def read(cls, data_dir: Path) -> Self | None:
+        """The description of the stack that runs there, or ran there last; None when none ever did."""
+        try:
+            return cls.model_validate_json((data_dir / _FILE).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def write(self) -> None:
+        """Replace the description in the data directory, in one step: readers see the old one or the new one."""
+        scratch = self.data_dir / f".{_FILE}.{os.getpid()}"
+        scratch.write_text(self.model_dump_json(indent=2), encoding="utf-8")
+        scratch.replace(self.data_dir / _FILE)
+
+
+def running_stack(data_dir: Path) -> StackDescription | None:
+    """The embedded stack that runs on that data directory now; None when none does."""
+    description = StackDescription.read(data_dir)
+    if description is None:
+        return None
+    from deployments.embedded.processes import find_process  # noqa: PLC0415 - psutil: only where a stack can run
+
+    return description if find_process(description.supervisor) else None

@@ -1,0 +1,85 @@
+"""The emulator of AWS: MiniStack, with its state in the data directory."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import boto3
+from botocore.config import Config
+from botocore.session import Session
+
+from blocks.stack_outputs import STACK_NAME, StackOutputs
+from deployments.aws_stack import ensure_stack
+from deployments.embedded.description import StackDescription
+from deployments.embedded.environment import KEY, REGION
+from deployments.embedded.health import answers
+from deployments.embedded.parts import Part
+from deployments.embedded.ports import LOOPBACK
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+
+_PARAMETERS: Final = {"SenderAddress": "sensors@example.com", "Recipients": "you@example.com"}
+
+
+def emulator_part(stack: StackDescription, environment: Mapping[str, str]) -> Part:
+    """The emulator, ready when it answers."""
+    return Part(
+        name="emulator",
+        title="The AWS emulator",
+        command=[sys.executable, "-m", "ministack"],
+        environment={**environment, **_settings(stack.data_dir / "emulator", stack.aws_port)},
+        working_dir=stack.data_dir,
+        log=stack.log_of("emulator"),
+        ready=lambda _: answers(f"{stack.aws_endpoint_url}/_ministack/health"),
+        stop_within_seconds=30,  # this is when it writes down its tables and queues
+    )
+
+
+def _settings(state: Path, port: int) -> dict[str, str]:
+    """Environment variables of MiniStack 1.5.33, found in its sources."""
+    return {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": LOOPBACK,
+        "MINISTACK_HOST": LOOPBACK,
+        # A second listener, which takes no notice of BIND_HOST: port 8883 of every interface.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        # It would remove containers that carry its label, whoever started them.
+        "DOCKER_HOST": f"unix://{state}/no-docker.sock",
+        # Objects are written at once; all else when it is stopped with SIGTERM.
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(state / "s3"),
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(state / "services"),
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def has_state(data_dir: Path) -> bool:
+    """Whether an emulator was ever stopped in good order there, and has written down what it holds."""
+    return (data_dir / "emulator" / "services" / "cloudformation.json").exists()
+
+
+def ensure_aws(endpoint_url: str) -> StackOutputs:
+    """The outputs of the CloudFormation stack in the emulator, made or brought up to date.
+
+    Raises:
+        StackFailedError: a resource could not be made.
+    """
+    return ensure_stack(_cloudformation(endpoint_url), STACK_NAME, _PARAMETERS)
+
+
+def _cloudformation(endpoint_url: str) -> "CloudFormationClient":
+    # A client to which neither AWS_PROFILE nor ~/.aws nor a proxy of whoever runs this matters.
+    nothing = (None, None, None, None)
+    session = Session(session_vars={"profile": nothing, "config_file": nothing, "credentials_file": nothing})
+    return boto3.Session(botocore_session=session).client(
+        "cloudformation",
+        endpoint_url=endpoint_url,
+        region_name=REGION,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=KEY,
+        config=Config(proxies={}),
+    )

