@@ -3,12 +3,14 @@
 import json
 import logging
 import shlex
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from deployments.target import DEFAULT_DATA_DIR, use_stack
+from flows.errors import SensorIngestError
 
 app = typer.Typer(
     help="CSV files of sensor readings from S3 into DynamoDB, every good row of them.",
@@ -51,11 +53,15 @@ def up(
     notify_after: NotifyAfter = 600,
 ) -> None:
     """Run everything on this machine until Ctrl-C: emulator, PostgreSQL, Prefect server, worker, relay."""
-    from deployments.apply import deploy_to
+    from deployments.child import deploy_in_child
     from deployments.embedded import EmbeddedStack
 
     with EmbeddedStack(
-        data_dir, prefect_port=prefect_port, aws_port=aws_port, notify_after_seconds=notify_after, deploy=deploy_to
+        data_dir,
+        prefect_port=prefect_port,
+        aws_port=aws_port,
+        notify_after_seconds=notify_after,
+        deploy=deploy_in_child,
     ) as stack:
         stack.wait_forever()
 
@@ -107,10 +113,9 @@ def run(
     from flows.models import SensorFile
     from flows.report import email_text
 
-    state = ingest_sensor_files(
-        [SensorFile.model_validate(file) for file in files], notify_after_seconds=notify_after, return_state=True
-    )
-    report = state.result(raise_on_failure=False)
+    objects = [SensorFile.model_validate(file) for file in files]
+    state = ingest_sensor_files(objects, notify_after_seconds=notify_after, return_state=True)
+    report: Any = state.result(raise_on_failure=False)  # the flow's report, also of a run in which every file failed
     if isinstance(report, Exception):
         raise report
     typer.echo(report.model_dump_json(indent=2) if as_json else email_text(report.files))
@@ -146,5 +151,14 @@ def relay(*, data_dir: DataDir = None) -> None:
         Relay.of_stack().run(stop)
 
 
+def main() -> None:
+    """Run the command; what went wrong in a way that we know is said in words, without a traceback."""
+    try:
+        app()
+    except SensorIngestError as error:
+        typer.echo(f"sensor-ingest: {error}", err=True)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app()
+    main()

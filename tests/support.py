@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T], timeout_seconds: float, what: str) -> T:
+def eventually(check: Callable[[], T | None], timeout_seconds: float, what: str) -> T:
     """The first answer of `check` that is true, asked for over and over until the time is up.
 
     Raises:

@@ -1,0 +1,130 @@
+"""The whole job, through every component that production uses."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from deployments.demo import SAMPLE
+from tests.e2e.system import System, write
+from tests.support import eventually
+
+ITEMS_OF_SAMPLE = {
+    ("0000-0001", 1483906366, Decimal("0.35")),
+    ("0000-0001", 1483906520, Decimal("27.54")),
+    ("0000-0001", 1483908322, Decimal("-12.93")),
+    ("0000-0011", 1483906376, Decimal("-5.1")),
+    ("0000-0093", 1483906376, Decimal("3.8")),
+    ("0000-0107", 1483906520, Decimal("115.45")),
+    ("0000-2101", 1483908322, Decimal(340)),
+}
+
+
+def test_a_dropped_file_is_loaded_moved_waited_for_and_emailed_about(system: System, tmp_path: Path) -> None:
+    sample = write(tmp_path, "tutorial sämple+1.csv", SAMPLE)
+    system.run("-m", "deployments.cli", "put", str(sample))
+
+    ingest = eventually(lambda: system.run_in_state(sample.name, "Completed"), 60, "the run to load the file")
+    assert system.readings("0000-") == ITEMS_OF_SAMPLE
+    assert f"processed/{sample.name}" in system.object_keys()
+    assert f"incoming/{sample.name}" not in system.object_keys()
+    assert system.api(f"flow_runs/{ingest['id']}")["state"]["message"] == f"{sample.name}: 7 rows loaded"
+
+    email = system.run_named(f"email about {sample.name}")
+    assert email is not None
+    assert email["state_name"] == "Paused"
+    assert ingest["id"] == system.api(f"task_runs/{email['parent_task_run_id']}")["flow_run_id"]
+    eventually(lambda: not system.flow_run_processes(), 20, "the process of the ingest run to end")
+    waiting = system.run_named(email["name"])
+    assert waiting is not None
+    assert waiting["state_name"] == "Paused"
+    assert system.mails_about(sample.name) == []
+
+    eventually(lambda: system.run_in_state(email["name"], "Completed"), 60, "the email to be sent")
+    states = system.states_of(email)
+    assert states[0] == "Paused"
+    assert states[-1] == "Completed"
+    assert "Running" in states[1:-1]
+    assert [f"{sample.name}: 7 rows loaded"] == [mail.subject for mail in system.mails_about(sample.name)]
+
+
+def test_the_resume_button_sends_the_email_before_its_time(system: System) -> None:
+    system.put("0001-0001,1483906366,1\n", "incoming/hurry.csv")
+    email = eventually(lambda: system.run_in_state("email about hurry.csv", "Paused"), 60, "the email to wait")
+    system.api(f"flow_runs/{email['id']}/resume", {})
+    eventually(lambda: system.mails_about("hurry.csv"), 60, "the email")
+
+
+def test_one_good_file_is_loaded_although_another_is_no_csv_and_a_third_is_missing(system: System) -> None:
+    # No S3 event names a missing file; a person may.
+    objects = [
+        system.put("0002-0001,1483906366,2.50\n", "by-hand/good 'one'.csv"),
+        system.put(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4, "by-hand/picture.csv"),
+        system.uri("by-hand/missing.csv"),
+    ]
+    run_name = "good 'one'.csv and 2 more"
+    start_run(system, objects, notify_after_seconds=0)
+
+    run = eventually(lambda: system.run_in_state(run_name, "PartlyFailed"), 90, "the run to end")
+    assert run["state"]["message"].startswith("3 files: ")
+    assert system.readings("0002-") == {("0002-0001", 1483906366, Decimal("2.5"))}
+    assert {"processed/by-hand/good 'one'.csv", "refused/by-hand/picture.csv"} <= system.object_keys()
+    [mail] = eventually(lambda: system.mails_about("missing.csv"), 60, "the email")
+    for name in ("good 'one'.csv: 1 row loaded", "picture.csv: refused", "missing.csv: missing"):
+        assert name in mail.text
+
+
+def test_a_run_started_from_python_with_a_temporary_server_loads_the_sample(system: System, tmp_path: Path) -> None:
+    uri = system.put(SAMPLE.replace("0000-", "0003-"), "by-hand/from-python.csv")
+    script = write(
+        tmp_path,
+        "load.py",
+        "import sys\n"
+        "from flows.ingest import ingest_sensor_files\n"
+        "report = ingest_sensor_files([sys.argv[1]], notify_after_seconds=2)\n"
+        "print(report.files[0].accepted, report.files[0].status, report.notification.state)\n",
+    )
+    home = str(tmp_path / "prefect")
+    said = system.run(str(script), uri, PREFECT_API_URL=None, PREFECT_HOME=home)
+    assert said.splitlines()[-1] == "7 archived Completed"
+    assert len(system.readings("0003-")) == len(ITEMS_OF_SAMPLE)
+
+
+def test_the_email_comes_once_although_the_prefect_server_was_killed_during_the_wait(system: System) -> None:
+    system.put("0004-0001,1483906366,4\n", "incoming/survivor.csv")
+    name = "email about survivor.csv"
+    eventually(lambda: system.run_in_state(name, "Paused"), 60, "the email to wait")
+    system.kill("server")
+    eventually(lambda: system.mails_about("survivor.csv"), 90, "the email, after the server was started again")
+    eventually(lambda: system.run_in_state(name, "Completed"), 30, "the notify run to end")
+    assert len(system.mails_about("survivor.csv")) == 1
+
+
+def test_deploying_again_leaves_one_of_each(system: System) -> None:
+    system.run("-m", "prefect", "--no-prompt", "deploy", "--all")
+    deployments = sorted(each["name"] for each in system.api("deployments/filter", {}))
+    automations = sorted(each["name"] for each in system.api("automations/filter", {}))
+    assert deployments == ["ingest-sensor-files", "notify"]
+    assert automations == ["sensor files arrived", "sensor-ingest: resume notify-after-15s"]
+
+
+@pytest.mark.parametrize("wait_seconds", [11])
+def test_another_wait_gets_an_automation_of_its_own_and_only_once(system: System, wait_seconds: int) -> None:
+    for name in ("eleven-1.csv", "eleven-2.csv"):
+        start_run(
+            system, [system.put(f"0005-0001,1483906366,{wait_seconds}\n", name)], notify_after_seconds=wait_seconds
+        )
+    for name in ("eleven-1.csv", "eleven-2.csv"):
+        eventually(lambda name=name: system.mails_about(name), 90, f"the email about {name}")  # type: ignore[misc]
+    names = [each["name"] for each in system.api("automations/filter", {})]
+    assert names.count(f"sensor-ingest: resume notify-after-{wait_seconds}s") == 1
+
+
+def start_run(system: System, objects: list[str], *, notify_after_seconds: float) -> None:
+    """As a person does, with `prefect deployment run`."""
+    system.run(
+        *("-m", "prefect", "deployment", "run", "ingest-sensor-files/ingest-sensor-files"),
+        *("--param", f"objects={json.dumps(objects)}"),
+        *("--param", f"notify_after_seconds={notify_after_seconds}"),
+    )
