@@ -1,39 +1,34 @@
 """The relay: what S3 has put into the queue becomes one Prefect event, and only then leaves the queue."""
 
-import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
-from uuid import NAMESPACE_URL, UUID, uuid5
 
 import boto3
-from prefect.events import Event, Resource
-from prefect.events.clients import get_events_client
+from prefect.settings import get_current_settings
 
 from blocks.stack_outputs import StackOutputs
+from deployments.announcing import announce
 from deployments.arrivals import UnknownMessageError, arrivals
 from deployments.settings import Settings
 from deployments.stopping import StopRequested, StopSignal
-from flows.keys import s3_uri
+from flows.errors import ApiMissingError
+from flows.limits import FILES_PER_EVENT, in_groups
 from flows.models import SensorFile
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-FILES_PER_EVENT: Final = 500
-"""Files that one event, and so one run, carries at the most.
-
-With all that is known of them they take about 150 kB at usual lengths of names; Prefect 3.8 takes 524,288 bytes of
-parameters for a run and 1.5 MB for an event.
-"""
-
 LONG_POLL_SECONDS: Final = 20
 """The longest that SQS waits for a message. Source: "ReceiveMessage", Amazon SQS API reference."""
 
 MESSAGES_PER_CALL: Final = 10
 """Messages that SQS hands over or deletes at once. Source: as above."""
+
+CALLS_PER_BATCH: Final = FILES_PER_EVENT // MESSAGES_PER_CALL
+"""Calls after which what has arrived is announced though there is more: messages stay out of sight only for a while."""
 
 AWAY_SECONDS: Final = (1.0, 2.0, 5.0, 15.0)
 """Pauses while SQS or Prefect can not be reached; the last one again and again."""
@@ -60,14 +55,20 @@ class Relay:
     sqs: "SQSClient"
     queue_url: str
     incoming_prefix: str
+    announce: Callable[[Sequence[SensorFile], str], object] = announce
+    """Returns once the server has acknowledged what it was given, the files and the prefix they are under."""
+    away_seconds: Sequence[float] = AWAY_SECONDS
 
     @classmethod
     def of_stack(cls) -> Self:
         """A relay for the queue of the CloudFormation stack that the settings name.
 
         Raises:
+            ApiMissingError: no Prefect server is named, and a temporary one would swallow what is announced to it.
             StackMissingError: there is no such stack where the AWS credentials and region lead.
         """
+        if get_current_settings().api.url is None:
+            raise ApiMissingError
         outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
         return cls(boto3.client("sqs"), outputs.queue_url, outputs.incoming_prefix)
 
@@ -81,7 +82,7 @@ class Relay:
             except StopRequested:
                 return
             except Exception as error:  # noqa: BLE001 - SQS and Prefect fail in many ways; the queue keeps the messages
-                pause = AWAY_SECONDS[min(failures, len(AWAY_SECONDS) - 1)]
+                pause = self.away_seconds[min(failures, len(self.away_seconds) - 1)]
                 failures += 1
                 log.warning("not relayed, the queue keeps it; trying again in %g s: %s", pause, error)
                 stop.wait(pause)
@@ -89,17 +90,16 @@ class Relay:
     def relay_once(self, stop: StopSignal, wait_seconds: int = LONG_POLL_SECONDS) -> int:
         """The number of files announced, after waiting for the first of them up to `wait_seconds`."""
         batch = self._gather(stop, wait_seconds)
-        files = list(batch.files.values())
-        if files:
-            asyncio.run(announce(files, self.incoming_prefix))
+        for files in in_groups(batch.files.values()):
+            self.announce(files, self.incoming_prefix)
             log.info("announced %d file(s): %s", len(files), ", ".join(file.uri for file in files[:3]))
         self._delete(batch.messages)
-        return len(files)
+        return len(batch.files)
 
     def _gather(self, stop: StopSignal, wait_seconds: int) -> Batch:
         """What has arrived: one file alone goes at once, those that come together go together."""
         batch = Batch()
-        while len(batch.files) + MESSAGES_PER_CALL <= FILES_PER_EVENT:
+        for _ in range(CALLS_PER_BATCH):
             messages = self._receive(stop, wait_seconds)
             for message in messages:
                 self._sort(message, batch)
@@ -128,20 +128,3 @@ class Relay:
                 QueueUrl=self.queue_url,
                 Entries=[{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(part)],
             )
-
-
-async def announce(files: Sequence[SensorFile], incoming_prefix: str) -> UUID:
-    """The id of the event `sensor-files.arrived`, which the Prefect server has acknowledged.
-
-    The id is derived from what the event carries: the same files announced again are the same event. That helps, but a
-    server that was restarted in between has forgotten; the ledger is what keeps files from being loaded twice.
-    """
-    event = Event(
-        event="sensor-files.arrived",
-        resource=Resource({"prefect.resource.id": s3_uri(files[0].bucket, incoming_prefix)}),
-        payload={"objects": [file.model_dump(mode="json") for file in files]},
-        id=uuid5(NAMESPACE_URL, " ".join(sorted(f"{file.uri}@{file.version}" for file in files))),
-    )
-    async with get_events_client(checkpoint_every=1) as client:
-        await client.emit(event)
-    return event.id

@@ -36,6 +36,16 @@ class BlockMissingError(SensorIngestError):
         )
 
 
+class ApiMissingError(SensorIngestError):
+    """No Prefect server is named."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "PREFECT_API_URL is not set, so there is no Prefect server to announce files to. "
+            '`eval "$(sensor-ingest env)"` sets it for the embedded stack; for a server of your own it ends in /api.'
+        )
+
+
 class ClaimedElsewhereError(SensorIngestError):
     """Another run is loading this version of the file right now."""
 

@@ -1,4 +1,7 @@
-"""A running emulator of AWS, shared by all tests of a session; each test that changes it makes a stack of its own."""
+"""A running emulator of AWS and a running Prefect server, each shared by all tests of a session.
+
+Each test that changes them makes what it needs under names of its own.
+"""
 
 import os
 import socket
@@ -12,6 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    PREFECT_SERVER_ANALYTICS_ENABLED,
+    PREFECT_SERVER_DATABASE_CONNECTION_URL,
+    PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL,
+    temporary_settings,
+)
 
 from tests.support import eventually
 
@@ -52,6 +64,30 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         )
     finally:
         _end(process)
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API address of a Prefect server; nothing talks to it unless it is told to."""
+    home = tmp_path_factory.mktemp("prefect")
+    settings = {
+        PREFECT_HOME: home,
+        PREFECT_SERVER_ANALYTICS_ENABLED: False,
+        PREFECT_SERVER_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{home}/prefect.db",
+        PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: 0.2,
+    }
+    server = SubprocessASGIServer(port=free_port())
+    with temporary_settings(settings):
+        server.start(timeout=60)
+    yield server.api_url
+    server.stop()
+
+
+@pytest.fixture
+def prefect_api(prefect_server: str) -> Iterator[str]:
+    """The address of the Prefect server that the code under test talks to."""
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        yield prefect_server
 
 
 def free_port() -> int:

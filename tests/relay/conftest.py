@@ -1,0 +1,110 @@
+"""A queue of each test's own, and somebody to announce to who remembers everything."""
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deployments.relay import Relay
+from flows.models import SensorFile
+from tests.conftest import Aws
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+PREFIX = "incoming/"
+RECEIVED_AT_MOST = 3
+
+
+@dataclass
+class Queue:
+    """A queue with dead letters. What is received and not deleted is there again at once."""
+
+    sqs: "SQSClient"
+    url: str
+    dead_letters_url: str
+
+    def send(self, *bodies: str) -> None:
+        for start in range(0, len(bodies), 10):
+            entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies[start : start + 10])]
+            self.sqs.send_message_batch(QueueUrl=self.url, Entries=entries)  # type: ignore[arg-type] # plain dicts
+
+    @property
+    def messages(self) -> int:
+        """All that are in the queue, those that somebody has received included."""
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])["Attributes"]
+        return int(answer["ApproximateNumberOfMessages"]) + int(answer["ApproximateNumberOfMessagesNotVisible"])
+
+    @property
+    def dead_letters(self) -> list[str]:
+        answer = self.sqs.receive_message(QueueUrl=self.dead_letters_url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
+        return [message["Body"] for message in answer.get("Messages", [])]
+
+
+@pytest.fixture(scope="session")
+def sqs(aws: Aws) -> "SQSClient":
+    client: SQSClient = aws.client("sqs")
+    return client
+
+
+@pytest.fixture
+def queue(sqs: "SQSClient") -> Queue:
+    return make_queue(sqs, visibility_seconds=0)
+
+
+@pytest.fixture
+def long_queue(sqs: "SQSClient") -> Queue:
+    """A queue whose messages stay out of sight once they are received, as in production."""
+    return make_queue(sqs, visibility_seconds=120)
+
+
+def make_queue(sqs: "SQSClient", visibility_seconds: int) -> Queue:
+    name = f"arrivals-{uuid.uuid4()}"
+    dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": RECEIVED_AT_MOST})
+    made = sqs.create_queue(
+        QueueName=name, Attributes={"VisibilityTimeout": str(visibility_seconds), "RedrivePolicy": redrive}
+    )
+    return Queue(sqs, made["QueueUrl"], dead)
+
+
+@dataclass
+class Announced:
+    """What was announced, event by event; `meanwhile` is done before the server acknowledges."""
+
+    events: list[list[str]] = field(default_factory=list)
+    meanwhile: Callable[[], object] = lambda: None
+
+    def __call__(self, files: Sequence[SensorFile], incoming_prefix: str) -> None:
+        assert incoming_prefix == PREFIX
+        self.meanwhile()
+        self.events.append([file.key for file in files])
+
+
+@pytest.fixture
+def announced() -> Announced:
+    return Announced()
+
+
+@pytest.fixture
+def relay(queue: Queue, announced: Announced) -> Relay:
+    return Relay(queue.sqs, queue.url, PREFIX, announced, away_seconds=(0,))
+
+
+def event(key: str, version: str = "v1", kind: str = "Object Created") -> str:
+    """What EventBridge puts into the queue when an object is created."""
+    described = {"key": key, "version-id": version, "size": 8, "etag": "e1"}
+    return json.dumps(
+        {"source": "aws.s3", "detail-type": kind, "detail": {"bucket": {"name": "landing"}, "object": described}}
+    )
+
+
+def notification(keys: Sequence[str]) -> str:
+    """What S3 puts into a queue that is wired to it directly."""
+    created = "ObjectCreated:Put"
+    records = [{"eventName": created, "s3": {"bucket": {"name": "landing"}, "object": {"key": key}}} for key in keys]
+    return json.dumps({"Records": records})
