@@ -1,0 +1,40 @@
+"""Decimal numbers as text, and as DynamoDB stores them. Nothing here is ever a float."""
+
+import re
+from decimal import Decimal
+
+# Source: "Naming rules and data types", Number, in the Amazon DynamoDB developer guide: up to 38 digits of precision,
+# 1E-130 to 9.9999999999999999999999999999999999999E+125, and negative likewise.
+DYNAMODB_DIGITS = 38
+DYNAMODB_MAGNITUDES = range(-130, 126)
+
+PLAIN_DECIMAL = r"-?\d{1,19}(?:\.\d{1,19})?(?:[eE][+-]?\d{1,2})?"
+"""RE2 expression for the decimals that DynamoDB takes as they stand: at most 38 digits and at most E+-99 leave no doubt
+about the limits, and forms that its documentation does not show, such as `+5`, `.5` and `1.`, are left out."""
+
+DECIMAL = r"([+-]?)(?:([0-9]+)(?:\.([0-9]*))?|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?"
+"""Finite decimals, for RE2 and Python alike: `10.10`, `+5`, `.5`, `1.`, `1e3`; not `1_000`, `0x10` or `nan`."""
+
+_PARTS = re.compile(DECIMAL)
+_EXPONENT_DIGITS = 9  # no line is long enough for digits that would bring a longer exponent back into range
+
+
+def dynamodb_number(text: str) -> str | None:
+    """The same number, as text that DynamoDB takes; none for a number it could not store exactly, and for no number.
+
+    Zeros at either end take no part, so fifty of them are no reason to refuse a number.
+    """
+    if not (match := _PARTS.fullmatch(text)):
+        return None
+    sign, whole, fraction, bare_fraction, exponent = (part or "" for part in match.groups())
+    fraction += bare_fraction
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return "0"
+    if len(significant) > DYNAMODB_DIGITS or len(exponent.lstrip("+-0")) > _EXPONENT_DIGITS:
+        return None
+    power = int(exponent or "0") - len(fraction) + len(digits) - len(significant)
+    if power + len(significant) - 1 not in DYNAMODB_MAGNITUDES:
+        return None
+    return str(Decimal(f"{sign}{significant}E{power}"))
