@@ -8,6 +8,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from flows.keys import file_name, parse_s3_uri
+from flows.text import Printable
 
 Verdict = Literal["accepted", "partly", "refused"]
 """What is to be done with a file: load it, load its good rows and store its rejects, or load nothing of it."""
@@ -82,7 +83,7 @@ class Reject(BaseModel):
 
     line: Annotated[int, Field(ge=1, description="Physical line number in the file, the first line being 1.")]
     reason: Annotated[str, Field(description="One of `flows.readings.REASONS`.")]
-    text: Annotated[str, Field(description="The line as it stands in the file, shortened where it is long.")]
+    text: Annotated[Printable, Field(description="The line, shortened where it is long, on one line of its own.")]
 
 
 class RowCounts(BaseModel):
@@ -121,7 +122,7 @@ class FileReport(RowCounts):
     first_rejects: list[Reject] = Field(default_factory=list)
     archived_to: str | None = None
     rejects_at: str | None = None
-    problem: str | None = None
+    problem: Printable | None = None
     already_loaded: bool = False
     flow_run_id: str | None = None
 

@@ -8,6 +8,7 @@ from typing import Final
 from flows.errors import ObjectMissingError
 from flows.limits import PARAMETERS_BYTES, json_bytes
 from flows.models import FileReport, SensorFile
+from flows.text import printable
 
 REJECTS_SHOWN: Final = 3
 """Refused rows that the email shows of each file; all of them are in the stored rejects."""
@@ -123,7 +124,7 @@ def _one_file(report: FileReport) -> str:
 def _paragraph(report: FileReport) -> list[str]:
     lines = [f"{_short(report.name)}: {_one_file(report)}"]
     if report.problem:
-        lines.append(f"  why: {_printable(' '.join(report.problem.split()))}")
+        lines.append(f"  why: {printable(' '.join(report.problem.split()))}")
     if report.lines:
         lines.append(
             f"  {report.rows:,} rows: {report.accepted:,} loaded, {report.replaced:,} replaced by a later row with the "
@@ -136,11 +137,11 @@ def _paragraph(report: FileReport) -> list[str]:
         f"  line {reject.line}: {_short(reject.text)} ({reject.reason})"
         for reject in report.first_rejects[:REJECTS_SHOWN]
     ]
-    lines.append(f"  from {_printable(report.uri)}")
+    lines.append(f"  from {printable(report.uri)}")
     if report.archived_to:
-        lines.append(f"  now at {_printable(report.archived_to)}")
+        lines.append(f"  now at {printable(report.archived_to)}")
     if report.rejects_at:
-        lines.append(f"  rejected rows at {_printable(report.rejects_at)}")
+        lines.append(f"  rejected rows at {printable(report.rejects_at)}")
     return lines
 
 
@@ -148,17 +149,12 @@ def _rows(count: int) -> str:
     return f"{count:,} row{'s' * (count != 1)}"
 
 
-def _printable(text: str) -> str:
-    """The text on one line, with control characters spelled out: keys and rows come from outside."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
 def _short(text: str) -> str:
-    shown = _printable(text)
+    shown = printable(text)
     return shown if len(shown) <= TEXT_SHOWN else f"{shown[:TEXT_SHOWN]}…"
 
 
 def _plain(text: str) -> str:
     """The text without meaning to Markdown or HTML."""
-    shown = escape(_printable(" ".join(text.split())))
+    shown = escape(printable(" ".join(text.split())))
     return "".join(f"&#{ord(char)};" if char in "|`*_[]\\~" else char for char in shown)
