@@ -1,6 +1,7 @@
 """Processes of an embedded stack: known again for certain, found again when orphaned, ended for good."""
 
 import os
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ to no process group and no parent that would lead back to the stack; its environ
 
 _CLOCK_STEP_SECONDS: Final = 1.5
 """Linux counts a process's start from the boot time, which it gives in whole seconds and moves with the clock."""
+_POLL_SECONDS: Final = 0.05
 
 
 def identify(pid: int, stop_signal: Signals = Signals.SIGTERM) -> ProcessId:
@@ -31,10 +33,9 @@ def find_process(identity: ProcessId) -> psutil.Process | None:
     """The process while it runs; None when it has ended, even if its number went to another one."""
     try:
         process = psutil.Process(identity.pid)
-        running = process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return None
-    return process if running and abs(process.create_time() - identity.created) < _CLOCK_STEP_SECONDS else None
+    return process if _runs(process) and abs(process.create_time() - identity.created) < _CLOCK_STEP_SECONDS else None
 
 
 def marked_processes(data_dir: Path) -> list[psutil.Process]:
@@ -56,4 +57,14 @@ def end_processes(processes: Iterable[psutil.Process], stop_signal: Signals, wit
         for process in remaining:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        remaining = psutil.wait_procs(remaining, timeout=within_seconds)[1]
+        deadline = time.monotonic() + within_seconds
+        while (remaining := [process for process in remaining if _runs(process)]) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it has not ended. One that has, and that its parent did not ask after yet, still has an entry."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,70 @@
+"""One embedded stack that all tests of this folder share, and processes that run one of their own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments.embedded import EmbeddedStack, StackDescription, running_stack
+from deployments.embedded.processes import marked_processes
+from tests.embedded.up import IDLE
+from tests.support import eventually
+
+PROJECT = Path(__file__).parents[2]
+START_SECONDS = 120
+
+Up = Callable[[Path], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture(scope="session")
+def said() -> list[str]:
+    """The lines that the shared stack has said so far."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Iterator[EmbeddedStack]:
+    with EmbeddedStack(tmp_path_factory.mktemp("stack"), relay_command=IDLE, say=said.append) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Up]:
+    """Starts a process that runs a stack in a directory, and returns at once; all are gone afterwards."""
+    started: list[tuple[subprocess.Popen[bytes], Path]] = []
+
+    def start(data_dir: Path) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, str(Path(__file__).with_name("up.py")), str(data_dir)]
+        environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+        process = subprocess.Popen(command, env=environment, stdout=(data_dir / "said").open("ab"))
+        started.append((process, data_dir))
+        return process
+
+    yield start
+    for process, data_dir in started:
+        process.kill()
+        process.wait()
+        for left in marked_processes(data_dir):
+            left.kill()
+
+
+def ready_stack(data_dir: Path, process: "subprocess.Popen[bytes]") -> StackDescription:
+    """The stack that the process runs, once all of it does."""
+
+    def ready() -> StackDescription | None:
+        assert process.poll() is None, (data_dir / "said").read_text()
+        description = running_stack(data_dir)
+        ours = description and description.supervisor.pid == process.pid and description.ready
+        return description if ours else None
+
+    return eventually(ready, START_SECONDS, f"the stack in {data_dir}")
+
+
+def processes_of(stack: StackDescription) -> list[psutil.Process]:
+    """Every process of the stack, those that its parts have started too."""
+    parts = [psutil.Process(part.pid) for part in stack.parts.values()]
+    return [process for part in parts for process in (part, *part.children(recursive=True))]

@@ -1,0 +1,83 @@
+"""The ends of a stack: its supervisor is killed, another one takes over, and that one is stopped."""
+
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments.embedded import StackDescription, running_stack
+from deployments.embedded.health import call
+from deployments.embedded.processes import MARK
+from tests.embedded.conftest import Up, processes_of, ready_stack
+from tests.embedded.up import IDLE
+from tests.support import eventually
+
+END_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """A stack whose supervisor was killed, and the one that was started on its directory then."""
+
+    data_dir: Path
+    left: list[psutil.Process]
+    now: StackDescription
+    process: "subprocess.Popen[bytes]"
+
+
+@pytest.fixture(scope="module")
+def taken_over(tmp_path_factory: pytest.TempPathFactory, up: Up) -> TakenOver:
+    data_dir = tmp_path_factory.mktemp("taken-over")
+    killed = up(data_dir)
+    before = ready_stack(data_dir, killed)
+    call(f"{before.prefect_api_url}/variables/", {"name": "kept", "value": "by PostgreSQL"})
+    left = processes_of(before)
+    killed.kill()
+    killed.wait()
+    process = up(data_dir)
+    return TakenOver(data_dir, left, ready_stack(data_dir, process), process)
+
+
+def test_the_next_stack_ends_what_a_killed_supervisor_left(taken_over: TakenOver) -> None:
+    assert [] == [process for process in taken_over.left if process.is_running()]
+
+
+def test_what_the_server_knew_outlives_a_killed_supervisor(taken_over: TakenOver) -> None:
+    assert "by PostgreSQL" == call(f"{taken_over.now.prefect_api_url}/variables/name/kept")["value"]
+
+
+def test_the_next_stack_has_the_ports_of_the_last_one(taken_over: TakenOver) -> None:
+    ports = {str(taken_over.now.prefect_port), str(taken_over.now.aws_port)}
+    lines = (taken_over.data_dir / "said").read_text().splitlines()
+    ready = [line for line in lines if line.startswith("ready")]
+    assert 2 == len([line for line in ready if all(port in line for port in ports)])
+
+
+def test_a_stack_that_is_told_to_end_leaves_nothing_running(taken_over: TakenOver) -> None:
+    processes = processes_of(taken_over.now)
+    orphan = subprocess.Popen(
+        IDLE,
+        env={MARK: str(taken_over.data_dir)},
+        start_new_session=True,
+    )
+    taken_over.process.send_signal(signal.SIGTERM)
+    assert 0 == taken_over.process.wait(END_SECONDS)
+    assert -signal.SIGTERM == orphan.wait(END_SECONDS)
+    assert [] == [process for process in processes if process.is_running()]
+    assert running_stack(taken_over.data_dir) is None
+
+
+def test_ctrl_c_while_the_parts_are_starting_leaves_nothing_running(tmp_path: Path, up: Up) -> None:
+    process = up(tmp_path)
+
+    def server_was_started() -> StackDescription | None:
+        description = running_stack(tmp_path)
+        return description if description and "server" in description.parts else None
+
+    processes = processes_of(eventually(server_was_started, END_SECONDS, "the server to be started"))
+    process.send_signal(signal.SIGINT)
+    process.wait(END_SECONDS)
+    assert [] == [process for process in processes if process.is_running()]

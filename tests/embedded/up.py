@@ -1,0 +1,12 @@
+"""`sensor-ingest up` without deployments, as a process that tests can end in any way."""
+
+import sys
+from pathlib import Path
+
+from deployments.embedded import EmbeddedStack
+
+IDLE = (sys.executable, "-c", "import signal; signal.pause()")
+
+if __name__ == "__main__":
+    with EmbeddedStack(Path(sys.argv[1]), relay_command=IDLE) as stack:
+        stack.wait_forever()
