@@ -15,6 +15,7 @@ from flows.readings.arrays import Numbers, matches, to_numbers
 from flows.readings.checks import Codes
 from flows.readings.lines import contents_of
 from flows.readings.rules import REASONS
+from flows.text import printable
 
 SCHEMA = pa.schema({"line": pa.int64(), "reason": pa.string(), "text": pa.string()})
 FIRST_REJECTS = 10
@@ -22,9 +23,8 @@ TEXT_BYTES = 1_000
 """Bytes of a line that are shown at most."""
 
 # Source: OWASP, "CSV Injection": the characters that make a spreadsheet take a cell for a formula, full-width ones too.
-_FORMULA = r"(?s)(?:\t|[\s\p{Z}]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]).*"
-# Control characters could steer the terminal that shows them, and NUL breaks many a CSV reader.
-_VISIBLE_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
+# Tabs and line ends are among them; `shown` has spelled those out.
+_FORMULA = r" *[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}].*"
 _REASONS = pa.array(["", *REASONS])
 
 
@@ -76,7 +76,7 @@ def _shown(line: bytes) -> str:
         text = decoder.decode(line[:TEXT_BYTES]) + "…"
     else:
         text = line.decode("utf-8", "backslashreplace")
-    return text.translate(_VISIBLE_CONTROLS)
+    return printable(text)
 
 
 def without_formulas(texts: pa.StringArray) -> pa.StringArray:

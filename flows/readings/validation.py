@@ -96,6 +96,8 @@ def _validated(
 
 
 def _refusal(counts: RowCounts, limit: float, head: bytes) -> str | None:
+    if not counts.lines:
+        return "empty file"
     if not counts.rows:
         return "no rows, only a header" if counts.header else "no rows, only blank lines"
     # As a fraction, so that 3 of 30 rows are not above a tenth by a rounding error.
@@ -104,4 +106,4 @@ def _refusal(counts: RowCounts, limit: float, head: bytes) -> str | None:
     share = 100 * counts.rejected / counts.rows
     broken = f"{counts.rejected:,} of {counts.rows:,} rows ({share:.3g} %) break a rule; the limit is {100 * limit:g} %"
     likeness = looks_binary(head)
-    return f"looks like {likeness}: {broken}" if likeness else broken
+    return f"{broken}; the file looks like {likeness}" if likeness else broken
