@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import boto3
+from prefect.blocks.core import Block
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect_aws.credentials import AwsCredentials
@@ -21,7 +22,7 @@ BLOCK_NAME: Final = "sensor-ingest"
 
 BLOCK_TYPES: Final[tuple[type[AwsBlock], ...]] = (LandingZone, ReadingsTable, FileLedger, Mailer)
 
-B = TypeVar("B", bound=AwsBlock)
+B = TypeVar("B", bound=Block)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,7 @@ def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list
         },
         Mailer: {"sender": outputs.sender_address, "recipients": list(outputs.recipients)},
     }
-    AwsCredentials.register_type_and_schema()
-    credentials.save(BLOCK_NAME, overwrite=True)
+    credentials = _save_credentials(credentials)
     saved = [f"{AwsCredentials.get_block_type_slug()}/{BLOCK_NAME}"]
     for block_type in BLOCK_TYPES:
         block_type.register_type_and_schema()
@@ -79,6 +79,20 @@ def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list
         block.save(BLOCK_NAME, overwrite=True)
         saved.append(f"{block_type.get_block_type_slug()}/{BLOCK_NAME}")
     return saved
+
+
+def _save_credentials(credentials: AwsCredentials) -> AwsCredentials:
+    """The credentials as they are saved now: those of an emulator follow it, those of AWS are people's to edit."""
+    AwsCredentials.register_type_and_schema()
+    standing = _find(AwsCredentials)
+    if standing and not _is_emulated(standing) and not _is_emulated(credentials):
+        return standing
+    credentials.save(BLOCK_NAME, overwrite=True)
+    return credentials
+
+
+def _is_emulated(credentials: AwsCredentials) -> bool:
+    return credentials.aws_client_parameters.endpoint_url is not None
 
 
 def _load(block_type: type[B]) -> B:
