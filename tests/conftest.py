@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 REGION = "eu-central-1"
 
+# Prefect reads them when a test imports it: no server or client of a test sends usage statistics.
+os.environ.update({"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"})
+
 
 @dataclass(frozen=True)
 class Aws:

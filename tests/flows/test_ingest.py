@@ -1,0 +1,130 @@
+import json
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+
+from blocks.landing_zone import LandingZone
+from flows.errors import PermissionMissingError
+from flows.ingest import ingest_sensor_files
+from flows.models import IngestReport, SensorFile
+from tests.flows.conftest import World
+
+
+def ingest(*uris: str, notify_after_seconds: float = 0) -> tuple[State[Any], IngestReport]:
+    objects = [SensorFile.model_validate(uri) for uri in uris]
+    state: State[Any] = ingest_sensor_files(objects, notify_after_seconds=notify_after_seconds, return_state=True)
+    report = state.result(raise_on_failure=False)
+    assert isinstance(report, IngestReport), report
+    return state, report
+
+
+def test_good_rows_are_stored_and_bad_ones_kept_with_their_reasons(world: World) -> None:
+    rows = [f"0000-0001,{1483906366 + n},{n}.50" for n in range(19)]
+    state, report = ingest(world.put("\n".join([*rows, "0000-0001,soon,1"]), "incoming/mixed.csv"))
+    [file] = report.files
+
+    assert state.name == "PartlyRejected"
+    assert (20, 19, 0, 1) == (file.rows, file.accepted, file.replaced, file.rejected)
+    assert len(world.values_of("0000-0001")) == 19
+    assert world.text_at(file.rejects_at).splitlines()[1:] == ['20,"timestamp","0000-0001,soon,1"']
+    assert world.keys("mixed.csv") == {"processed/mixed.csv"}
+
+
+def test_a_file_over_the_reject_limit_leaves_nothing_in_the_table(world: World) -> None:
+    state, report = ingest(world.put("0001-0001,1483906366,1\nnonsense\n", "incoming/half.csv"))
+    [file] = report.files
+
+    assert (state.name, file.status) == ("PartlyRejected", "refused")
+    assert world.values_of("0001-0001") == []
+    assert world.keys("half.csv") == {"refused/half.csv"}
+    assert "nonsense" in world.text_at(file.rejects_at)
+
+
+def test_a_file_that_is_named_twice_is_loaded_once(world: World) -> None:
+    uri = world.put("0002-0001,1483906366,1\n", "incoming/once.csv")
+    state, report = ingest(uri, uri)
+
+    assert ("Completed", 1) == (state.name, len(report.files))
+
+
+def test_a_file_that_was_loaded_before_is_reported_as_it_was(world: World) -> None:
+    uri = world.put("0003-0001,1483906366,1\n", "by-hand/before.csv")
+    loaded = ingest(uri)[1].files[0]
+    # As if the delete had not come through: the same version is there again.
+    client = world.aws.client("s3")
+    marker = client.list_object_versions(Bucket=loaded.bucket, Prefix=loaded.key)["DeleteMarkers"][0]
+    client.delete_object(Bucket=loaded.bucket, Key=loaded.key, VersionId=marker["VersionId"])
+    state, report = ingest(uri)
+
+    assert state.name == "AlreadyLoaded"
+    assert (1, loaded.archived_to) == (report.files[0].accepted, report.files[0].archived_to)
+
+
+def test_new_content_under_an_old_name_is_loaded_and_overwrites_nothing(world: World) -> None:
+    first = ingest(world.put("0004-0001,1483906366,1\n", "incoming/again.csv"))[1].files[0]
+    second = ingest(world.put("0004-0001,1483906366,2\n", "incoming/again.csv"))[1].files[0]
+
+    assert world.values_of("0004-0001") == [2]
+    assert world.text_at(first.archived_to) == "0004-0001,1483906366,1\n"
+    assert world.text_at(second.archived_to) == "0004-0001,1483906366,2\n"
+
+
+def test_a_missing_permission_fails_the_file_at_once_and_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refused(_self: LandingZone, file: SensorFile) -> None:
+        asked.append(file.key)
+        raise PermissionMissingError("s3:GetObject", file.uri, "sensor-landing-zone/sensor-ingest")
+
+    monkeypatch.setattr(LandingZone, "describe", refused)  # the emulator grants everything
+    state, report = ingest(f"s3://{world.outputs.bucket_name}/incoming/secret.csv")
+
+    assert ("Failed", ["incoming/secret.csv"]) == (state.name, asked)
+    assert "s3:GetObject" in str(report.files[0].problem)
+
+
+def test_the_email_says_what_became_of_the_file_and_the_ledger_that_it_was_sent(world: World) -> None:
+    _, report = ingest(world.put("0005-0001,1483906366,1\n0005-0001,1483906366,2\n", "incoming/told.csv"))
+    [mail] = world.mails_about("told.csv")
+
+    assert mail.subject == "told.csv: 1 row loaded"
+    assert str(report.files[0].archived_to) in mail.text
+    items = world.aws.client("dynamodb").query(
+        TableName=world.outputs.files_table_name,
+        KeyConditionExpression="#file = :file",
+        ExpressionAttributeNames={"#file": "file"},
+        ExpressionAttributeValues={":file": {"S": f"{world.outputs.bucket_name}/incoming/told.csv"}},
+    )["Items"]
+    assert ["archived"] == [item["status"]["S"] for item in items if "notified_at" in item]
+
+
+def test_without_a_deployment_the_subflow_pauses_in_its_process_and_goes_on_by_itself(world: World) -> None:
+    _, report = ingest(world.put("0006-0001,1483906366,1\n", "incoming/paused.csv"), notify_after_seconds=1)
+    with get_client(sync_client=True) as client:
+        answer = client._client.get("/flow_run_states/", params={"flow_run_id": report.notification.flow_run_id})  # noqa: SLF001
+    states = [state["name"] for state in sorted(answer.json(), key=lambda state: state["timestamp"])]
+
+    assert "Paused" in states
+    assert states[-1] == "Completed"
+
+
+def test_files_with_the_same_name_in_different_folders_never_meet(world: World) -> None:
+    uris = [world.put(f"0007-000{n},1483906366,{n}\n", f"incoming/site-{n}/day.csv") for n in (1, 2)]
+    _, report = ingest(*uris)
+
+    assert {"processed/site-1/day.csv", "processed/site-2/day.csv"} == world.keys("day.csv")
+    assert len({file.archived_to for file in report.files}) == 2
+
+
+def test_a_report_is_small_enough_to_print_as_json(world: World) -> None:
+    _, report = ingest(world.put("0008-0001,1483906366,1\n", "incoming/json.csv"))
+    document = json.loads(report.model_dump_json())
+
+    assert {"bucket", "key", "version", "status", "archived_to", "rejects_at", "lines", "rows"} <= set(
+        document["files"][0]
+    )
+    assert "notification" in document
