@@ -4,10 +4,7 @@ Everything here may be done again: it brings a server to the same state, whateve
 """
 
 import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import boto3
 from prefect.client.orchestration import get_client
@@ -19,10 +16,9 @@ from pydantic import SecretStr
 
 from blocks.documents import save_environment
 from blocks.stack_outputs import StackOutputs
+from deployments.prefect_deploy import prefect_deploy_all
 from deployments.settings import WORK_POOL, Settings
 from flows.wait import SHORTEST_PAUSE_SECONDS, ensure_resume_automation
-
-PROJECT_FOLDER: Final = Path(__file__).parents[1]
 
 
 def ensure_environment() -> dict[str, Any]:
@@ -65,17 +61,12 @@ def ensure_work_pool() -> None:
             return
 
 
-def deploy_all(*, stack: str | None = None, notify_after_seconds: float | None = None) -> None:
-    """Ensure the work pool, then do what a person would: `prefect deploy --all`.
+def deploy_all(*, stack: str | None = None, notify_after_seconds: float | None = None) -> str:
+    """What `prefect deploy --all` said, after the work pool was ensured.
 
     Raises:
-        subprocess.CalledProcessError: it failed, and has said why.
+        DeployError: it failed.
     """
     ensure_work_pool()
     asked_for = {"SENSOR_INGEST_STACK": stack, "SENSOR_INGEST_NOTIFY_AFTER_SECONDS": notify_after_seconds}
-    subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-        cwd=PROJECT_FOLDER,
-        env=os.environ | {name: str(value) for name, value in asked_for.items() if value is not None},
-        check=True,
-    )
+    return prefect_deploy_all(os.environ | {name: str(value) for name, value in asked_for.items() if value is not None})

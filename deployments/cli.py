@@ -53,15 +53,15 @@ def up(
     notify_after: NotifyAfter = 600,
 ) -> None:
     """Run everything on this machine until Ctrl-C: emulator, PostgreSQL, Prefect server, worker, relay."""
-    from deployments.child import deploy_in_child
     from deployments.embedded import EmbeddedStack
+    from deployments.prefect_deploy import prefect_deploy_all
 
     with EmbeddedStack(
         data_dir,
         prefect_port=prefect_port,
         aws_port=aws_port,
         notify_after_seconds=notify_after,
-        deploy=deploy_in_child,
+        deploy=prefect_deploy_all,
     ) as stack:
         stack.wait_forever()
 
@@ -135,7 +135,7 @@ def deploy(
     use_stack(data_dir)
     from deployments.apply import deploy_all
 
-    deploy_all(stack=stack, notify_after_seconds=notify_after)
+    typer.echo(deploy_all(stack=stack, notify_after_seconds=notify_after))
 
 
 @app.command()

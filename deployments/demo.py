@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import psutil
 
-from deployments.child import deploy_in_child
 from deployments.dropping import drop
 from deployments.embedded import EmbeddedStack, StackDescription
 from deployments.mailbox import Mail, mails
+from deployments.prefect_deploy import prefect_deploy_all
 from flows.errors import SensorIngestError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run_demo(data_dir: Path, notify_after_seconds: float, *, keep: bool) -> None
         DemoError: a step did not happen in time; the text names the logs to look at.
     """
     print("Starting AWS (emulated), PostgreSQL, a Prefect server, a worker and the relay on this machine …", flush=True)
-    with EmbeddedStack(data_dir, notify_after_seconds=notify_after_seconds, deploy=deploy_in_child) as stack:
+    with EmbeddedStack(data_dir, notify_after_seconds=notify_after_seconds, deploy=prefect_deploy_all) as stack:
         os.environ.update(stack.environment())
         Demo(stack.description, notify_after_seconds).show()
         if keep:
