@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from blocks.stack_outputs import StackOutputs
 from deployments.embedded.database import find_postgres, sqlite_url
+from deployments.embedded.dead_runs import settle_dead_runs
 from deployments.embedded.description import StackDescription
 from deployments.embedded.emulator import emulator_part, ensure_aws, has_state
 from deployments.embedded.parts import Part
 from deployments.embedded.prefect_parts import ensure_work_pool, server_part, worker_part
 from deployments.embedded.supervisor import Say, SupervisedPart, Supervisor
 
-Deploy = Callable[[Mapping[str, str]], None]
+Deploy = Callable[[Mapping[str, str]], object]
 """Brings a Prefect server to where runs work; it gets all environment variables of a process that is to do so."""
 
 RELAY_COMMAND: Final = (sys.executable, "-m", "deployments.cli", "relay")
@@ -76,6 +77,7 @@ class Startup:
         server.wait_until_ready()
         server.watch()
         ensure_work_pool(self.stack.prefect_api_url)
+        settle_dead_runs(self.stack.prefect_api_url, self.say)
         return self.supervisor.launch(worker_part(self.stack, self.environment))
 
     def _start_database(self) -> str:
