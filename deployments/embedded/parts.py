@@ -48,6 +48,8 @@ class Part:
     ready_within_seconds: float = 60
     stop_signal: signal.Signals = signal.SIGTERM
     stop_within_seconds: float = 10
+    after_stop: Callable[[], None] = lambda: None
+    """Clears away what it leaves behind, once it was stopped for good."""
     account: Account = Account()
 
     def start(self) -> "PartProcess":

@@ -101,11 +101,11 @@ class Postgres:
             ready=self._is_ready,
             # "Fast": it does not wait for clients to leave. Source: "Shutting Down the Server", PostgreSQL 18 manual.
             stop_signal=signal.SIGINT,
+            after_stop=self._forget_socket_folder,
             account=self.account,
         )
 
-    def forget_socket_folder(self) -> None:
-        """Remove what is left in /tmp of a server that has ended, if it was there."""
+    def _forget_socket_folder(self) -> None:
         if self.socket_folder != self.home and self.socket_folder.exists():
             for entry in self.socket_folder.iterdir():
                 entry.unlink()

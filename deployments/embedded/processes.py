@@ -1,6 +1,7 @@
 """Processes of an embedded stack: known again for certain, found again when orphaned, ended for good."""
 
 import os
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -38,17 +39,20 @@ def find_process(identity: ProcessId) -> psutil.Process | None:
     return process if _runs(process) and abs(process.create_time() - identity.created) < _CLOCK_STEP_SECONDS else None
 
 
-def marked_processes(data_dir: Path) -> list[psutil.Process]:
-    """All running processes that carry the mark of the stack in that directory, but not this one."""
+def other_processes(data_dir: Path, parts: Iterable[ProcessId]) -> list[psutil.Process]:
+    """Running processes that carry the mark of that directory, but are neither these parts nor this process."""
+    known = {os.getpid(), *(part.pid for part in parts)}
     return [
         process
         for process in psutil.process_iter(["environ"])
-        if (process.info["environ"] or {}).get(MARK) == str(data_dir) and process.pid != os.getpid()
+        if (process.info["environ"] or {}).get(MARK) == str(data_dir) and process.pid not in known
     ]
 
 
-def end_processes(processes: Iterable[psutil.Process], stop_signal: Signals, within_seconds: float) -> None:
-    """Ask them to end, and kill those that have not within that time.
+def end_processes(
+    processes: Iterable[psutil.Process], stop_signal: Signals, within_seconds: float, hurry: threading.Event
+) -> None:
+    """Ask them to end, and kill those that have not within that time, or before it once somebody is in a hurry.
 
     psutil compares creation times before it sends anything: no other process that got the number is hit.
     """
@@ -59,6 +63,8 @@ def end_processes(processes: Iterable[psutil.Process], stop_signal: Signals, wit
                 process.send_signal(number)
         deadline = time.monotonic() + within_seconds
         while (remaining := [process for process in remaining if _runs(process)]) and time.monotonic() < deadline:
+            if hurry.is_set() and number != SIGKILL:
+                break
             time.sleep(_POLL_SECONDS)
 
 

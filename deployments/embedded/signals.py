@@ -36,3 +36,11 @@ def leave(number: int, _frame: FrameType | None) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
+
+
+@contextmanager
+def hurrying() -> Iterator[threading.Event]:
+    """An event that signals set, instead of ending anything: for what has to be brought to its end, only faster."""
+    hurry = threading.Event()
+    with handling(lambda *_: hurry.set()):
+        yield hurry

@@ -8,19 +8,17 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from blocks.stack_outputs import StackOutputs
 from deployments.embedded import signals
 from deployments.embedded.description import StackDescription
 from deployments.embedded.environment import child_environment
-from deployments.embedded.leftovers import end_leftovers, end_orphans
+from deployments.embedded.leftovers import end_leftovers, end_runs
 from deployments.embedded.lock import sole_use
 from deployments.embedded.record import StackRecord, plan_stack
 from deployments.embedded.startup import RELAY_COMMAND, Deploy, Startup
 from deployments.embedded.supervisor import Say, Supervisor
-
-_ORPHANS_WITHIN_SECONDS: Final = 10
 
 
 def print_line(line: str) -> None:
@@ -88,7 +86,10 @@ class EmbeddedStack:
             (self._data_dir / "logs").mkdir(parents=True, exist_ok=True)
             undo.enter_context(sole_use(self._data_dir))
             undo.enter_context(signals.handling(signals.leave))
-            end_leftovers(self._data_dir, self._say)
+            with signals.hurrying() as hurry:
+                end_leftovers(self._data_dir, self._say, hurry)
+            if hurry.is_set():
+                raise KeyboardInterrupt
             self._start(undo)
             self._undo = undo.pop_all()
         self._say(
@@ -126,10 +127,10 @@ class EmbeddedStack:
         self.description = record.description
 
     def _stop(self, supervisor: Supervisor, record: StackRecord) -> None:
-        hurry = threading.Event()
-        with signals.handling(lambda *_: hurry.set()):
-            supervisor.stop(hurry)
-            end_orphans(self._data_dir, 0 if hurry.is_set() else _ORPHANS_WITHIN_SECONDS)
+        with signals.hurrying() as hurry:
+            supervisor.stop(
+                hurry, lambda: end_runs(self._data_dir, record.description.parts.values(), self._say, hurry)
+            )
         record.stopped()
 
 

@@ -48,6 +48,7 @@ class SupervisedPart:
         """End it in good order. That the stack is stopping was said before, so nothing starts it again."""
         with self._lock:
             self._process.stop(hurry)
+        self.part.after_stop()
 
     def _start(self) -> None:
         with self._lock:
@@ -106,8 +107,9 @@ class Supervisor:
         """Have everything that is still being started, or waited for, end in StopRequested."""
         self._stopping.set()
 
-    def stop(self, hurry: threading.Event) -> None:
+    def stop(self, hurry: threading.Event, after_each: Callable[[], None]) -> None:
         """Stop all parts in good order, the last one first; by force once somebody is in a hurry."""
         self.give_up()
         for part in reversed(self._parts):
             part.stop(hurry)
+            after_each()

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from deployments.embedded import EmbeddedStack, StackDescription, running_stack
-from deployments.embedded.processes import marked_processes
+from deployments.embedded.processes import other_processes
 from tests.embedded.up import IDLE
 from tests.support import eventually
 
@@ -48,7 +48,7 @@ def up() -> Iterator[Up]:
     for process, data_dir in started:
         process.kill()
         process.wait()
-        for left in marked_processes(data_dir):
+        for left in other_processes(data_dir, []):
             left.kill()
 
 

@@ -14,7 +14,7 @@ from deployments.embedded.database import find_postgres
 from deployments.embedded.errors import PartFailedError, PortBusyError
 from deployments.embedded.parts import Part
 from deployments.embedded.ports import choose_port
-from deployments.embedded.processes import MARK, find_process, identify, marked_processes
+from deployments.embedded.processes import MARK, find_process, identify, other_processes
 from tests.embedded.up import IDLE
 
 NEVER = threading.Event()
@@ -83,7 +83,8 @@ def test_an_orphan_is_known_by_its_mark_and_others_are_not(tmp_path: Path) -> No
     marked = subprocess.Popen(IDLE, env={MARK: str(tmp_path)}, start_new_session=True)
     other = subprocess.Popen(IDLE, env={MARK: f"{tmp_path}/other"}, start_new_session=True)
     try:
-        assert [marked.pid] == [process.pid for process in marked_processes(tmp_path)]
+        assert [marked.pid] == [process.pid for process in other_processes(tmp_path, [])]
+        assert [] == other_processes(tmp_path, [identify(marked.pid)])
     finally:
         for process in (marked, other):
             process.kill()
@@ -102,5 +103,5 @@ def test_postgresql_runs_where_the_path_is_too_long_for_its_socket(tmp_path: Pat
         assert "/tmp/" in postgres.url
     finally:
         process.stop(NEVER)
-    postgres.forget_socket_folder()
+        process.part.after_stop()
     assert not postgres.socket_folder.exists()
