@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Conditions, named after the situation they stand for.
 NEVER_CLAIMED: Final = "attribute_not_exists(#file)"
 LEASE_EXPIRED: Final = "(#status IN (:loading, :loaded) AND lease_until < :now)"
+KNOWN: Final = "attribute_exists(#file)"
 CLAIMED_BY_THIS_RUN: Final = "(#status IN (:loading, :loaded) AND flow_run_id = :run)"
 
 
@@ -76,26 +77,33 @@ class FileLedger(AwsBlock):
         self._put(entry)
 
     def note_notified(self, report: FileReport) -> None:
-        """Note in the file's entry that the people who asked have been told."""
+        """Note in the file's entry, if the ledger has one, that the people who asked have been told."""
+        client = self._client("dynamodb")
         with self._naming_permission("dynamodb", f"table {self.table_name}"):
-            self._client("dynamodb").update_item(
-                TableName=self.table_name,
-                Key=_item({"file": f"{report.bucket}/{report.key}", "version": report.version}),
-                UpdateExpression="SET notified_at = :now",
-                ExpressionAttributeValues=_item({":now": utc_text(datetime.now(UTC))}),
-            )
+            try:
+                client.update_item(
+                    TableName=self.table_name,
+                    Key=_item({"file": f"{report.bucket}/{report.key}", "version": report.version}),
+                    UpdateExpression="SET notified_at = :now",
+                    ConditionExpression=KNOWN,  # a file that was missing has no entry, and half of one helps nobody
+                    ExpressionAttributeNames={"#file": "file"},
+                    ExpressionAttributeValues=_item({":now": utc_text(datetime.now(UTC))}),
+                )
+            except client.exceptions.ConditionalCheckFailedException:
+                return
 
     def entries_of(self, bucket: str, key: str) -> list[LedgerEntry]:
         """All versions of one file that were ever claimed, in no particular order."""
+        pages = self._client("dynamodb").get_paginator("query")
         with self._naming_permission("dynamodb", f"table {self.table_name}"):
-            answer = self._client("dynamodb").query(
+            items = pages.paginate(
                 TableName=self.table_name,
                 KeyConditionExpression="#file = :file",
                 ExpressionAttributeNames={"#file": "file"},
                 ExpressionAttributeValues=_item({":file": f"{bucket}/{key}"}),
                 ConsistentRead=True,
-            )
-        return [_entry(item) for item in answer["Items"]]
+            ).search("Items")
+            return [_entry(item) for item in items]
 
     def _put(
         self, entry: LedgerEntry, condition: str = "", values: Mapping[str, Any] | None = None

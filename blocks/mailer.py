@@ -1,11 +1,17 @@
 """The mail: who sends it, and who asked for it."""
 
 from email.message import EmailMessage
-from typing import ClassVar
+from email.policy import SMTP
+from typing import ClassVar, Final
 
 from pydantic import Field, HttpUrl
 
 from blocks.aws import DOCUMENTATION_URL, LOGO_URL, AwsBlock
+from flows.errors import AddressUnverifiedError
+from flows.text import printable
+
+# SES promises to carry nothing but 7-bit text. Source: "Sending raw email", Amazon SES developer guide.
+_SEVEN_BIT: Final = SMTP.clone(cte_type="7bit")
 
 
 class Mailer(AwsBlock):
@@ -35,17 +41,29 @@ class Mailer(AwsBlock):
         """The message id that SES gave the mail.
 
         Raises:
+            AddressUnverifiedError: SES does not know yet that the sender, or a recipient, wants this.
             PermissionMissingError: SES refused the call.
         """
-        message = EmailMessage()
-        message["Subject"] = " ".join(subject.split())  # a line break in a file's name starts no header of its own
+        client = self._client("sesv2")
+        with self._naming_permission("ses", f"identity {self.sender}"):
+            try:
+                answer = client.send_email(
+                    FromEmailAddress=self.sender,
+                    Destination={"ToAddresses": self.recipients},
+                    Content={"Raw": {"Data": bytes(self._message(subject, text))}},
+                )
+            except client.exceptions.MessageRejected as error:
+                reason = error.response["Error"]["Message"]
+                if "not verified" not in reason:
+                    raise
+                raise AddressUnverifiedError(self.sender, reason) from error
+        return answer["MessageId"]
+
+    def _message(self, subject: str, text: str) -> EmailMessage:
+        message = EmailMessage(_SEVEN_BIT)
+        # A line break in a file's name starts no header of its own.
+        message["Subject"] = printable(" ".join(subject.split()))
         message["From"] = self.sender
         message["To"] = ", ".join(self.recipients)
         message.set_content(text)
-        with self._naming_permission("ses", f"identity {self.sender}"):
-            answer = self._client("sesv2").send_email(
-                FromEmailAddress=self.sender,
-                Destination={"ToAddresses": self.recipients},
-                Content={"Raw": {"Data": bytes(message)}},
-            )
-        return answer["MessageId"]
+        return message

@@ -67,6 +67,17 @@ class ThrottledError(SensorIngestError):
         )
 
 
+class AddressUnverifiedError(SensorIngestError):
+    """SES sends no mail for an address until somebody has pressed the link that it was sent."""
+
+    def __init__(self, sender: str, reason: str) -> None:
+        super().__init__(
+            f"SES did not take the mail from {sender}: {reason.strip().rstrip('.')}. "
+            "`aws sesv2 create-email-identity --email-identity ADDRESS` has SES send the link; the sender needs it "
+            "always, and each recipient does while the account is in the SES sandbox."
+        )
+
+
 class StackMissingError(SensorIngestError):
     """No CloudFormation stack of that name, made from this project's template, is where it was looked for."""
 

@@ -1,0 +1,24 @@
+"""Each block type is one that people can find, understand and fill in on the Prefect UI."""
+
+import pytest
+from prefect.blocks.core import Block
+from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
+
+from blocks.documents import BLOCK_TYPES
+
+
+@pytest.mark.parametrize("block", BLOCK_TYPES)
+class TestPrefectsOwnSuite(BlockStandardTestSuite):
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        raise NotImplementedError("the parameters above take its place")
+
+
+@pytest.mark.parametrize("block_type", BLOCK_TYPES)
+def test_a_block_type_is_named_after_what_it_is_for(block_type: type[Block]) -> None:
+    assert block_type.get_block_type_name().startswith("Sensor ")
+    assert block_type.get_block_type_slug() == block_type.get_block_type_name().lower().replace(" ", "-")
+
+
+def test_no_two_block_types_are_the_same_to_the_server() -> None:
+    assert len(BLOCK_TYPES) == len({block_type.get_block_type_slug() for block_type in BLOCK_TYPES})

@@ -1,0 +1,135 @@
+"""What the landing zone sees of a file, where it keeps refused rows, and which settings it takes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from prefect_aws.credentials import AwsCredentials
+from pydantic import ValidationError
+
+from blocks.landing_zone import LandingZone
+from flows.errors import ArchiveError
+from flows.models import SensorFile
+from tests.blocks.conftest import Bucket
+
+
+@pytest.fixture
+def rejects(tmp_path: Path) -> Path:
+    path = tmp_path / "rejects.csv"
+    path.write_bytes(b"line,reason,text\r\n1,value,x\r\n")
+    return path
+
+
+# ---- Looking and reading ------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_described_with_its_version_etag_and_size(landing_zone: LandingZone, bucket: Bucket) -> None:
+    file = bucket.put("incoming/a b+c%20é.csv", b"12345678")
+    assert file == landing_zone.describe(SensorFile(bucket=bucket.name, key=file.key))
+
+
+def test_a_file_is_described_as_it_is_now_and_not_as_it_was_announced(
+    landing_zone: LandingZone, bucket: Bucket
+) -> None:
+    announced = bucket.put("incoming/a.csv", b"monday")
+    assert bucket.put("incoming/a.csv", b"friday!") == landing_zone.describe(announced)
+
+
+def test_an_object_that_does_not_exist_is_described_as_none(landing_zone: LandingZone, bucket: Bucket) -> None:
+    assert None is landing_zone.describe(SensorFile(bucket=bucket.name, key="incoming/never.csv"))
+
+
+def test_an_object_that_was_deleted_is_described_as_none(landing_zone: LandingZone, bucket: Bucket) -> None:
+    file = bucket.put("incoming/a.csv")
+    bucket.client.delete_object(Bucket=bucket.name, Key=file.key)
+    assert None is landing_zone.describe(file)
+
+
+def test_the_bytes_of_the_version_that_was_claimed_are_read_or_none(landing_zone: LandingZone, bucket: Bucket) -> None:
+    file = bucket.put("incoming/a.csv", b"monday")
+    bucket.put("incoming/a.csv", b"friday")
+    if file.version_id:
+        with landing_zone.opened(file) as body:
+            assert b"monday" == body.read()
+    else:
+        with pytest.raises(ClientError, match="PreconditionFailed"), landing_zone.opened(file):
+            pass
+
+
+# ---- Refused rows -------------------------------------------------------------------------------------------------
+
+
+def test_refused_rows_of_a_loaded_file_are_under_rejects(
+    landing_zone: LandingZone, bucket: Bucket, rejects: Path
+) -> None:
+    file = bucket.put("incoming/2026/a b+c%20é.csv")
+    stored_at = landing_zone.store_rejects(file, rejects, refused=False)
+    assert f"s3://{bucket.name}/rejects/2026/a b+c%20é.csv.rejects.csv" == stored_at
+    assert rejects.read_bytes() == bucket.get(stored_at)
+
+
+def test_the_rows_of_a_refused_file_are_beside_it(landing_zone: LandingZone, bucket: Bucket, rejects: Path) -> None:
+    file = bucket.put("incoming/a.csv")
+    landing_zone.store_rejects(file, rejects, refused=True)
+    landing_zone.refuse(file)
+    assert ["refused/a.csv", "refused/a.csv.rejects.csv"] == bucket.keys
+
+
+def test_refused_rows_are_stored_once_however_often(landing_zone: LandingZone, bucket: Bucket, rejects: Path) -> None:
+    file = bucket.put("incoming/a.csv")
+    first = landing_zone.store_rejects(file, rejects, refused=False)
+    assert first == landing_zone.store_rejects(file, rejects, refused=False)
+    assert ["incoming/a.csv", "rejects/a.csv.rejects.csv"] == bucket.keys
+
+
+def test_refused_rows_of_an_earlier_file_of_that_name_are_not_overwritten(
+    landing_zone: LandingZone, bucket: Bucket, rejects: Path
+) -> None:
+    monday = landing_zone.store_rejects(bucket.put("incoming/a.csv", b"monday"), rejects, refused=False)
+    on_monday = rejects.read_bytes()
+    rejects.write_bytes(on_monday.replace(b"x", b"y"))
+    file = bucket.put("incoming/a.csv", b"friday")
+    friday = landing_zone.store_rejects(file, rejects, refused=False)
+    assert on_monday == bucket.get(monday)
+    assert f"s3://{bucket.name}/rejects/a.{file.version}.csv.rejects.csv" == friday
+    assert rejects.read_bytes() == bucket.get(friday)
+
+
+# ---- Settings -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["incoming", "processed", "refused", "failed", "rejects"])
+@pytest.mark.parametrize("prefix", ["", "no-slash", "/leading/", "/"])
+def test_a_prefix_is_a_folder_and_never_the_whole_bucket(field: str, prefix: str) -> None:
+    with pytest.raises(ValidationError, match="pattern"):
+        LandingZone.model_validate({"bucket": "landing", f"{field}_prefix": prefix})
+
+
+@pytest.mark.parametrize("field", ["processed", "refused", "failed", "rejects"])
+@pytest.mark.parametrize("prefix", ["incoming/", "incoming/done/"])
+def test_nothing_is_moved_to_where_it_would_arrive_again(field: str, prefix: str) -> None:
+    with pytest.raises(ValidationError, match="would arrive again"):
+        LandingZone.model_validate({"bucket": "landing", f"{field}_prefix": prefix})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"processed_prefix": "incoming/", "target_bucket": "archive"},
+        {"incoming_prefix": "processed/new/"},
+        {"processed_prefix": "incoming-done/"},
+    ],
+)
+def test_prefixes_that_do_not_meet_are_taken(settings: dict[str, Any]) -> None:
+    assert LandingZone.model_validate({"bucket": "landing", **settings})
+
+
+def test_a_file_is_never_moved_onto_itself(bucket: Bucket, credentials: AwsCredentials) -> None:
+    landing_zone = LandingZone(
+        bucket="another-bucket", target_bucket=bucket.name, processed_prefix="incoming/", credentials=credentials
+    )
+    file = bucket.put("incoming/a.csv")
+    with pytest.raises(ArchiveError, match="moved onto itself"):
+        landing_zone.archive(file)
+    assert ["incoming/a.csv"] == bucket.keys

@@ -1,0 +1,107 @@
+"""What AWS refuses fails at once, naming the permission to grant, on what, and the block whose credentials lack it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from botocore.exceptions import ClientError
+from prefect_aws.credentials import AwsCredentials
+
+from blocks.file_ledger import FileLedger
+from blocks.landing_zone import LandingZone
+from blocks.mailer import Mailer
+from blocks.readings_table import ReadingsTable
+from flows.errors import PermissionMissingError
+from flows.models import FileReport, SensorFile
+from tests.blocks.conftest import Bucket, Line, refusal, s3_refusal
+
+if TYPE_CHECKING:
+    from botocore.awsrequest import AWSResponse
+
+FILE = SensorFile(bucket="landing", key="incoming/a.csv", version_id="v1", etag="e1", size=8)
+FRAME = pd.DataFrame({"sensor_id": ["0000-0001"], "timestamp": [1_483_906_366], "value": ["10.1"]})
+
+
+def refused(line: Line, operation: str, answer: "AWSResponse", call: Callable[[], object]) -> str:
+    """What the error says; the call that was refused was not tried again."""
+    with line.answering(operation, answer), pytest.raises(PermissionMissingError) as error:
+        call()
+    assert 1 == len(line.calls)
+    assert isinstance(error.value.__cause__, ClientError)
+    return str(error.value)
+
+
+def read(landing_zone: LandingZone, file: SensorFile) -> None:
+    with landing_zone.opened(file):
+        pass
+
+
+def store_rejects(landing_zone: LandingZone, file: SensorFile) -> None:
+    landing_zone.store_rejects(file, Path(__file__), refused=False)
+
+
+@pytest.mark.parametrize(
+    ("permission", "resource", "operation", "call"),
+    [
+        ("s3:GetObject (and s3:ListBucket, ", "{bucket}/incoming/a.csv", "HeadObject", LandingZone.describe),
+        ("s3:GetObject", "{bucket}/incoming/a.csv", "GetObject", read),
+        ("s3:PutObject", "{bucket}/rejects/a.csv.rejects.csv", "PutObject", store_rejects),
+        (
+            "s3:GetObject on the source or s3:PutObject on the copy",
+            "{bucket}/incoming/a.csv or s3://{bucket}/processed/a.csv",
+            "CopyObject",
+            LandingZone.archive,
+        ),
+        ("s3:DeleteObject", "{bucket}/incoming/a.csv", "DeleteObject", LandingZone.archive),
+    ],
+)
+def test_a_call_that_s3_refuses_names_permission_object_and_block_and_leaves_the_file_where_it_is(  # noqa: PLR0917
+    permission: str,
+    resource: str,
+    operation: str,
+    call: Callable[[LandingZone, SensorFile], object],
+    landing_zone: LandingZone,
+    bucket: Bucket,
+    s3_line: Line,
+) -> None:
+    file = bucket.put("incoming/a.csv")
+    answer = s3_refusal(403, "AccessDenied", with_body=operation != "HeadObject")
+    said = refused(s3_line, operation, answer, lambda: call(landing_zone, file))
+    assert said.startswith(f"AWS refused {permission}")
+    assert f" on s3://{resource.format(bucket=bucket.name)}. " in said
+    assert "credentials of the block 'sensor-landing-zone/(not saved)'" in said
+    assert "incoming/a.csv" in bucket.keys
+
+
+@pytest.mark.parametrize(
+    ("operation", "call"),
+    [
+        ("PutItem", lambda ledger: ledger.claim(FILE, "run-1")),
+        ("Query", lambda ledger: ledger.entries_of("landing", "incoming/a.csv")),
+        ("UpdateItem", lambda ledger: ledger.note_notified(FileReport(**dict(FILE), version="v1", status="archived"))),
+    ],
+)
+def test_a_call_about_the_ledger_that_dynamodb_refuses_names_permission_table_and_block(
+    operation: str, call: Callable[[FileLedger], Any], credentials: AwsCredentials, dynamodb_line: Line
+) -> None:
+    ledger = FileLedger(table_name="files", credentials=credentials)
+    said = refused(dynamodb_line, operation, refusal(400, "AccessDeniedException"), lambda: call(ledger))
+    assert said.startswith(f"AWS refused dynamodb:{operation} on table files. ")
+    assert "'sensor-file-ledger/(not saved)'" in said
+
+
+def test_a_batch_of_readings_that_dynamodb_refuses_names_permission_and_table(
+    credentials: AwsCredentials, dynamodb_line: Line
+) -> None:
+    table = ReadingsTable(table_name="readings", credentials=credentials)
+    said = refused(dynamodb_line, "BatchWriteItem", refusal(400, "AccessDeniedException"), lambda: table.write([FRAME]))
+    assert said.startswith("AWS refused dynamodb:BatchWriteItem on table readings. ")
+
+
+def test_a_mail_that_ses_may_not_send_names_permissions_and_sender(credentials: AwsCredentials) -> None:
+    mailer = Mailer(sender="sensors@example.com", recipients=["ada@example.com"], credentials=credentials)
+    line = Line(credentials.get_client("sesv2"))
+    said = refused(line, "SendEmail", refusal(403, "AccessDeniedException"), lambda: mailer.send("subject", "text"))
+    assert said.startswith("AWS refused ses:SendEmail and ses:SendRawEmail on identity sensors@example.com. ")
