@@ -58,6 +58,7 @@ class FileLedger(AwsBlock):
             bucket=file.bucket,
             key=file.key,
             version=file.version or "",
+            etag=file.etag,
             status="loading",
             claimed_at=now,
             lease_until=now + timedelta(seconds=self.lease_seconds),
@@ -71,6 +72,16 @@ class FileLedger(AwsBlock):
         if standing.status in ("loading", "loaded"):
             raise ClaimedElsewhereError(file.uri, standing.flow_run_id or "?", str(standing.lease_until))
         return standing
+
+    def settled(self, file: SensorFile) -> LedgerEntry | None:
+        """The entry of a file that was loaded or refused and moved on; the newest, if no version is asked for."""
+        entries = [entry for entry in self.entries_of(file.bucket, file.key) if entry.status in ("archived", "refused")]
+        asked_for = [entry for entry in entries if file.version in (None, entry.version, entry.etag)]
+        return max(asked_for, key=lambda entry: entry.claimed_at, default=None)
+
+    def release(self, entry: LedgerEntry) -> None:
+        """End the lease on a file that this run has claimed and could not load: the next run may have it at once."""
+        self._put(entry.model_copy(update={"lease_until": entry.claimed_at}))
 
     def record(self, entry: LedgerEntry) -> None:
         """Write an entry that this run has claimed anew, with what has become known since."""

@@ -109,17 +109,20 @@ def run(
 ) -> None:
     """Load files in this process, with no worker, through to the email."""
     use_stack(data_dir)
+    from flows.errors import IngestFailedError
     from flows.ingest import ingest_sensor_files
     from flows.models import SensorFile
     from flows.report import email_text
 
     objects = [SensorFile.model_validate(file) for file in files]
     state = ingest_sensor_files(objects, notify_after_seconds=notify_after, return_state=True)
-    report: Any = state.result(raise_on_failure=False)  # the flow's report, also of a run in which every file failed
+    result: Any = state.result(raise_on_failure=False)
+    report = result.report if isinstance(result, IngestFailedError) else result
     if isinstance(report, Exception):
         raise report
     typer.echo(report.model_dump_json(indent=2) if as_json else email_text(report.files))
-    raise typer.Exit(1 if state.is_failed() else 0)
+    told = report.notification is None or report.notification.state == "Completed"
+    raise typer.Exit(0 if state.is_completed() and told else 1)
 
 
 @app.command()

@@ -1,10 +1,24 @@
 """One class per situation, each carrying the evidence and the remedy."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flows.models import IngestReport
+
+
 from collections.abc import Iterable
 
 
 class SensorIngestError(Exception):
     """Base of all errors that this project raises on purpose; its text is meant for people."""
+
+
+class IngestFailedError(SensorIngestError):
+    """No file of a run could be dealt with. It carries the run's report, which says why for each of them."""
+
+    def __init__(self, headline: str, report: "IngestReport") -> None:
+        super().__init__(headline)
+        self.report = report
 
 
 class ObjectMissingError(SensorIngestError):

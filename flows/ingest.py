@@ -10,6 +10,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from flows.errors import IngestFailedError
 from flows.models import FileReport, IngestReport, SensorFile
 from flows.report import headline, outcome, report_of_error, run_title
 from flows.tasks import environment, ingest_file, publish_report
@@ -47,14 +48,20 @@ def ingest_sensor_files(objects: Files, notify_after_seconds: NotifyAfterSeconds
     the others with it. Then the email is put off as a paused subflow, which holds no process while it waits.
 
     The run ends `Completed`, named `PartlyRejected` if rows or files were refused, `PartlyFailed` if some file could
-    not be dealt with, `AlreadyLoaded` if there was nothing left to do; it ends `Failed` only if every file did.
+    not be dealt with, `AlreadyLoaded` if there was nothing left to do, and so nothing to email; `Failed` if every file
+    failed.
+
+    Raises:
+        BlockMissingError: this Prefect server was never told what the environment is.
+        IngestFailedError: every file is missing or failed; it carries the report.
     """
     environment()  # blocks that are missing fail the run here, at once, and not file by file
-    files = list(dict.fromkeys(objects))
+    files = list({file.uri: file for file in objects}.values())
     loads = ingest_file.map(files)
     reports = [_report(file, load) for file, load in zip(files, loads, strict=True)]
-    publish_report(reports)
-    notification = notify_later(reports, notify_after_seconds)
+    publish_report(reports, return_state=True)  # a page that can not be shown keeps nobody from being told
+    news = [report for report in reports if not report.already_done]
+    notification = notify_later(news, notify_after_seconds) if news else None
     return _final_state(IngestReport(files=reports, notification=notification))
 
 
@@ -67,5 +74,5 @@ def _report(file: SensorFile, load: PrefectFuture[FileReport]) -> FileReport:
 def _final_state(report: IngestReport) -> State[IngestReport]:
     name, message = outcome(report.files), headline(report.files)
     if name == "Failed":
-        return Failed(message=message, data=report)
+        return Failed(message=message, data=IngestFailedError(message, report))
     return Completed(name=name, message=message, data=report)

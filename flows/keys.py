@@ -1,8 +1,12 @@
 """Rules about S3 keys: where an object goes, what its name is, how `s3://` addresses are read."""
 
+import re
 from urllib.parse import unquote_plus
 
 REJECTS_SUFFIX = ".rejects.csv"
+
+_ENDING = re.compile(r"(?:\.[A-Za-z]\w*){1,2}$")
+"""`.csv` or `.csv.gz`, but not the `.11` of `sensors-2026.11.csv`."""
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
@@ -33,9 +37,8 @@ def moved_key(key: str, *, from_prefix: str, to_prefix: str) -> str:
 
 def versioned_key(key: str, version: str) -> str:
     """The same key with the version before the ending: `processed/a.3f2c.csv`, for a name that is taken already."""
-    folder, slash, name = key.rpartition("/")
-    stem, dot, ending = name.partition(".")
-    return f"{folder}{slash}{stem}.{version}{dot}{ending}"
+    ending = _ENDING.search(key)
+    return f"{key[: ending.start()]}.{version}{ending.group()}" if ending else f"{key}.{version}"
 
 
 def is_folder(key: str) -> bool:

@@ -123,7 +123,9 @@ class FileReport(RowCounts):
     archived_to: str | None = None
     rejects_at: str | None = None
     problem: Printable | None = None
-    already_loaded: bool = False
+    already_done: Annotated[
+        bool, Field(description="Whether an earlier run dealt with it, and this one left it so.")
+    ] = False
     flow_run_id: str | None = None
 
     @property
@@ -134,11 +136,17 @@ class FileReport(RowCounts):
     def name(self) -> str:
         return file_name(self.key)
 
+    @property
+    def loaded(self) -> int:
+        """Rows that this file has brought into the table: none of a refused file, however many were good."""
+        return self.accepted if self.status in ("loaded", "archived") else 0
+
 
 class LedgerEntry(FileReport):
     """What the ledger remembers about one version of a file: its report, and when each step happened (UTC)."""
 
     version: str
+    etag: str | None = None
     claimed_at: UtcMoment
     lease_until: UtcMoment | None = None
     finished_at: UtcMoment | None = None
@@ -158,4 +166,6 @@ class IngestReport(BaseModel):
     """What one ingest run did."""
 
     files: list[FileReport]
-    notification: Notification
+    notification: Annotated[
+        Notification | None, Field(description="None where there was nothing to tell: all had been dealt with before.")
+    ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from flows.errors import ObjectMissingError
+from flows.errors import ClaimedElsewhereError, ObjectMissingError
 from flows.limits import PARAMETERS_BYTES, json_bytes
 from flows.models import FileReport, SensorFile
 from flows.text import printable
@@ -16,7 +16,7 @@ REJECTS_SHOWN: Final = 3
 TEXT_SHOWN: Final = 100
 """Characters of a refused row, or of a name in a title, that people are shown."""
 
-_VERBS: Final = {"archived": "loaded", "loading": "still loading"}
+_VERBS: Final = {"archived": "loaded", "loading": "being loaded by another run"}
 
 
 def run_title(names: Sequence[str]) -> str:
@@ -35,28 +35,32 @@ def headline(reports: Sequence[FileReport]) -> str:
 
 def outcome(reports: Sequence[FileReport]) -> str:
     """The name of the state that an ingest run ends in."""
+    if all(report.already_done for report in reports):
+        return "AlreadyLoaded"
     if all(report.status in ("failed", "missing") for report in reports):
         return "Failed"
     if any(report.status in ("failed", "missing") for report in reports):
         return "PartlyFailed"
     if any(report.status == "refused" or report.rejected for report in reports):
         return "PartlyRejected"
-    return "AlreadyLoaded" if all(report.already_loaded for report in reports) else "Completed"
+    return "Completed"
 
 
 def report_of_error(file: SensorFile, error: object) -> FileReport:
-    """The report of a file whose load ended in an error."""
+    """The report of a file whose load ended in an error. That another run is at it is none: that run will tell."""
+    elsewhere = isinstance(error, ClaimedElsewhereError)
     return FileReport(
         bucket=file.bucket,
         key=file.key,
         version=file.version,
-        status="missing" if isinstance(error, ObjectMissingError) else "failed",
+        status="loading" if elsewhere else "missing" if isinstance(error, ObjectMissingError) else "failed",
         problem=str(error) or type(error).__name__,
+        already_done=elsewhere,
     )
 
 
 def email_text(reports: Sequence[FileReport]) -> str:
-    """The body of the email: a paragraph for each file, then what the words mean."""
+    """The body of the email: a paragraph for each file."""
     return "\n\n".join("\n".join(_paragraph(report)) for report in reports) + "\n"
 
 
@@ -70,7 +74,7 @@ def markdown_page(reports: Sequence[FileReport]) -> str:
         cells = [
             _plain(report.name),
             _verb(report),
-            *(f"{count:,}" for count in (report.rows, report.accepted, report.replaced, report.rejected)),
+            *(f"{count:,}" for count in (report.rows, report.loaded, report.replaced, report.rejected)),
             _plain(report.archived_to or report.problem or report.uri),
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -107,12 +111,12 @@ def _bare(report: FileReport) -> FileReport:
 
 def _verb(report: FileReport) -> str:
     verb = _VERBS.get(report.status, report.status)
-    return f"{verb} before" if report.already_loaded else verb
+    return f"{verb} before" if report.already_done and report.status != "loading" else verb
 
 
 def _one_file(report: FileReport) -> str:
     match report.status:
-        case "archived" if report.already_loaded:
+        case "archived" if report.already_done:
             return "loaded before, nothing to do"
         case "archived":
             rejected = f", {report.rejected:,} rejected" if report.rejected else ""

@@ -1,5 +1,7 @@
 """The I/O on one file, step by step, as the Prefect UI shows it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -54,12 +56,12 @@ def _may_pass(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> 
 def ingest_file(file: SensorFile) -> FileReport:
     """What became of one file: claimed, validated, its good rows written, and only then moved.
 
-    Every step may be repeated: the same rows, the same copy. So a run that died is made good by the next one.
+    Every step may be repeated: the same rows, the same copy. So another run can finish what this one leaves undone.
     """
     found, entry = claim(file)
     if entry.status != "loading":
-        return entry.model_copy(update={"already_loaded": True})
-    with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
+        return entry.model_copy(update={"already_done": entry.flow_run_id != flow_run.id})
+    with _released_on_failure(entry), TemporaryDirectory(prefix="sensor-ingest-") as workspace:
         validated = validate_rows(found, Path(workspace))
         if validated.verdict == "refused":
             return refuse_file(found, validated, entry)
@@ -75,10 +77,12 @@ def ingest_file(file: SensorFile) -> FileReport:
     retry_condition_fn=_not_there_yet,
 )
 def claim(file: SensorFile) -> tuple[SensorFile, LedgerEntry]:
-    """The object as S3 has it now, and its entry in the ledger, which says whether it is ours to load.
+    """The object as S3 has it now, and its entry in the ledger: `loading` if it is ours to load.
+
+    An object that is gone and in the ledger is dealt with: S3 announces at least once, so some things twice.
 
     Raises:
-        ObjectMissingError: there is no such object; looked for again after each pause of `LOOK_AGAIN_SECONDS`.
+        ObjectMissingError: there is no such object, nor was there; looked for again after `LOOK_AGAIN_SECONDS`.
         PermissionMissingError: AWS refused; not tried again.
         ClaimedElsewhereError: another run is loading it.
     """
@@ -88,6 +92,9 @@ def claim(file: SensorFile) -> tuple[SensorFile, LedgerEntry]:
         found = blocks.landing_zone.describe(file.model_copy(update={"key": key}))
         if found:
             return found, blocks.file_ledger.claim(found, flow_run.id)
+    settled = blocks.file_ledger.settled(file)
+    if settled:
+        return file, settled
     raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
 
 
@@ -184,6 +191,17 @@ def refuse_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) 
 def publish_report(reports: list[FileReport]) -> None:
     """Show what became of the files on the run's page in the Prefect UI."""
     create_markdown_artifact(markdown_page(reports), key="sensor-files", description=headline(reports))
+
+
+@contextmanager
+def _released_on_failure(entry: LedgerEntry) -> Iterator[None]:
+    """Give the file free for the next run if this one fails, instead of letting the lease run out."""
+    try:
+        yield
+    except Exception:
+        with suppress(Exception):  # the ledger may be what failed; the lease runs out then
+            environment().file_ledger.release(entry)
+        raise
 
 
 def _store_rejects(file: SensorFile, validated: ValidatedFile, *, refused: bool) -> str | None:

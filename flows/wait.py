@@ -102,7 +102,7 @@ def ensure_resume_automation(client: SyncPrefectClient, wait_seconds: float) -> 
 
 def wait_tag(wait_seconds: float) -> str:
     """The tag of runs that are paused for that long, such as `notify-after-600s`."""
-    return f"notify-after-{wait_seconds:g}s"
+    return f"notify-after-{wait_seconds:.10g}s"
 
 
 def _create_subflow(
@@ -121,7 +121,7 @@ def _create_subflow(
             state=state,
             name=f"email about {run_title([file.name for file in files])}",
             tags=[wait_tag(wait_seconds)],
-            idempotency_key=f"notify-{flow_run.id}",
+            idempotency_key=f"notify-{flow_run.id}-{flow_run.run_count}",  # a run that is retried has news of its own
             parent_task_run_id=placeholder.id,
         )
 

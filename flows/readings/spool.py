@@ -30,7 +30,8 @@ class StoredRows:
         """The rows that count, in file order: `sensor_id` (string), `timestamp` (int64), `value` (string)."""
         marks = np.memmap(self.marks_path, np.bool_, "r") if self.marks_path else None
         start = 0
-        with pa.ipc.open_stream(self.path) as batches:
+        # Read, where a path would be mapped: mapped pages count as this process's memory, in the end the whole file.
+        with pa.OSFile(str(self.path)) as file, pa.ipc.open_stream(file) as batches:
             for batch in batches:
                 rows = batch if marks is None else only(batch, ~marks[start : start + len(batch)])
                 start += len(batch)

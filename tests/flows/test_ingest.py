@@ -6,7 +6,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
 from blocks.landing_zone import LandingZone
-from flows.errors import PermissionMissingError
+from blocks.readings_table import ReadingsTable
+from flows.errors import IngestFailedError, PermissionMissingError
 from flows.ingest import ingest_sensor_files
 from flows.models import IngestReport, SensorFile
 from tests.flows.conftest import World
@@ -16,6 +17,7 @@ def ingest(*uris: str, notify_after_seconds: float = 0) -> tuple[State[Any], Ing
     objects = [SensorFile.model_validate(uri) for uri in uris]
     state: State[Any] = ingest_sensor_files(objects, notify_after_seconds=notify_after_seconds, return_state=True)
     report = state.result(raise_on_failure=False)
+    report = report.report if isinstance(report, IngestFailedError) else report
     assert isinstance(report, IngestReport), report
     return state, report
 
@@ -49,17 +51,29 @@ def test_a_file_that_is_named_twice_is_loaded_once(world: World) -> None:
     assert ("Completed", 1) == (state.name, len(report.files))
 
 
-def test_a_file_that_was_loaded_before_is_reported_as_it_was(world: World) -> None:
-    uri = world.put("0003-0001,1483906366,1\n", "by-hand/before.csv")
+def test_an_event_that_comes_again_after_the_file_was_loaded_is_no_news(world: World) -> None:
+    uri = world.put("0003-0001,1483906366,1\n", "incoming/before.csv")
     loaded = ingest(uri)[1].files[0]
-    # As if the delete had not come through: the same version is there again.
-    client = world.aws.client("s3")
-    marker = client.list_object_versions(Bucket=loaded.bucket, Prefix=loaded.key)["DeleteMarkers"][0]
-    client.delete_object(Bucket=loaded.bucket, Key=loaded.key, VersionId=marker["VersionId"])
     state, report = ingest(uri)
 
     assert state.name == "AlreadyLoaded"
     assert (1, loaded.archived_to) == (report.files[0].accepted, report.files[0].archived_to)
+    assert len(world.mails_about("before.csv")) == 1
+
+
+def test_a_file_whose_load_failed_can_be_loaded_by_the_next_run_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put("0009-0001,1483906366,1\n", "incoming/second-try.csv")
+
+    def refused(_self: ReadingsTable, _frames: object) -> int:
+        raise PermissionMissingError("dynamodb:BatchWriteItem", "table", "sensor-readings-table/sensor-ingest")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ReadingsTable, "write", refused)  # the emulator grants everything
+        assert ingest(uri)[0].name == "Failed"
+    assert ingest(uri)[0].name == "Completed"
+    assert world.values_of("0009-0001") == [1]
 
 
 def test_new_content_under_an_old_name_is_loaded_and_overwrites_nothing(world: World) -> None:
@@ -104,6 +118,7 @@ def test_the_email_says_what_became_of_the_file_and_the_ledger_that_it_was_sent(
 
 def test_without_a_deployment_the_subflow_pauses_in_its_process_and_goes_on_by_itself(world: World) -> None:
     _, report = ingest(world.put("0006-0001,1483906366,1\n", "incoming/paused.csv"), notify_after_seconds=1)
+    assert report.notification is not None
     with get_client(sync_client=True) as client:
         answer = client._client.get("/flow_run_states/", params={"flow_run_id": report.notification.flow_run_id})  # noqa: SLF001
     states = [state["name"] for state in sorted(answer.json(), key=lambda state: state["timestamp"])]

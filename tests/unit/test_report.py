@@ -22,7 +22,7 @@ def report(status: FileStatus = "archived", name: str = "sensors.csv", **known: 
 
 REFUSED = report("refused", "bad.csv", lines=4, rows=4, accepted=1, rejected=3, problem="3 of 4 rows break a rule")
 MISSING = report("missing", "gone.csv", problem="s3://landing/incoming/gone.csv does not exist")
-AGAIN = report(name="old.csv", already_loaded=True)
+AGAIN = report(name="old.csv", already_done=True)
 
 
 # ---- Titles, subjects, states -------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def test_a_run_is_named_after_its_first_file_and_counts_the_others(title: str, n
         ("gone.csv: missing", MISSING),
         ("sensors.csv: failed", report("failed")),
         ("old.csv: loaded before, nothing to do", AGAIN),
-        ("bad.csv: refused before", REFUSED.model_copy(update={"already_loaded": True})),
+        ("bad.csv: refused before", REFUSED.model_copy(update={"already_done": True})),
     ],
 )
 def test_the_subject_about_one_file_names_it_and_its_result(subject: str, one: FileReport) -> None:
@@ -62,7 +62,7 @@ def test_the_subject_about_one_file_names_it_and_its_result(subject: str, one: F
         ("2 files: 2 loaded", [report(), report()]),
         ("3 files: 2 loaded, 1 refused", [REFUSED, report(), report()]),
         ("3 files: 1 loaded, 1 refused, 1 missing", [report(), REFUSED, MISSING]),
-        ("2 files: 1 loaded before, 1 refused before", [AGAIN, REFUSED.model_copy(update={"already_loaded": True})]),
+        ("2 files: 1 loaded before, 1 refused before", [AGAIN, REFUSED.model_copy(update={"already_done": True})]),
     ],
 )
 def test_the_subject_about_several_files_counts_their_results(subject: str, several: list[FileReport]) -> None:
@@ -76,7 +76,7 @@ def test_the_subject_about_several_files_counts_their_results(subject: str, seve
         ("AlreadyLoaded", [AGAIN, AGAIN]),
         ("PartlyRejected", [report(), REFUSED]),
         ("PartlyRejected", [report(rows=8, accepted=6, replaced=1, rejected=1)]),
-        ("PartlyRejected", [REFUSED.model_copy(update={"already_loaded": True})]),
+        ("AlreadyLoaded", [REFUSED.model_copy(update={"already_done": True})]),
         ("PartlyFailed", [report(), REFUSED, MISSING]),
         ("Failed", [MISSING, report("failed")]),
     ],
