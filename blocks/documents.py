@@ -14,7 +14,7 @@ from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
-from blocks.stack_outputs import STACK_NAME, StackOutputs
+from blocks.stack_outputs import StackOutputs, StackSettings
 from flows.errors import BlockMissingError
 
 BLOCK_NAME: Final = "sensor-ingest"
@@ -38,15 +38,14 @@ class Environment:
 def load_environment() -> Environment:
     """The environment as it is saved on the Prefect server right now, edits in the UI included.
 
-    Prefect's temporary server, to which nobody deploys, is given the blocks here, from the CloudFormation stack of the
-    usual name.
+    Prefect's temporary server, to which nobody deploys, is given the blocks here, from the CloudFormation stack.
 
     Raises:
         BlockMissingError: a block was never saved there.
         StackMissingError: on a temporary server, and there is no such stack.
     """
-    if get_current_settings().api.url is None and _find(LandingZone) is None:
-        save_environment(StackOutputs.read(STACK_NAME, boto3.client("cloudformation")), AwsCredentials())
+    if get_current_settings().api.url is None:
+        save_environment(StackOutputs.read(StackSettings().stack, boto3.client("cloudformation")), AwsCredentials())
     return Environment(_load(LandingZone), _load(ReadingsTable), _load(FileLedger), _load(Mailer))
 
 

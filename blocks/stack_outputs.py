@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from botocore.exceptions import ClientError
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_pascal
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import StackMissingError
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
 
 STACK_NAME: Final = "sensor-ingest"
 """Name that the stack has unless another is asked for."""
+
+
+class StackSettings(BaseSettings):
+    """Which stack this is about, from `SENSOR_INGEST_STACK`; needed only before there is a Prefect API to ask."""
+
+    model_config = SettingsConfigDict(env_prefix="SENSOR_INGEST_", extra="ignore")
+
+    stack: str = Field(default=STACK_NAME, description="CloudFormation stack whose outputs say what is where.")
+
 
 _DOES_NOT_EXIST: Final = "does not exist"
 """How DescribeStacks says so; the code, ValidationError, is that of many mistakes."""

@@ -1,4 +1,4 @@
-"""What `prefect deploy --all` ensures besides the deployments: blocks, work pool and the automation that ends the wait.
+"""What deploying ensures besides the deployments: blocks, the automation that ends the wait, and first the work pool.
 
 Everything here may be done again: it brings a server to the same state, whatever it was in before.
 """

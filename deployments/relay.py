@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 import boto3
+from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
 from blocks.stack_outputs import StackOutputs
@@ -57,6 +58,8 @@ class Relay:
     incoming_prefix: str
     announce: Callable[[Sequence[SensorFile], str], object] = announce
     """Returns once the server has acknowledged what it was given, the files and the prefix they are under."""
+    reach_prefect: Callable[[], object] = lambda: None
+    """Raises while the Prefect server can not be reached."""
     away_seconds: Sequence[float] = AWAY_SECONDS
 
     @classmethod
@@ -70,7 +73,7 @@ class Relay:
         if get_current_settings().api.url is None:
             raise ApiMissingError
         outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
-        return cls(boto3.client("sqs"), outputs.queue_url, outputs.incoming_prefix)
+        return cls(boto3.client("sqs"), outputs.queue_url, outputs.incoming_prefix, reach_prefect=_reach_prefect)
 
     def run(self, stop: StopSignal) -> None:
         """Returns when a stop is asked for. What is in hand by then is announced, or left to the queue."""
@@ -89,6 +92,8 @@ class Relay:
 
     def relay_once(self, stop: StopSignal, wait_seconds: int = LONG_POLL_SECONDS) -> int:
         """The number of files announced, after waiting for the first of them up to `wait_seconds`."""
+        # Taken and not announced too often, a message ends among the dead letters. So nothing is taken in vain.
+        self.reach_prefect()
         batch = self._gather(stop, wait_seconds)
         for files in in_groups(batch.files.values()):
             self.announce(files, self.incoming_prefix)
@@ -128,3 +133,10 @@ class Relay:
                 QueueUrl=self.queue_url,
                 Entries=[{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(part)],
             )
+
+
+def _reach_prefect() -> None:
+    with get_client(sync_client=True) as client:
+        error = client.api_healthcheck()
+    if error:
+        raise error

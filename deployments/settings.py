@@ -3,21 +3,21 @@
 from typing import Final
 
 from pydantic import AliasChoices, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from blocks.stack_outputs import STACK_NAME
+from blocks.stack_outputs import StackSettings
+from flows.limits import LONGEST_WAIT_SECONDS
 
 WORK_POOL: Final = "sensor-ingest"
 
 
-class Settings(BaseSettings):
-    """Settings of the command line and of `prefect deploy`, each from the environment variable that is named."""
+class Settings(StackSettings):
+    """Settings of the command line and of `prefect deploy`: variables that start with `SENSOR_INGEST_`."""
 
-    model_config = SettingsConfigDict(env_prefix="SENSOR_INGEST_", extra="ignore")
-
-    stack: str = Field(default=STACK_NAME, description="CloudFormation stack whose outputs say what is where.")
     notify_after_seconds: float = Field(
-        default=600, ge=0, description="Seconds between loading and email that deployed runs wait for by default."
+        default=600,
+        ge=0,
+        le=LONGEST_WAIT_SECONDS,
+        description="Seconds between loading and email that deployed runs wait for by default.",
     )
     endpoint_url: str | None = Field(
         default=None,

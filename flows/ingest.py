@@ -11,6 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.errors import IngestFailedError
+from flows.limits import LONGEST_WAIT_SECONDS
 from flows.models import FileReport, IngestReport, SensorFile
 from flows.report import headline, outcome, report_of_error, run_title
 from flows.tasks import environment, ingest_file, publish_report
@@ -25,7 +26,7 @@ Files = Annotated[
 ]
 NotifyAfterSeconds = Annotated[
     float,
-    Field(ge=0, le=30 * 24 * 3600, description="Seconds between the end of the loading and the email about it."),
+    Field(ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds between the end of the loading and the email about it."),
 ]
 
 

@@ -1,4 +1,4 @@
-"""How much Prefect takes at once. Pure rules about sizes, no I/O."""
+"""How much is taken at once, and for how long. Pure rules about sizes, no I/O."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -7,6 +7,9 @@ from typing import Final
 from pydantic import BaseModel
 
 from flows.models import SensorFile
+
+LONGEST_WAIT_SECONDS: Final = 30 * 24 * 3600
+"""The longest wait between loading and email; our own limit, against slips of the keyboard."""
 
 PARAMETERS_BYTES: Final = 450_000
 """Room for reports in a flow run's parameters. Prefect 3.8 takes 524,288 bytes of them (`max_parameter_size`)."""

@@ -1,5 +1,7 @@
 """Nothing that arrives is lost between the queue and the Prefect server, and nothing of it is announced for nothing."""
 
+from dataclasses import replace
+
 import pytest
 
 from deployments.relay import Relay
@@ -49,6 +51,15 @@ def test_a_message_stays_in_the_queue_if_the_server_does_not_acknowledge(
     with pytest.raises(ServerAwayError):
         relay.relay_once(StopSignal(), wait_seconds=0)
     assert 1 == queue.messages
+
+
+def test_nothing_is_taken_from_the_queue_while_prefect_can_not_be_reached(relay: Relay, queue: Queue) -> None:
+    queue.send(event("incoming/a.csv"))
+    cut_off = replace(relay, reach_prefect=away)
+    for _ in range(RECEIVED_AT_MOST + 1):
+        with pytest.raises(ServerAwayError):
+            cut_off.relay_once(StopSignal(), wait_seconds=0)
+    assert 1 == relay.relay_once(StopSignal(), wait_seconds=0)
 
 
 def test_a_version_that_is_announced_to_the_relay_twice_goes_on_once(
