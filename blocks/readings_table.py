@@ -1,27 +1,15 @@
 """The table that readings are stored in."""
 
-import random
-import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from botocore.exceptions import ClientError
 from pydantic import Field, HttpUrl
 
 from blocks.aws import DOCUMENTATION_URL, LOGO_URL, AwsBlock
-from flows.errors import ThrottledError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ITEMS_PER_BATCH: Final = 25
-"""Source: "BatchWriteItem", Amazon DynamoDB API reference."""
-
-_THROTTLED: Final = frozenset({"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"})
-_FIRST_PAUSE_SECONDS: Final = 0.05
-_LONGEST_PAUSE_SECONDS: Final = 5.0
-
-Item = dict[str, dict[str, str]]
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 class ReadingsTable(AwsBlock):
@@ -47,60 +35,48 @@ class ReadingsTable(AwsBlock):
     patience_seconds: float = Field(
         default=300,
         gt=0,
-        description="Seconds that one batch is retried for while the table returns items unprocessed.",
+        description="Seconds that the table may refuse everything, or not answer, before a load is given up.",
+    )
+    sender: Literal["fast", "boto3"] = Field(
+        default="fast",
+        description="How items are sent: over connections of our own, or through boto3, several times slower.",
+    )
+    connections: int = Field(
+        default=128, ge=1, le=1000, description="Calls to the table that one load may have under way at one time."
     )
 
-    def write(self, frames: "Iterable[pd.DataFrame]") -> int:
+    def write(self, frames: "Iterable[pd.DataFrame]", on_taken: Callable[[int], object] = lambda _: None) -> int:
         """The number of rows written; every one of them has been acknowledged by DynamoDB.
 
         Args:
             frames: columns `sensor_id`, `timestamp` (epoch seconds) and `value` (decimal text, stored exactly).
                 No two rows may have the same key: BatchWriteItem refuses them, and order between batches is not kept.
+            on_taken: called now and then with the number of rows acknowledged so far.
 
         Raises:
-            PermissionMissingError: DynamoDB refused the call.
-            ThrottledError: items were still returned unprocessed after `patience_seconds`.
+            PermissionMissingError: DynamoDB refused the calls.
+            RowRefusedError: DynamoDB refuses a row for what is in it.
+            ThrottledError: the table took nothing for `patience_seconds`, its capacity being used up.
+            TableUnreachableError: the table took nothing for `patience_seconds` for another reason.
         """
-        written = 0
-        for batch in _batches(frames):
-            self._write_batch(batch)
-            written += len(batch)
-        return written
+        from blocks.dynamodb.writing import write_frames  # noqa: PLC0415 - pandas and Arrow, which only a write needs
 
-    def _write_batch(self, items: list[Item]) -> None:
-        started = time.monotonic()
-        pause = _FIRST_PAUSE_SECONDS
-        while items := self._unprocessed(items):
-            waited = time.monotonic() - started
-            if waited > self.patience_seconds:
-                raise ThrottledError(self.table_name, len(items), waited)
-            # Full jitter: clients that were throttled together do not come back together.
-            # Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
-            time.sleep(random.uniform(0, pause))  # noqa: S311 - no secret depends on it
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-
-    def _unprocessed(self, items: list[Item]) -> list[Item]:
-        """The items that DynamoDB did not take in one call."""
-        requests: Any = [{"PutRequest": {"Item": item}} for item in items]
         with self._naming_permission("dynamodb", f"table {self.table_name}"):
-            try:
-                answer = self._client("dynamodb").batch_write_item(RequestItems={self.table_name: requests})
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in _THROTTLED:
-                    raise
-                return items
-        left: Any = answer.get("UnprocessedItems", {}).get(self.table_name, [])
-        return [request["PutRequest"]["Item"] for request in left]
+            return write_frames(
+                frames,
+                self._client("dynamodb"),
+                self._renewed_client,
+                table_name=self.table_name,
+                sender=self.sender,
+                patience_seconds=self.patience_seconds,
+                connections=self.connections,
+                on_taken=on_taken,
+            )
 
-
-def _batches(frames: "Iterable[pd.DataFrame]") -> Iterator[list[Item]]:
-    """Full batches across the borders of frames; the last one may be smaller."""
-    batch: list[Item] = []
-    for frame in frames:
-        for sensor_id, timestamp, value in zip(frame["sensor_id"], frame["timestamp"], frame["value"], strict=True):
-            batch.append({"sensor_id": {"S": sensor_id}, "timestamp": {"N": str(timestamp)}, "value": {"N": value}})
-            if len(batch) == ITEMS_PER_BATCH:
-                yield batch
-                batch = []
-    if batch:
-        yield batch
+    def _renewed_client(self) -> "DynamoDBClient":
+        """A client with credentials got anew; the one that prefect-aws keeps has those of its first use."""
+        settings = self.credentials.aws_client_parameters.get_params_override()
+        if self.credentials.region_name:
+            settings["region_name"] = self.credentials.region_name
+        client: DynamoDBClient = self.credentials.get_boto3_session().client("dynamodb", **settings)
+        return client

@@ -95,7 +95,7 @@ def test_a_call_about_the_ledger_that_dynamodb_refuses_names_permission_table_an
 def test_a_batch_of_readings_that_dynamodb_refuses_names_permission_and_table(
     credentials: AwsCredentials, dynamodb_line: Line
 ) -> None:
-    table = ReadingsTable(table_name="readings", credentials=credentials)
+    table = ReadingsTable(table_name="readings", credentials=credentials, sender="boto3")
     said = refused(dynamodb_line, "BatchWriteItem", refusal(400, "AccessDeniedException"), lambda: table.write([FRAME]))
     assert said.startswith("AWS refused dynamodb:BatchWriteItem on table readings. ")
 
