@@ -42,7 +42,7 @@ def notify(
     return message_id
 
 
-@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
+@task(task_run_name="email", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
 def email_report(files: list[FileReport]) -> str:
     """The id that SES gave the email, which goes to all recipients of the mailer block."""
     subject = headline(files)
@@ -51,7 +51,7 @@ def email_report(files: list[FileReport]) -> str:
     return message_id
 
 
-@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
+@task(task_run_name="note in the ledger", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
 def note_notified(files: list[FileReport]) -> None:
     """Note in the ledger, for each file that it knows, that people have been told."""
     ledger = load_environment().file_ledger

@@ -30,7 +30,9 @@ def headline(reports: Sequence[FileReport]) -> str:
     if len(reports) == 1:
         return f"{_short(reports[0].name)}: {_one_file(reports[0])}"
     kinds = Counter(_verb(report) for report in reports)
-    return f"{len(reports)} files: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    files = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    rejected = sum(report.rejected for report in reports if report.status != "refused")
+    return f"{len(reports)} files: {files}" + (f"; {_rows(rejected)} rejected" if rejected else "")
 
 
 def outcome(reports: Sequence[FileReport]) -> str:

@@ -19,7 +19,7 @@ from flows.errors import ArchiveError, ClaimedElsewhereError, ObjectMissingError
 from flows.keys import decoded_key
 from flows.models import FileReport, LedgerEntry, SensorFile
 from flows.readings import ValidatedFile, validate_file
-from flows.report import headline, markdown_page
+from flows.report import markdown_page
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
@@ -187,10 +187,10 @@ def refuse_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) 
     return refused
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="report", cache_policy=NO_CACHE)
 def publish_report(reports: list[FileReport]) -> None:
     """Show what became of the files on the run's page in the Prefect UI."""
-    create_markdown_artifact(markdown_page(reports), key="sensor-files", description=headline(reports))
+    create_markdown_artifact(markdown_page(reports), key="sensor-files")
 
 
 @contextmanager

@@ -62,6 +62,7 @@ def test_the_subject_about_one_file_names_it_and_its_result(subject: str, one: F
         ("2 files: 2 loaded", [report(), report()]),
         ("3 files: 2 loaded, 1 refused", [REFUSED, report(), report()]),
         ("3 files: 1 loaded, 1 refused, 1 missing", [report(), REFUSED, MISSING]),
+        ("2 files: 2 loaded; 3 rows rejected", [report(), report(rows=11, lines=11, accepted=7, rejected=3)]),
         ("2 files: 1 loaded before, 1 refused before", [AGAIN, REFUSED.model_copy(update={"already_done": True})]),
     ],
 )
