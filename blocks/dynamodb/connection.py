@@ -11,6 +11,8 @@ from typing import Final
 from urllib.parse import SplitResult, unquote
 from zlib import crc32
 
+from botocore.exceptions import SSLError
+
 from blocks.dynamodb.errors import NoAnswerError
 
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -59,7 +61,7 @@ class Connection:
 
         Raises:
             NoAnswerError: there was none, or not all of it; whether DynamoDB has had the request is not known.
-            ssl.SSLCertVerificationError: whoever answers is not who was asked for.
+            SSLError: whoever answers is not who was asked for.
         """
         try:
             if self._streams is None:
@@ -67,8 +69,8 @@ class Connection:
                     self._streams = await self._connected()
             async with asyncio.timeout(self._way.answer_seconds):
                 return await self._exchange(request, *self._streams)
-        except ssl.SSLCertVerificationError:
-            raise
+        except ssl.SSLCertVerificationError as error:
+            raise SSLError(endpoint_url=self._way.url.geturl(), error=error) from error
         except (OSError, EOFError, ValueError) as error:  # TimeoutError is an OSError, IncompleteReadError an EOFError
             self.close()
             raise NoAnswerError(f"{type(error).__name__} {error}".strip()) from error

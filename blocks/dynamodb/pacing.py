@@ -25,6 +25,7 @@ _CATCH_UP_SECONDS: Final = 0.02  # an event loop's pauses are a millisecond too 
 _ROUND: Final = (0.1, 40)  # seconds and answers that a round takes at least ...
 _SLOW_ROUND: Final = (1.0, 5)  # ... or these, when answers are rare
 _ROUNDS_WITHOUT_EFFECT: Final = 3
+_LEAST_USUAL: Final = 0.5  # what takes less than this is full, or broken
 
 
 @dataclass
@@ -96,8 +97,8 @@ class Pacer:
             self._rate_before = self.rate
         helped = self._full_for > 0 and share > self._last_share + self._chance(1_000)
         self._full_for = 1 if helped else self._full_for + 1
-        if self._full_for >= _ROUNDS_WITHOUT_EFFECT:  # sending less does not help, so it is not the rate
-            self._usual, self.rate, self._full_for = max(share, 0.01), self._rate_before, 0
+        if self._full_for >= _ROUNDS_WITHOUT_EFFECT and share >= _LEAST_USUAL:  # sending less does not help
+            self._usual, self.rate, self._full_for = share, self._rate_before, 0
             return
         speed = sent_rate * share / self._usual if share else sent_rate / 4
         self.rate = max(SLOWEST_RATE, min(self.rate, _BELOW * speed))
