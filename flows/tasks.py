@@ -15,7 +15,7 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from blocks.documents import Environment, load_environment
-from flows.errors import ArchiveError, ClaimedElsewhereError, ObjectMissingError, PermissionMissingError
+from flows.errors import ArchiveError, ClaimedElsewhereError, ObjectMissingError, PermissionMissingError, ThrottledError
 from flows.keys import decoded_key
 from flows.models import FileReport, LedgerEntry, SensorFile
 from flows.readings import ValidatedFile, validate_file
@@ -31,7 +31,8 @@ LOOK_AGAIN_SECONDS: Final = [0.5, 1.0, 2.0, 4.0, 8.0]
 RETRY_SECONDS: Final = [2.0, 10.0, 30.0]
 """Pauses before a step is tried again whose connection broke; botocore has tried a few times by then."""
 
-_FINAL = (ObjectMissingError, PermissionMissingError, ClaimedElsewhereError, ArchiveError)
+_FINAL = (ObjectMissingError, PermissionMissingError, ClaimedElsewhereError, ArchiveError, ThrottledError)
+"""Errors that would only come again; a table that throttles was waited for long enough before it became one."""
 
 
 def environment() -> Environment:
@@ -50,6 +51,15 @@ def _not_there_yet(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]"
 
 def _may_pass(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
     return not isinstance(state.result(raise_on_failure=False), _FINAL)
+
+
+_TRIED_AGAIN: Final[dict[str, Any]] = {
+    "cache_policy": NO_CACHE,
+    "retries": len(RETRY_SECONDS),
+    "retry_delay_seconds": RETRY_SECONDS,
+    "retry_condition_fn": _may_pass,
+}
+"""How tasks on a file that has been claimed are run; each may be repeated."""
 
 
 @task(task_run_name="{file.name}", cache_policy=NO_CACHE)
@@ -98,13 +108,7 @@ def claim(file: SensorFile) -> tuple[SensorFile, LedgerEntry]:
     raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
 
 
-@task(
-    task_run_name="validate {file.name}",
-    cache_policy=NO_CACHE,
-    retries=len(RETRY_SECONDS),
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=_may_pass,
-)
+@task(task_run_name="validate {file.name}", **_TRIED_AGAIN)
 def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
     """The file's good rows, each key once, and its rejects with their reasons, kept in the workspace."""
     with environment().landing_zone.opened(file) as body:
@@ -122,13 +126,7 @@ def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
     return validated
 
 
-@task(
-    task_run_name="write {file.name}",
-    cache_policy=NO_CACHE,
-    retries=len(RETRY_SECONDS),
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=_may_pass,
-)
+@task(task_run_name="write {file.name}", **_TRIED_AGAIN)
 def write_readings(file: SensorFile, validated: ValidatedFile) -> int:
     """The number of rows that DynamoDB has acknowledged: all that were accepted."""
     written = environment().readings_table.write(validated.readings())
@@ -136,13 +134,7 @@ def write_readings(file: SensorFile, validated: ValidatedFile) -> int:
     return written
 
 
-@task(
-    task_run_name="archive {file.name}",
-    cache_policy=NO_CACHE,
-    retries=len(RETRY_SECONDS),
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=_may_pass,
-)
+@task(task_run_name="archive {file.name}", **_TRIED_AGAIN)
 def archive_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) -> FileReport:
     """The report of a loaded file: its rejects are stored first, then it leaves `incoming/` for `processed/`."""
     blocks = environment()
@@ -162,13 +154,7 @@ def archive_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry)
     return archived
 
 
-@task(
-    task_run_name="refuse {file.name}",
-    cache_policy=NO_CACHE,
-    retries=len(RETRY_SECONDS),
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=_may_pass,
-)
+@task(task_run_name="refuse {file.name}", **_TRIED_AGAIN)
 def refuse_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) -> FileReport:
     """The report of a refused file: none of it is in the table; it is under `refused/`, its rejects beside it."""
     blocks = environment()
