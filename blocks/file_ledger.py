@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
@@ -15,11 +15,15 @@ from flows.models import FileReport, LedgerEntry, SensorFile, utc_text
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
+W = TypeVar("W")
+
 # Conditions, named after the situation they stand for.
 NEVER_CLAIMED: Final = "attribute_not_exists(#file)"
-LEASE_EXPIRED: Final = "(#status IN (:loading, :loaded) AND lease_until < :now)"
 KNOWN: Final = "attribute_exists(#file)"
-CLAIMED_BY_THIS_RUN: Final = "(#status IN (:loading, :loaded) AND flow_run_id = :run)"
+UNSETTLED: Final = "#status IN (:loading, :loaded)"
+LEASE_EXPIRED: Final = f"({UNSETTLED} AND lease_until < :now)"
+BY_THIS_RUN: Final = "flow_run_id = :run"
+CLAIMED_BY_THIS_RUN: Final = f"({UNSETTLED} AND {BY_THIS_RUN})"
 
 
 class FileLedger(AwsBlock):
@@ -65,8 +69,7 @@ class FileLedger(AwsBlock):
             flow_run_id=flow_run_id,
         )
         condition = f"{NEVER_CLAIMED} OR {LEASE_EXPIRED} OR {CLAIMED_BY_THIS_RUN}"
-        values = {":loading": "loading", ":loaded": "loaded", ":now": utc_text(now), ":run": flow_run_id}
-        standing = self._put(entry, condition, values)
+        standing = self._put(entry, condition)
         if standing is None:
             return entry
         if standing.status in ("loading", "loaded"):
@@ -79,13 +82,21 @@ class FileLedger(AwsBlock):
         asked_for = [entry for entry in entries if file.version in (None, entry.version, entry.etag)]
         return max(asked_for, key=lambda entry: entry.claimed_at, default=None)
 
+    def is_in_hand(self, file: SensorFile) -> bool:
+        """Whether a run holds a lease on any version of the file right now."""
+        now = datetime.now(UTC)
+        return any(entry.lease_until and entry.lease_until > now for entry in self.entries_of(file.bucket, file.key))
+
     def release(self, entry: LedgerEntry) -> None:
-        """End the lease on a file that this run has claimed and could not load: the next run may have it at once."""
-        self._put(entry.model_copy(update={"lease_until": entry.claimed_at}))
+        """End the lease on a file that this run holds and could not load: the next run may have it at once."""
+        self._put(entry.model_copy(update={"lease_until": entry.claimed_at}), CLAIMED_BY_THIS_RUN)
 
     def record(self, entry: LedgerEntry) -> None:
-        """Write an entry that this run has claimed anew, with what has become known since."""
-        self._put(entry)
+        """Write an entry that this run has claimed anew, with what has become known since.
+
+        A run that was slower than its lease may find that another has settled the file: the first one is remembered.
+        """
+        self._put(entry, f"{NEVER_CLAIMED} OR {UNSETTLED} OR {BY_THIS_RUN}")
 
     def note_notified(self, report: FileReport) -> None:
         """Note in the file's entry, if the ledger has one, that the people who asked have been told."""
@@ -116,18 +127,11 @@ class FileLedger(AwsBlock):
             ).search("Items")
             return [_entry(item) for item in items]
 
-    def _put(
-        self, entry: LedgerEntry, condition: str = "", values: Mapping[str, Any] | None = None
-    ) -> LedgerEntry | None:
+    def _put(self, entry: LedgerEntry, condition: str) -> LedgerEntry | None:
         """The entry that stands in the way of the condition; None if this one was written."""
-        conditional: dict[str, Any] = {}
-        if condition:
-            conditional = {
-                "ConditionExpression": condition,
-                "ExpressionAttributeNames": {"#file": "file", "#status": "status"},
-                "ExpressionAttributeValues": _item(values or {}),
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
+        names = {"#file": "file", "#status": "status"}
+        now = utc_text(datetime.now(UTC))
+        values = {":loading": "loading", ":loaded": "loaded", ":run": entry.flow_run_id, ":now": now}
         client = self._client("dynamodb")
         item = _item(
             {
@@ -138,10 +142,22 @@ class FileLedger(AwsBlock):
         )
         with self._naming_permission("dynamodb", f"table {self.table_name}"):
             try:
-                client.put_item(TableName=self.table_name, Item=item, **conditional)
+                client.put_item(
+                    TableName=self.table_name,
+                    Item=item,
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames=_used(names, condition),
+                    ExpressionAttributeValues=_item(_used(values, condition)),
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
             except client.exceptions.ConditionalCheckFailedException as error:
                 return _entry(_standing_in_the_way(error))
         return None
+
+
+def _used(words: Mapping[str, W], condition: str) -> dict[str, W]:
+    """Those that the condition uses: DynamoDB refuses to be told more."""
+    return {word: meaning for word, meaning in words.items() if word in condition}
 
 
 def _standing_in_the_way(error: ClientError) -> "dict[str, AttributeValueTypeDef]":

@@ -16,7 +16,6 @@ from pydantic import SecretStr
 
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
-from blocks.readings_table import ReadingsTable
 from flows.models import SensorFile
 from tests.conftest import REGION, Aws
 
@@ -168,13 +167,6 @@ def s3_line(credentials: AwsCredentials) -> Line:
 def dynamodb(aws: Aws) -> "DynamoDBClient":
     client: DynamoDBClient = aws.client("dynamodb")
     return client
-
-
-@pytest.fixture
-def readings_table(dynamodb: "DynamoDBClient", credentials: AwsCredentials) -> ReadingsTable:
-    return ReadingsTable(
-        table_name=make_table(dynamodb, "readings", ("sensor_id", "S"), ("timestamp", "N")), credentials=credentials
-    )
 
 
 @pytest.fixture

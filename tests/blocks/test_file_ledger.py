@@ -1,45 +1,15 @@
-"""Who may load a version of a file, and what is remembered of it."""
+"""Who may load a version of a file."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from threading import Barrier
 
 import pytest
 
 from blocks.file_ledger import FileLedger
 from flows.errors import ClaimedElsewhereError
-from flows.models import FileReport, FileStatus, LedgerEntry, Reject, SensorFile
-
-FILE = SensorFile(bucket="landing", key="incoming/a b+c%20é.csv", version_id="v1", etag="e1", size=8)
-RUN, ANOTHER_RUN = "run-1", "run-2"
-
-
-def expired(file_ledger: FileLedger) -> FileLedger:
-    """The same ledger, whose leases are over as soon as they are given."""
-    return file_ledger.model_copy(update={"lease_seconds": -1})
-
-
-def finished(entry: LedgerEntry, status: FileStatus) -> LedgerEntry:
-    """All that is known of a file in the end."""
-    return entry.model_copy(
-        update={
-            "status": status,
-            "lines": 9,
-            "header": 1,
-            "rows": 8,
-            "accepted": 6,
-            "replaced": 1,
-            "rejected": 1,
-            "reasons": {"value": 1},
-            "first_rejects": [Reject(line=3, reason="value", text="0000-0001,1483906366,é\\x00")],
-            "archived_to": "s3://landing/processed/a b+c%20é.csv",
-            "rejects_at": "s3://landing/rejects/a b+c%20é.csv.rejects.csv",
-            "problem": "1 of 8 rows breaks a rule",
-            "finished_at": datetime(2026, 11, 22, 20, 25, tzinfo=UTC),
-            "lease_until": None,
-        }
-    )
-
+from flows.models import FileStatus
+from tests.blocks.ledger_entries import ANOTHER_RUN, FILE, RUN, expired, finished
 
 # ---- Who may load -------------------------------------------------------------------------------------------------
 
@@ -125,48 +95,25 @@ def test_of_many_runs_that_take_over_at_once_exactly_one_gets_it(file_ledger: Fi
     test_of_many_runs_that_claim_at_once_exactly_one_gets_it(file_ledger)
 
 
-# ---- What is remembered -------------------------------------------------------------------------------------------
+# ---- What a run gives back -----------------------------------------------------------------------------------------
 
 
-def test_everything_that_is_known_of_a_file_is_remembered(file_ledger: FileLedger) -> None:
-    entry = finished(file_ledger.claim(FILE, RUN), "archived")
-    file_ledger.record(entry)
-    [remembered] = file_ledger.entries_of("landing", FILE.key)
-    assert entry.model_dump_json() == remembered.model_dump_json()
+def test_what_a_run_could_not_load_is_given_to_the_next_at_once(file_ledger: FileLedger) -> None:
+    file_ledger.release(file_ledger.claim(FILE, RUN))
+    assert ANOTHER_RUN == file_ledger.claim(FILE, ANOTHER_RUN).flow_run_id
 
 
-def test_that_people_were_told_is_noted_in_the_entry_of_that_version(file_ledger: FileLedger) -> None:
-    told = finished(file_ledger.claim(FILE, RUN), "archived")
-    file_ledger.record(told)
-    file_ledger.claim(FILE.model_copy(update={"version_id": "v2"}), RUN)
-    file_ledger.note_notified(told)
-    entries = {entry.version: entry for entry in file_ledger.entries_of("landing", FILE.key)}
-    assert entries["v1"].notified_at is not None
-    assert entries["v2"].notified_at is None
-    assert told.model_dump_json() == entries["v1"].model_copy(update={"notified_at": None}).model_dump_json()
+def test_a_run_can_not_give_back_what_another_has_taken_over(file_ledger: FileLedger) -> None:
+    too_slow = expired(file_ledger).claim(FILE, RUN)
+    file_ledger.claim(FILE, ANOTHER_RUN)
+    file_ledger.release(too_slow)
+    with pytest.raises(ClaimedElsewhereError, match=ANOTHER_RUN):
+        file_ledger.claim(FILE, RUN)
 
 
-def test_telling_people_about_a_file_that_was_missing_makes_up_no_entry(file_ledger: FileLedger) -> None:
-    file_ledger.note_notified(FileReport(bucket="landing", key=FILE.key, version="v1", status="missing"))
-    assert [] == file_ledger.entries_of("landing", FILE.key)
-    assert "loading" == file_ledger.claim(FILE, RUN).status
-
-
-def test_all_versions_of_a_file_are_remembered_however_many(file_ledger: FileLedger) -> None:
-    rejects = [Reject(line=1, reason="value", text="x" * 1000)] * 10
-    versions = [f"v{number:03}" for number in range(120)]  # more than the 1 MB that one answer of DynamoDB holds
-    for version in versions:
-        entry = LedgerEntry(
-            bucket="landing",
-            key=FILE.key,
-            version=version,
-            status="archived",
-            claimed_at=datetime(2026, 11, 22, tzinfo=UTC),
-            first_rejects=rejects,
-        )
-        file_ledger.record(entry)
-    assert versions == sorted(entry.version for entry in file_ledger.entries_of("landing", FILE.key))
-
-
-def test_a_file_that_never_came_has_no_entries(file_ledger: FileLedger) -> None:
-    assert [] == file_ledger.entries_of("landing", "incoming/never.csv")
+@pytest.mark.parametrize("settled_by", [RUN, ANOTHER_RUN])
+def test_a_run_can_not_give_back_what_is_settled(file_ledger: FileLedger, settled_by: str) -> None:
+    entry = expired(file_ledger).claim(FILE, RUN)
+    file_ledger.record(finished(file_ledger.claim(FILE, settled_by), "archived"))
+    file_ledger.release(entry)
+    assert ["archived"] == [each.status for each in file_ledger.entries_of("landing", FILE.key)]

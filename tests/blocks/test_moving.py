@@ -8,8 +8,7 @@ from prefect_aws.credentials import AwsCredentials
 
 from blocks.landing_zone import LandingZone
 from flows.errors import ArchiveError
-from flows.models import SensorFile
-from tests.blocks.conftest import Bucket, Line, s3_refusal
+from tests.blocks.conftest import Bucket, Line
 
 KEYS = [
     "sensors.csv",
@@ -22,35 +21,6 @@ KEYS = [
     "line\nbreak.csv",
     "incoming/incoming/a.csv",
 ]
-
-IN_TWO_PARTS = [b"0" * 5 * 1024**2, b"0000-0001,1483906366,10.10\n"]
-
-
-class ConnectionLostError(Exception):
-    """What ends a run between two calls."""
-
-
-def lose_connection() -> None:
-    raise ConnectionLostError
-
-
-def put_in_parts(bucket: Bucket, key: str) -> SensorFile:
-    """A file as tools upload it that is large: its ETag is none that a copy of it would have."""
-    part_of = {"Bucket": bucket.name, "Key": key, "UploadId": ""}
-    part_of["UploadId"] = bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key)["UploadId"]
-    parts = [
-        {"PartNumber": number, "ETag": bucket.client.upload_part(**part_of, PartNumber=number, Body=part)["ETag"]}  # type: ignore[arg-type]
-        for number, part in enumerate(IN_TWO_PARTS, start=1)
-    ]
-    bucket.client.complete_multipart_upload(**part_of, MultipartUpload={"Parts": parts})  # type: ignore[arg-type,typeddict-item]
-    head = bucket.client.head_object(Bucket=bucket.name, Key=key)
-    return SensorFile(
-        bucket=bucket.name,
-        key=key,
-        version_id=head.get("VersionId"),
-        etag=head["ETag"].strip('"'),
-        size=head["ContentLength"],
-    )
 
 
 # ---- Where files go -----------------------------------------------------------------------------------------------
@@ -161,45 +131,3 @@ def test_without_versions_a_file_that_was_replaced_before_the_copy_is_not_archiv
     with pytest.raises(ClientError, match=r"PreconditionFailed|412"):
         LandingZone(bucket=bucket.name, credentials=credentials).archive(file)
     assert ["incoming/a.csv"] == bucket.keys
-
-
-# ---- Done again ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("put", [Bucket.put, put_in_parts])
-def test_what_ended_after_the_copy_is_made_good_and_leaves_one_copy(
-    landing_zone: LandingZone, bucket: Bucket, s3_line: Line, put: Callable[[Bucket, str], SensorFile]
-) -> None:
-    file = put(bucket, "incoming/a.csv")
-    with s3_line.before("DeleteObject", lose_connection), pytest.raises(ConnectionLostError):
-        landing_zone.archive(file)
-    assert ["incoming/a.csv", "processed/a.csv"] == bucket.keys
-    assert f"s3://{bucket.name}/processed/a.csv" == landing_zone.archive(file)
-    assert ["processed/a.csv"] == bucket.keys
-
-
-def test_what_ended_after_the_delete_is_made_good_and_leaves_one_copy(
-    landing_zone: LandingZone, bucket: Bucket
-) -> None:
-    file = bucket.put("incoming/a.csv")
-    assert landing_zone.archive(file) == landing_zone.archive(file)
-    assert ["processed/a.csv"] == bucket.keys
-
-
-def test_a_copy_that_was_cut_off_deletes_nothing(landing_zone: LandingZone, bucket: Bucket, s3_line: Line) -> None:
-    file = bucket.put("incoming/a.csv")
-    with (
-        s3_line.on("after-call.s3.CopyObject", lambda **_: bucket.put("processed/a.csv", b"half")),
-        pytest.raises(ArchiveError, match=r"processed/a\.csv is not whole"),
-    ):
-        landing_zone.archive(file)
-    assert ["incoming/a.csv", "processed/a.csv"] == bucket.keys
-
-
-def test_a_refused_delete_is_no_success(landing_zone: LandingZone, bucket: Bucket, s3_line: Line) -> None:
-    file = bucket.put("incoming/a.csv")
-    with (
-        s3_line.answering("DeleteObject", s3_refusal(500, "InternalError")),
-        pytest.raises(ClientError, match="Internal"),
-    ):
-        landing_zone.archive(file)
