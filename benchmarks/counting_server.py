@@ -24,6 +24,20 @@ from benchmarks.counting_table import Behaviour, CountingTable, clock
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _TAKEN = b'{"UnprocessedItems":{}}'
+_DESCRIPTION = json.dumps(
+    {
+        "Table": {
+            "AttributeDefinitions": [
+                {"AttributeName": "sensor_id", "AttributeType": "S"},
+                {"AttributeName": "timestamp", "AttributeType": "N"},
+            ],
+            "KeySchema": [
+                {"AttributeName": "sensor_id", "KeyType": "HASH"},
+                {"AttributeName": "timestamp", "KeyType": "RANGE"},
+            ],
+        }
+    }
+).encode()
 _TABLE = re.compile(rb'"RequestItems": ?\{"([^"]+)"')
 
 
@@ -60,6 +74,12 @@ class Counting(asyncio.Protocol):
         table.requests += 1
         self._server.heads.append(head) if table.behaviour.keep else None
         step = table.script.popleft() if table.script else "ok"
+        if b".DescribeTable" in head:
+            self._reply(200, _DESCRIPTION)
+            return
+        if b".PutItem" in head:
+            put = {"PutRequest": {"Item": json.loads(body)["Item"]}}
+            body = json.dumps({"RequestItems": {"": [put]}}).encode()
         if step == "reset":
             self._transport.abort()
         elif step != "hang":

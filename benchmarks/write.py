@@ -1,0 +1,140 @@
+"""What loading readings costs, beside other ways to do it, in one run on one machine.
+
+    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install -r benchmarks/requirements-write.txt
+    .venv/bin/python -m benchmarks.write --peers-python /tmp/peers/bin/python
+    .venv/bin/python -m benchmarks.write --tls --delay-seconds 0.005 --clients ours
+    .venv/bin/python -m benchmarks.write --items-per-second 5000 --unprocessed-share 0.2 --clients ours --rows 100000
+
+Each way loads a file from its first byte to the last acknowledged item, in a process of its own, into a server that
+only counts, in another; imports are left out. All ways take turns, so that a busy machine is busy for all of them, and
+the figure is the median of their rounds. Slow ways are given fewer rows: what they cost an item does not depend on it.
+"""
+
+import argparse
+import json
+import os
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.write_clients import CLIENTS
+
+SHARE_OF_ROWS = {"ours": 1.0, "ours, through boto3": 0.1, "batch_writer": 0.05, "put_item per row": 0.002}
+PEERS = "awswrangler"
+
+
+@contextmanager
+def server(arguments: list[str]) -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.counting_server", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process.stdout.readline().strip() if process.stdout else ""
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def write_file(path: Path, rows: int) -> Path:
+    """Sensors take turns, each with a reading every ten minutes."""
+    with path.open("w") as file:
+        for row in range(rows):
+            file.write(
+                f"{row % 250 // 100:04d}-{row % 250:04d},{1_483_906_366 + row // 250 * 600},{row % 9973 / 100:.2f}\n"
+            )
+    return path
+
+
+def ask(endpoint: str, path: str, settings: dict[str, Any] | None, bundle: str) -> dict[str, Any]:
+    data = json.dumps(settings).encode() if settings is not None else None
+    context = ssl.create_default_context(cafile=bundle) if bundle else None
+    with urllib.request.urlopen(urllib.request.Request(endpoint + path, data), context=context) as answer:
+        report: dict[str, Any] = json.loads(answer.read())
+    return report
+
+
+def measure(
+    client: str, python: str, path: Path, endpoint: str, *, behaviour: dict[str, Any], bundle: str
+) -> dict[str, Any]:
+    """Figures of one load, and what the server says of it."""
+    ask(endpoint, "/behaviour", behaviour, bundle)
+    command = [python, "-m", "benchmarks.write_clients", client, str(path), endpoint]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"CA_BUNDLE": bundle}, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{client}: {done.stderr[-2000:]}")
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures | {"server": ask(endpoint, "/report", None, bundle)}
+
+
+def median(rounds: list[dict[str, Any]]) -> dict[str, float]:
+    return {
+        "items/s": statistics.median(each["items"] / each["seconds"] for each in rounds),
+        "CPU us/item": statistics.median(1e6 * each["cpu_seconds"] / each["items"] for each in rounds),
+        "peak MB": statistics.median(each["peak_mb"] for each in rounds),
+    }
+
+
+def settled(report: dict[str, Any]) -> float:
+    """Items a second between the third second and the last."""
+    seconds = [items for _, items in report["items_by_second"]][3:-1]
+    return statistics.mean(seconds) if seconds else float("nan")
+
+
+def show(name: str, figures: dict[str, float], ours: dict[str, float], last: dict[str, Any]) -> None:
+    report, faster = last["server"], ours["items/s"] / figures["items/s"]
+    cheaper = figures["CPU us/item"] / ours["CPU us/item"]
+    refused = report["refused"] / max(1, report["requests"])
+    exact = report["keys"] in (None, last["items"]) and not report["overwritten_with_another_value"]
+    print(
+        f"{name:22}{figures['items/s']:>10,.0f}{figures['CPU us/item']:>10.1f}{figures['peak MB']:>8.0f}"
+        f"{faster:>10.1f}{cheaper:>10.1f}{settled(report):>11,.0f}{100 * refused:>9.1f}  {'yes' if exact else 'NO'}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=list(CLIENTS))
+    parser.add_argument("--peers-python", help="Python of an environment with requirements-write.txt")
+    parser.add_argument("--delay-seconds", type=float, default=0.005)
+    parser.add_argument("--items-per-second", type=float)
+    parser.add_argument("--unprocessed-share", type=float, default=0.0)
+    parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--no-keep", dest="keep", action="store_false", help="have the server count only")
+    asked = parser.parse_args()
+    names = ("delay_seconds", "items_per_second", "unprocessed_share", "keep")
+    behaviour = {name: getattr(asked, name) for name in names}
+    clients = [each for each in asked.clients if asked.peers_python or PEERS not in each]
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = str(Path(folder) / "ca.pem") if asked.tls else ""
+        files = {
+            client: write_file(Path(folder) / f"{number}.csv", int(asked.rows * SHARE_OF_ROWS.get(client, 0.05)))
+            for number, client in enumerate(clients)
+        }
+        rounds: dict[str, list[dict[str, Any]]] = {client: [] for client in clients}
+        with server(["--certificate", bundle] if bundle else []) as endpoint:
+            for _ in range(asked.rounds):
+                for client, each in rounds.items():
+                    python = asked.peers_python if PEERS in client else sys.executable
+                    each.append(measure(client, python, files[client], endpoint, behaviour=behaviour, bundle=bundle))
+    figures = {client: median(each) for client, each in rounds.items()}
+    print(
+        f"{asked.rows:,} rows, {'TLS, ' if asked.tls else ''}{behaviour}, median of {asked.rounds} rounds, one process"
+    )
+    print(
+        f"{'':22}{'items/s':>10}{'CPU us':>10}{'MB':>8}{'ours is x':>10}{'CPU x':>10}{'settled/s':>11}"
+        f"{'refused%':>9}  exact"
+    )
+    for client in clients:
+        show(client, figures[client], figures.get("ours", figures[client]), rounds[client][-1])
+
+
+if __name__ == "__main__":
+    main()

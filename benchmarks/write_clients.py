@@ -1,0 +1,182 @@
+# ruff: noqa: PLC0415 - each way imports what it needs, in its own process
+"""The ways to write a CSV of readings to a table that `write.py` compares; each runs in a process of its own.
+
+    python -m benchmarks.write_clients CLIENT FILE ENDPOINT
+
+loads the file, from its first byte to the last acknowledged item, and prints one JSON object.
+"""
+
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TABLE = "readings"
+
+
+def client_settings() -> dict[str, Any]:
+    return {
+        "endpoint_url": sys.argv[3],
+        "region_name": "eu-central-1",
+        "aws_access_key_id": "AKIDEXAMPLE",
+        "aws_secret_access_key": "made-up-secret",
+        "verify": os.environ.get("CA_BUNDLE") or None,
+    }
+
+
+def ours(path: Path, sender: str = "fast") -> Callable[[], int]:
+    """This project: validation, duplicates and all."""
+    from prefect_aws.client_parameters import AwsClientParameters
+    from prefect_aws.credentials import AwsCredentials
+    from pydantic import SecretStr
+
+    import blocks.dynamodb.writing  # noqa: F401 - what has to be imported once is not measured, here and below
+    from blocks.readings_table import ReadingsTable
+    from flows.readings import validate_file
+
+    settings = client_settings()
+    bundle = {"verify_cert_path": settings["verify"]} if settings["verify"] else {}
+    credentials = AwsCredentials(
+        aws_access_key_id=settings["aws_access_key_id"],
+        aws_secret_access_key=SecretStr(settings["aws_secret_access_key"]),
+        region_name=settings["region_name"],
+        aws_client_parameters=AwsClientParameters(endpoint_url=settings["endpoint_url"], **bundle),
+    )
+    table = ReadingsTable.model_validate({"table_name": TABLE, "credentials": credentials, "sender": sender})
+    table._client("dynamodb")  # noqa: SLF001 - made once, like its import
+
+    def load() -> int:
+        with tempfile.TemporaryDirectory() as workspace, path.open("rb") as body:
+            return table.write(validate_file(body, Path(workspace)).readings())
+
+    return load
+
+
+def ours_through_boto3(path: Path) -> Callable[[], int]:
+    return ours(path, "boto3")
+
+
+def put_item(path: Path) -> Callable[[], int]:
+    """A call for each row, as the tutorial does."""
+    from decimal import Decimal
+
+    import boto3
+    import pandas as pd
+
+    table = boto3.resource("dynamodb", **client_settings()).Table(TABLE)
+
+    def load() -> int:
+        frame = pd.read_csv(path, names=["sensor_id", "timestamp", "value"], dtype={"value": str})
+        for row in frame.itertuples():
+            table.put_item(
+                Item={
+                    "sensor_id": str(row.sensor_id),
+                    "timestamp": int(str(row.timestamp)),
+                    "value": Decimal(str(row.value)),
+                }
+            )
+        return len(frame)
+
+    return load
+
+
+def batch_writer(path: Path) -> Callable[[], int]:
+    """What boto3's documentation shows for many items."""
+    from decimal import Decimal
+
+    import boto3
+    import pandas as pd
+
+    table = boto3.resource("dynamodb", **client_settings()).Table(TABLE)
+
+    def load() -> int:
+        frame = pd.read_csv(path, names=["sensor_id", "timestamp", "value"], dtype={"value": str})
+        with table.batch_writer() as batch:
+            for row in frame.itertuples():
+                batch.put_item(
+                    Item={
+                        "sensor_id": str(row.sensor_id),
+                        "timestamp": int(str(row.timestamp)),
+                        "value": Decimal(str(row.value)),
+                    }
+                )
+        return len(frame)
+
+    return load
+
+
+def wrangler_put_df(path: Path) -> Callable[[], int]:
+    from decimal import Decimal
+
+    import pandas as pd
+    from awswrangler import dynamodb
+
+    session = wrangler_session()
+
+    def load() -> int:
+        frame = pd.read_csv(path, names=["sensor_id", "timestamp", "value"], converters={"value": Decimal})
+        dynamodb.put_df(df=frame, table_name=TABLE, boto3_session=session, use_threads=True)
+        return len(frame)
+
+    return load
+
+
+def wrangler_put_csv(path: Path) -> Callable[[], int]:
+    from decimal import Decimal
+
+    from awswrangler import dynamodb
+
+    session = wrangler_session()
+
+    def load() -> int:
+        names = ["sensor_id", "timestamp", "value"]
+        dynamodb.put_csv(
+            path=str(path),
+            table_name=TABLE,
+            boto3_session=session,
+            use_threads=True,
+            names=names,
+            converters={"value": Decimal},
+        )
+        with path.open("rb") as lines:
+            return sum(1 for _ in lines)
+
+    return load
+
+
+def wrangler_session() -> Any:  # noqa: ANN401 - boto3's, in another environment
+    import awswrangler
+    import boto3
+
+    settings = client_settings()
+    awswrangler.config.dynamodb_endpoint_url = settings.pop("endpoint_url")
+    settings.pop("verify")
+    return boto3.Session(**settings)
+
+
+CLIENTS: dict[str, Callable[[Path], Callable[[], int]]] = {
+    "put_item per row": put_item,
+    "awswrangler put_df": wrangler_put_df,
+    "awswrangler put_csv": wrangler_put_csv,
+    "batch_writer": batch_writer,
+    "ours, through boto3": ours_through_boto3,
+    "ours": ours,
+}
+
+
+def main() -> None:
+    load = CLIENTS[sys.argv[1]](Path(sys.argv[2]))
+    started, cpu = time.perf_counter(), time.process_time()
+    items = load()
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"items": items, "seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak}))
+
+
+if __name__ == "__main__":
+    main()
