@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,13 @@ def test_the_reject_file_is_a_csv_of_all_refused_rows(name: str, tmp_path: Path)
     assert expected["rejected"] == len(rows)
     first = [(str(reject["line"]), reject["reason"], reject["text"]) for reject in expected["first_rejects"]]
     assert first == [(line, reason, text.removeprefix("'")) for line, reason, text in rows[: len(first)]]
+
+
+def test_values_come_in_forms_that_dynamodb_documents(tmp_path: Path) -> None:
+    """Its pages show a sign only before negative numbers, and digits on both sides of a point."""
+    with (DATA / "values.csv").open("rb") as source:
+        values = [value for frame in validate_file(source, tmp_path).readings() for value in frame["value"]]
+    assert [] == [value for value in values if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", value)]
 
 
 def test_every_file_has_its_expected_outcome() -> None:
