@@ -1,5 +1,7 @@
 """The bucket: where files land, and where they go when they are dealt with."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -8,7 +10,7 @@ from pydantic import Field, HttpUrl, StringConstraints, model_validator
 from blocks.aws import DOCUMENTATION_URL, LOGO_URL
 from blocks.objects import ObjectsBlock
 from flows.errors import ArchiveError
-from flows.keys import REJECTS_SUFFIX, moved_key, s3_uri, versioned_key
+from flows.keys import REJECTS_SUFFIX, is_folder, moved_key, s3_uri, versioned_key
 from flows.models import SensorFile
 
 Prefix = Annotated[str, StringConstraints(pattern="^[^/].*/$")]
@@ -54,6 +56,17 @@ class LandingZone(ObjectsBlock):
             if prefix.startswith(self.incoming_prefix):
                 raise ValueError(f"what goes to {prefix!r} would arrive again: it is within {self.incoming_prefix!r}")
         return self
+
+    def waiting(self, older_than: timedelta) -> Iterator[SensorFile]:
+        """The objects under `incoming/` that have been there for longer than that, in the order of their keys."""
+        before = datetime.now(UTC) - older_than
+        pages = self._client("s3").get_paginator("list_objects_v2")
+        with self._naming_permission("s3", s3_uri(self.bucket, self.incoming_prefix)):
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self.incoming_prefix):
+                for found in page.get("Contents", []):
+                    if found["LastModified"] < before and not is_folder(found["Key"]):
+                        etag = found["ETag"].strip('"')
+                        yield SensorFile(bucket=self.bucket, key=found["Key"], etag=etag, size=found["Size"])
 
     def archive(self, file: SensorFile) -> str:
         """The address under `processed/` that the file is at now; it is gone from `incoming/`."""

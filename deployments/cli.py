@@ -100,6 +100,29 @@ def put(
 
 
 @app.command()
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or an address like s3://bucket/incoming/x.csv.")],
+    *,
+    rejects: Annotated[
+        Path | None, typer.Option(dir_okay=False, metavar="PATH", help="Where to write the refused rows, as CSV.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what would become of a file, and write nothing. Exits with 0: accepted, 3: accepted in part, 4: refused."""
+    if file.startswith("s3://"):
+        use_stack(data_dir)
+    from deployments.checking import EXIT_CODES, as_document, as_text, validated_file
+
+    try:
+        validated = validated_file(file, rejects)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(json.dumps(as_document(file, validated), indent=2) if as_json else as_text(file, validated))
+    raise typer.Exit(EXIT_CODES[validated.verdict])
+
+
+@app.command()
 def run(
     files: Annotated[list[str], typer.Argument(help="Addresses like s3://bucket/incoming/sensors.csv.")],
     *,
@@ -123,6 +146,16 @@ def run(
     typer.echo(report.model_dump_json(indent=2) if as_json else email_text(report.files))
     told = report.notification is None or report.notification.state == "Completed"
     raise typer.Exit(0 if state.is_completed() and told else 1)
+
+
+@app.command()
+def sweep(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Announce files again that have been in incoming/ for over 15 minutes, as the deployment `sweep` does."""
+    use_stack(data_dir)
+    from flows.sweep import sweep as sweep_flow
+
+    uris = [file.uri for file in sweep_flow()]
+    typer.echo(json.dumps({"files": uris}) if as_json else "\n".join(uris))
 
 
 @app.command()

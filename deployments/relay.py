@@ -10,10 +10,10 @@ from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
 from blocks.stack_outputs import StackOutputs
-from deployments.announcing import announce
 from deployments.arrivals import UnknownMessageError, arrivals
 from deployments.settings import Settings
 from deployments.stopping import StopRequested, StopSignal
+from flows.announcing import announce
 from flows.errors import ApiMissingError
 from flows.limits import FILES_PER_EVENT, in_groups
 from flows.models import SensorFile

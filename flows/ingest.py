@@ -10,11 +10,12 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from flows.environment import environment
 from flows.errors import IngestFailedError
 from flows.limits import LONGEST_WAIT_SECONDS
 from flows.models import FileReport, IngestReport, SensorFile
 from flows.report import headline, outcome, report_of_error, run_title
-from flows.tasks import environment, ingest_file, publish_report
+from flows.tasks import ingest_file, publish_report
 from flows.wait import notify_later
 
 FILES_AT_ONCE: Final = 8

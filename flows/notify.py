@@ -11,7 +11,7 @@ from prefect.flow_runs import pause_flow_run
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from blocks.documents import load_environment
+from flows.environment import environment
 from flows.models import FileReport
 from flows.report import email_text, headline, run_title
 
@@ -46,7 +46,7 @@ def notify(
 def email_report(files: list[FileReport]) -> str:
     """The id that SES gave the email, which goes to all recipients of the mailer block."""
     subject = headline(files)
-    message_id = load_environment().mailer.send(subject, email_text(files))
+    message_id = environment().mailer.send(subject, email_text(files))
     get_run_logger().info("Email sent: %s (SES message %s)", subject, message_id)
     return message_id
 
@@ -54,7 +54,7 @@ def email_report(files: list[FileReport]) -> str:
 @task(task_run_name="note in the ledger", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
 def note_notified(files: list[FileReport]) -> None:
     """Note in the ledger, for each file that it knows, that people have been told."""
-    ledger = load_environment().file_ledger
+    ledger = environment().file_ledger
     for file in files:
         if file.version:
             ledger.note_notified(file)

@@ -1,9 +1,9 @@
 """The I/O on one file, step by step, as the Prefect UI shows it."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -14,10 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from blocks.documents import Environment, load_environment
+from blocks.dynamodb.errors import RowRefusedError, TableUnreachableError
+from flows.environment import environment
 from flows.errors import ArchiveError, ClaimedElsewhereError, ObjectMissingError, PermissionMissingError, ThrottledError
 from flows.keys import decoded_key
 from flows.models import FileReport, LedgerEntry, SensorFile
+from flows.progress import LoadProgress, ProgressBar
 from flows.readings import ValidatedFile, validate_file
 from flows.report import markdown_page
 
@@ -31,18 +33,16 @@ LOOK_AGAIN_SECONDS: Final = [0.5, 1.0, 2.0, 4.0, 8.0]
 RETRY_SECONDS: Final = [2.0, 10.0, 30.0]
 """Pauses before a step is tried again whose connection broke; botocore has tried a few times by then."""
 
-_FINAL = (ObjectMissingError, PermissionMissingError, ClaimedElsewhereError, ArchiveError, ThrottledError)
+_FINAL = (
+    ObjectMissingError,
+    PermissionMissingError,
+    ClaimedElsewhereError,
+    ArchiveError,
+    ThrottledError,
+    RowRefusedError,
+    TableUnreachableError,
+)
 """Errors that would only come again; a table that throttles was waited for long enough before it became one."""
-
-
-def environment() -> Environment:
-    """The blocks as they were when this flow run first asked for them."""
-    return _environment_of(flow_run.id)
-
-
-@lru_cache(maxsize=1)
-def _environment_of(flow_run_id: str) -> Environment:  # noqa: ARG001 - the cache's key: edits in the UI reach the next run
-    return load_environment()
 
 
 def _not_there_yet(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
@@ -129,8 +129,11 @@ def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
 @task(task_run_name="write {file.name}", **_TRIED_AGAIN)
 def write_readings(file: SensorFile, validated: ValidatedFile) -> int:
     """The number of rows that DynamoDB has acknowledged: all that were accepted."""
-    written = environment().readings_table.write(validated.readings())
-    get_run_logger().info("%s: %d rows written", file.name, written)
+    log, started = get_run_logger(), time.monotonic()
+    progress = LoadProgress(validated.counts.accepted, log.info, ProgressBar(f"Rows of {file.name} written"))
+    written = environment().readings_table.write(validated.readings(), progress)
+    seconds = time.monotonic() - started
+    log.info("%s: %d rows written in %.1f s, %.0f a second", file.name, written, seconds, written / seconds)
     return written
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -17,9 +18,16 @@ NOTIFY_AFTER_SECONDS = 15
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    data_dir = tmp_path_factory.mktemp("e2e") / "stack"
-    log = data_dir.with_suffix(".log")
+def folder() -> Iterator[Path]:
+    """Not pytest's own: a second pytest closes that to PostgreSQL, which as root runs as somebody else."""
+    with TemporaryDirectory(prefix="sensor-ingest-e2e-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def system(folder: Path) -> Iterator[System]:
+    data_dir = folder / "stack"
+    log = folder / "up.log"
     command = [sys.executable, "-m", "deployments.cli", "up", "--data-dir", str(data_dir)]
     command += ["--prefect-port", "0", "--aws-port", "0", "--notify-after", str(NOTIFY_AFTER_SECONDS)]
     with log.open("wb") as output:

@@ -101,11 +101,25 @@ def test_the_email_comes_once_although_the_prefect_server_was_killed_during_the_
     assert len(system.mails_about("survivor.csv")) == 1
 
 
+def test_a_file_whose_event_was_lost_is_found_by_the_sweep_and_loaded(system: System) -> None:
+    rules = system.client("events")
+    [rule] = rules.list_rules()["Rules"]
+    rules.disable_rule(Name=rule["Name"])
+    try:
+        uri = system.put("0006-0001,1483906366,6\n", "incoming/unannounced.csv")
+    finally:
+        rules.enable_rule(Name=rule["Name"])
+    system.run("-m", "prefect", "deployment", "run", "sweep/sweep", "--param", "older_than_seconds=0")
+
+    eventually(lambda: system.run_in_state("unannounced.csv", "Completed"), 90, f"{uri} to be found and loaded")
+    assert system.readings("0006-") == {("0006-0001", 1483906366, Decimal(6))}
+
+
 def test_deploying_again_leaves_one_of_each(system: System) -> None:
     system.run("-m", "prefect", "--no-prompt", "deploy", "--all")
     deployments = sorted(each["name"] for each in system.api("deployments/filter", {}))
     automations = sorted(each["name"] for each in system.api("automations/filter", {}))
-    assert deployments == ["ingest-sensor-files", "notify"]
+    assert deployments == ["ingest-sensor-files", "notify", "sweep"]
     assert automations == ["sensor files arrived", "sensor-ingest: resume notify-after-15s"]
 
 

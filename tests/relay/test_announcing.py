@@ -4,8 +4,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.announcing import announce, arrival_event
 from deployments.relay import Relay
+from flows.announcing import announce, arrival_event
 from flows.errors import ApiMissingError
 from flows.models import SensorFile
 from tests.support import eventually

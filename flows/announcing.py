@@ -11,25 +11,26 @@ from flows.keys import s3_uri
 from flows.models import SensorFile
 
 
-def announce(files: Sequence[SensorFile], incoming_prefix: str) -> UUID:
+def announce(files: Sequence[SensorFile], incoming_prefix: str, occasion: str = "") -> UUID:
     """The id of the event `sensor-files.arrived`; when it comes back, the Prefect server has acknowledged the event."""
-    event = arrival_event(files, incoming_prefix)
+    event = arrival_event(files, incoming_prefix, occasion)
     asyncio.run(_emit(event))
     return event.id
 
 
-def arrival_event(files: Sequence[SensorFile], incoming_prefix: str) -> Event:
+def arrival_event(files: Sequence[SensorFile], incoming_prefix: str, occasion: str = "") -> Event:
     """The event that carries these files.
 
     Its id is derived from what it carries: the same arrivals announced again are the same event. That helps, but a
-    server that was restarted in between has forgotten; the ledger is what keeps files from being loaded twice.
+    server that was restarted in between has forgotten; the ledger is what keeps files from being loaded twice. An
+    occasion makes it another event, for files that are to be announced again on purpose.
     """
     arrivals = sorted(f"{file.uri}@{file.version}@{file.sequencer}" for file in files)
     return Event(
         event="sensor-files.arrived",
         resource=Resource({"prefect.resource.id": s3_uri(files[0].bucket, incoming_prefix)}),
         payload={"objects": [file.model_dump(mode="json") for file in files]},
-        id=uuid5(NAMESPACE_URL, "\n".join(arrivals)),
+        id=uuid5(NAMESPACE_URL, "\n".join([*arrivals, occasion])),
     )
 
 
