@@ -16,6 +16,7 @@ from flows.errors import ObjectMissingError
 from flows.keys import parse_s3_uri
 from flows.models import Verdict
 from flows.readings import ValidatedFile, validate_file
+from flows.text import printable
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"accepted": 0, "partly": 3, "refused": 4}
 _WORDS: Final[dict[Verdict, str]] = {"accepted": "accepted", "partly": "accepted in part", "refused": "refused"}
@@ -24,8 +25,8 @@ LARGE_BYTES: Final = 16 * 2**20
 """Smaller files are done before anybody would look at a progress bar: in well under a second."""
 
 
-def check(file: str, rejects: Path | None = None) -> ValidatedFile:
-    """What would become of the file at a path or an `s3://` address, its readings left out.
+def validated_file(file: str, rejects: Path | None = None) -> ValidatedFile:
+    """What would become of the file at a path or an `s3://` address. Its readings are gone when this returns.
 
     Args:
         file: a path, or an address like `s3://bucket/key`.
@@ -34,6 +35,7 @@ def check(file: str, rejects: Path | None = None) -> ValidatedFile:
     Raises:
         ObjectMissingError: there is no such object.
         OSError: the file can not be read, or the rejects can not be written.
+        ValueError: the address is none.
     """
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace, _opened(file) as (source, size):
         with _progress(file, size) as advance:
@@ -60,9 +62,9 @@ def as_text(file: str, validated: ValidatedFile) -> str:
     counts = validated.counts
     why = f": {validated.refusal}" if validated.refusal else ""
     lines = [
-        f"{file}: {_WORDS[validated.verdict]}{why}",
+        f"{printable(file)}: {_WORDS[validated.verdict]}{why}",
         f"  {counts.lines:,} lines: {counts.header} header, {counts.blank:,} blank, {counts.rows:,} rows",
-        f"  {counts.accepted:,} accepted, {counts.replaced:,} replaced by a later row, {counts.rejected:,} rejected",
+        f"  {counts.accepted:,} good, {counts.replaced:,} replaced by a later row, {counts.rejected:,} rejected",
     ]
     lines += [f"  {count:,} rejected for {reason}" for reason, count in sorted(validated.reasons.items())]
     lines += [f"    line {reject.line:,}, {reject.reason}: {reject.text}" for reject in validated.first_rejects]
@@ -103,7 +105,7 @@ def _progress(file: str, size: int) -> Iterator[Callable[[int], None] | None]:
     elif sys.stderr.isatty():
         columns = (TextColumn("checking {task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(file.replace("[", r"\["), total=size)
+            task = bar.add_task(printable(file).replace("[", r"\["), total=size)
             yield lambda read: bar.update(task, completed=read)
     else:
         yield _tenths(file, size)
@@ -116,6 +118,6 @@ def _tenths(file: str, size: int) -> Callable[[int], None]:
         nonlocal told
         if (tenths := 10 * read // size) > told:
             told = tenths
-            print(f"checking {file}: {10 * tenths} %", file=sys.stderr)
+            print(f"checking {printable(file)}: {10 * tenths} %", file=sys.stderr)
 
     return tell
