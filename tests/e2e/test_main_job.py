@@ -91,6 +91,18 @@ def test_a_run_started_from_python_with_a_temporary_server_loads_the_sample(syst
     assert len(system.readings("0003-")) == len(ITEMS_OF_SAMPLE)
 
 
+def test_the_command_run_loads_a_file_with_no_worker_and_prints_one_json_document(system: System) -> None:
+    uri = system.put(SAMPLE.replace("0000-", "0007-"), "by-hand/run.csv")
+    said = system.run("-m", "deployments.cli", "run", uri, "--notify-after", "0", "--json")
+    document = json.loads(said)
+    [file] = document["files"]
+
+    assert (8, 8, 7, 1, 0) == tuple(file[count] for count in ("lines", "rows", "accepted", "replaced", "rejected"))
+    assert ("archived", system.uri("processed/by-hand/run.csv")) == (file["status"], file["archived_to"])
+    assert document["notification"]["state"] == "Completed"
+    assert len(system.mails_about("run.csv")) == 1
+
+
 def test_the_email_comes_once_although_the_prefect_server_was_killed_during_the_wait(system: System) -> None:
     system.put("0004-0001,1483906366,4\n", "incoming/survivor.csv")
     name = "email about survivor.csv"
