@@ -116,18 +116,18 @@ def test_of_rows_with_one_key_the_last_counts_wherever_they_stand(pattern: str, 
 
 
 def test_the_shares_of_all_passes_make_up_the_whole(tmp_path: Path) -> None:
-    keys = np.repeat(np.arange(50_000, dtype=np.int64) << TIMESTAMP_BITS, 2)
+    keys = np.repeat(np.arange(150_000, dtype=np.int64) << TIMESTAMP_BITS, 2)
     with KeyFile(tmp_path / "keys", MIB) as file:
         file.add(keys[:30_001])
         file.add(keys[30_001:])
         passes = list(file.replaced_rows())
     assert len(passes) > 1
-    assert list(range(0, 100_000, 2)) == sorted(np.concatenate(passes).tolist())
+    assert list(range(0, 300_000, 2)) == sorted(np.concatenate(passes).tolist())
 
 
 def test_the_largest_key_stays_apart_from_its_neighbours(tmp_path: Path) -> None:
     last = 2**TIMESTAMP_BITS - 1
-    content = f"9999-9999,{last},1\n9999-9999,0,2\n9999-9998,{last},3\n0000-0000,{last},4\n0000-0000,0,5\n".encode()
+    content = f"9999-9999,{last},1\n9999-9999,0,2\n9999-9998,{last},3\n3289-1135,{last},4\n0000-0000,0,5\n".encode()
     file = validated(content, tmp_path, earliest=0, latest=last)
     assert (5, 0) == (file.counts.accepted, file.counts.replaced)
 
