@@ -89,8 +89,6 @@ def open_text(source: BinaryIO, rules: RowRules, progress: Callable[[int], None]
     if content.peek().startswith(GZIP):
         content = _expanded(content, stored, rules)
     head = content.peek()
-    if not head:
-        raise RefusedError("empty file")
     if head.startswith(GZIP):
         raise RefusedError("looks like gzip inside gzip")
     if found := next((name for signature, name in SIGNATURES.items() if head.startswith(signature)), None):
@@ -100,16 +98,29 @@ def open_text(source: BinaryIO, rules: RowRules, progress: Callable[[int], None]
     return content
 
 
-def looks_binary(head: bytes) -> str | None:
-    """What the start of a file looks like that turned out to hold hardly any rows; none for ordinary text.
+def likeness(head: bytes) -> str | None:
+    """What the start of a file looks like that turned out to hold hardly any rows; none for text like any other.
 
     A guess, for the words of a refusal only: a file is never refused for it, since its rows may be good from line two.
     """
     zeros = head.count(0)
     if zeros > len(head) * 0.4 and min(head[::2].count(0), head[1::2].count(0)) < zeros * 0.1:
         return "UTF-16 text; save it as UTF-8"
-    control = sum(head.count(code) for code in range(32) if code not in b"\t\n\r\f")
-    return "a binary file" if control > len(head) * 0.1 else None
+    if sum(head.count(code) for code in range(32) if code not in b"\t\n\r\f") > len(head) * 0.1:
+        return "a binary file"
+    if head.lstrip().startswith((b"{", b"[")):
+        return "JSON"
+    if head.lstrip().startswith(b"<"):
+        return "HTML or XML"
+    separators = {b";": "semicolons", b"\t": "tabs"}
+    return next(
+        (
+            f"a table with {name} between its fields"
+            for mark, name in separators.items()
+            if head.count(mark) > head.count(b",")
+        ),
+        None,
+    )
 
 
 def _expanded(compressed: io.BufferedReader, stored: CountedStream, rules: RowRules) -> io.BufferedReader:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import pandas as pd
 
 from flows.models import Reject, RowCounts, Verdict
-from flows.readings.content import HEAD_BYTES, looks_binary, open_text
+from flows.readings.content import HEAD_BYTES, likeness, open_text
 from flows.readings.lines import line_blocks
 from flows.readings.rejects import RejectFile
 from flows.readings.rules import RefusedError, RowRules
@@ -105,5 +105,5 @@ def _refusal(counts: RowCounts, limit: float, head: bytes) -> str | None:
         return None
     share = 100 * counts.rejected / counts.rows
     broken = f"{counts.rejected:,} of {counts.rows:,} rows ({share:.3g} %) break a rule; the limit is {100 * limit:g} %"
-    likeness = looks_binary(head)
-    return f"{broken}; the file looks like {likeness}" if likeness else broken
+    looks = likeness(head)
+    return f"{broken}; the file looks like {looks}" if looks else broken
