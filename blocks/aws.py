@@ -20,11 +20,14 @@ DOCUMENTATION_URL: Final = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 LOGO_URL: Final = HttpUrl(str(AwsCredentials._logo_url))  # noqa: SLF001 - the picture that the UI shows for AWS
 
 _REFUSED: Final = frozenset({"AccessDenied", "AccessDeniedException", "403"})
-# HEAD and the copy need permissions that are not named like the call.
+# These need permissions that are not named like the call.
 # Source: "Required permissions for Amazon S3 API operations", Amazon S3 user guide.
 _PERMISSIONS: Final = {
     "HeadObject": "s3:GetObject (and s3:ListBucket, without which S3 answers 403 for an object that does not exist)",
-    "CopyObject": "s3:GetObject on the source or s3:PutObject on the copy",
+    "GetObject": "s3:GetObject (for a version: s3:GetObjectVersion)",
+    "ListObjectsV2": "s3:ListBucket",
+    "CopyObject": "s3:GetObject or s3:GetObjectTagging (for a version: s3:GetObjectVersion or "
+    "s3:GetObjectVersionTagging) on the source, or s3:PutObject or s3:PutObjectTagging on the copy,",
     "SendEmail": "ses:SendEmail and ses:SendRawEmail",
 }
 

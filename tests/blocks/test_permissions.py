@@ -1,6 +1,7 @@
 """What AWS refuses fails at once, naming the permission to grant, on what, and the block whose credentials lack it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,10 @@ def read(landing_zone: LandingZone, file: SensorFile) -> None:
         pass
 
 
+def find_waiting(landing_zone: LandingZone, _file: SensorFile) -> None:
+    list(landing_zone.waiting(timedelta(0)))
+
+
 def store_rejects(landing_zone: LandingZone, file: SensorFile) -> None:
     landing_zone.store_rejects(file, Path(__file__), refused=False)
 
@@ -46,10 +51,11 @@ def store_rejects(landing_zone: LandingZone, file: SensorFile) -> None:
     ("permission", "resource", "operation", "call"),
     [
         ("s3:GetObject (and s3:ListBucket, ", "{bucket}/incoming/a.csv", "HeadObject", LandingZone.describe),
-        ("s3:GetObject", "{bucket}/incoming/a.csv", "GetObject", read),
+        ("s3:GetObject (for a version: s3:GetObjectVersion)", "{bucket}/incoming/a.csv", "GetObject", read),
+        ("s3:ListBucket", "{bucket}/incoming/", "ListObjectsV2", find_waiting),
         ("s3:PutObject", "{bucket}/rejects/a.csv.rejects.csv", "PutObject", store_rejects),
         (
-            "s3:GetObject on the source or s3:PutObject on the copy",
+            "s3:GetObject or s3:GetObjectTagging ",
             "{bucket}/incoming/a.csv or s3://{bucket}/processed/a.csv",
             "CopyObject",
             LandingZone.archive,
