@@ -1,5 +1,6 @@
 """The bucket: where files land, and where they go when they are dealt with."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from blocks.aws import DOCUMENTATION_URL, LOGO_URL
 from blocks.objects import ObjectsBlock
 from flows.errors import ArchiveError
 from flows.keys import REJECTS_SUFFIX, is_folder, moved_key, s3_uri, versioned_key
-from flows.models import SensorFile
+from flows.models import WITHOUT_NUL, SensorFile
 
 Prefix = Annotated[str, StringConstraints(pattern="^[^/].*/$")]
 
@@ -64,9 +65,9 @@ class LandingZone(ObjectsBlock):
         with self._naming_permission("s3", s3_uri(self.bucket, self.incoming_prefix)):
             for page in pages.paginate(Bucket=self.bucket, Prefix=self.incoming_prefix):
                 for found in page.get("Contents", []):
-                    if found["LastModified"] < before and not is_folder(found["Key"]):
-                        etag = found["ETag"].strip('"')
-                        yield SensorFile(bucket=self.bucket, key=found["Key"], etag=etag, size=found["Size"])
+                    key, etag = found["Key"], found["ETag"].strip('"')
+                    if found["LastModified"] < before and not is_folder(key) and re.match(WITHOUT_NUL, key):
+                        yield SensorFile(bucket=self.bucket, key=key, etag=etag, size=found["Size"])
 
     def archive(self, file: SensorFile) -> str:
         """The address under `processed/` that the file is at now; it is gone from `incoming/`."""

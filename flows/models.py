@@ -31,13 +31,19 @@ Source: "Working with objects in a versioning-suspended bucket", Amazon S3 user 
 UtcMoment = Annotated[datetime, PlainSerializer(utc_text, when_used="json")]
 
 
+WITHOUT_NUL: Final = r"^[^\x00]+$"
+"""S3 takes a NUL in a key. PostgreSQL stores none, so an event or a run that carried one would be lost."""
+
+
 class SensorFile(BaseModel):
     """One object in the bucket. Wherever a `SensorFile` is asked for, its `s3://bucket/key` will do."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     bucket: Annotated[str, Field(min_length=3, description="Bucket that the file is in.")]
-    key: Annotated[str, Field(min_length=1, max_length=1024, description="Key of the object, as S3 lists it.")]
+    key: Annotated[
+        str, Field(min_length=1, max_length=1024, pattern=WITHOUT_NUL, description="Key of the object, as S3 lists it.")
+    ]
     version_id: Annotated[str | None, Field(description="Version that was announced; none where it is not known.")] = (
         None
     )

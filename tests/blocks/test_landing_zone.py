@@ -1,5 +1,6 @@
 """What the landing zone sees of a file, where it keeps refused rows, and which settings it takes."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from blocks.landing_zone import LandingZone
 from flows.errors import ArchiveError
 from flows.models import SensorFile
-from tests.blocks.conftest import Bucket
+from tests.blocks.conftest import Bucket, Line
 
 
 @pytest.fixture
@@ -55,6 +56,44 @@ def test_the_bytes_of_the_version_that_was_claimed_are_read_or_none(landing_zone
     else:
         with pytest.raises(ClientError, match="PreconditionFailed"), landing_zone.opened(file):
             pass
+
+
+# ---- What waits ----------------------------------------------------------------------------------------------------
+
+IN_A_MINUTE = timedelta(minutes=-1)
+"""An age that every file has which is there now."""
+
+
+def test_files_that_wait_are_found_with_what_listing_tells_of_them(landing_zone: LandingZone, bucket: Bucket) -> None:
+    files = [bucket.put(f"incoming/{key}") for key in ("a b+c%20é.csv", "deep/down/b.csv")]
+    known = [file.model_copy(update={"version_id": None}) for file in files]
+    assert known == list(landing_zone.waiting(IN_A_MINUTE))
+
+
+def test_folders_names_that_nobody_can_store_and_what_has_left_incoming_do_not_wait(
+    landing_zone: LandingZone, bucket: Bucket
+) -> None:
+    for key in ("incoming/", "incoming/2026/", "incoming.csv", "processed/a.csv", "refused/b.csv"):
+        bucket.put(key)
+    bucket.client.put_object(Bucket=bucket.name, Key="incoming/\0.csv", Body=b"")
+    landing_zone.archive(bucket.put("incoming/c.csv"))
+    assert [] == list(landing_zone.waiting(IN_A_MINUTE))
+
+
+def test_files_that_came_just_now_are_left_to_their_event(landing_zone: LandingZone, bucket: Bucket) -> None:
+    bucket.put("incoming/a.csv")
+    assert [] == list(landing_zone.waiting(timedelta(minutes=1)))
+
+
+def test_all_files_that_wait_are_found_however_many(landing_zone: LandingZone, bucket: Bucket, s3_line: Line) -> None:
+    keys = [bucket.put(f"incoming/{number}.csv").key for number in range(5)]
+
+    def two_a_page(params: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - botocore's own
+        params["MaxKeys"] = 2
+
+    with s3_line.on("provide-client-params.s3.ListObjectsV2", two_a_page), s3_line.answering("ListObjectsV2"):
+        assert keys == [file.key for file in landing_zone.waiting(IN_A_MINUTE)]
+    assert 3 == len(s3_line.calls)
 
 
 # ---- Refused rows -------------------------------------------------------------------------------------------------

@@ -138,6 +138,7 @@ def test_records_of_files_are_found_among_others() -> None:
         pytest.param(event(""), id="empty key"),
         pytest.param(event("incoming/" + "k" * 1016), id="key longer than S3 has"),
         pytest.param(event("incoming/\ud800.csv"), id="half a character"),
+        pytest.param(event("incoming/\x00.csv"), id="a NUL"),
         pytest.param('{"Records": 7}', id="records of another type"),
         pytest.param('{"Records": ["incoming/a.csv"]}', id="record of another type"),
         pytest.param('{"Records": [{"eventName": 7}]}', id="event name of another type"),

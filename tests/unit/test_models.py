@@ -75,7 +75,9 @@ def test_a_file_gives_the_address_that_it_was_made_from(key: str) -> None:
     assert f"s3://landing/{key}" == SensorFile.model_validate(f"s3://landing/{key}").uri
 
 
-@pytest.mark.parametrize("value", ["a.csv", "https://landing/a.csv", "s3://landing", 7, None, {"bucket": "landing"}])
+@pytest.mark.parametrize(
+    "value", ["a.csv", "https://landing/a.csv", "s3://landing", 7, None, {"bucket": "landing"}, "s3://landing/\0"]
+)
 def test_what_names_no_object_is_no_file(value: object) -> None:
     with pytest.raises(ValidationError):
         SensorFile.model_validate(value)
