@@ -99,3 +99,26 @@ def test_all_versions_of_a_file_are_remembered_however_many(file_ledger: FileLed
 
 def test_a_file_that_never_came_has_no_entries(file_ledger: FileLedger) -> None:
     assert [] == file_ledger.entries_of("landing", "incoming/never.csv")
+
+
+# ---- Whether it is in hand ----------------------------------------------------------------------------------------
+
+
+def test_a_file_is_in_hand_while_a_run_holds_any_version_of_it(file_ledger: FileLedger) -> None:
+    file_ledger.record(finished(file_ledger.claim(FILE, RUN), "archived"))
+    file_ledger.claim(FILE.model_copy(update={"version_id": "v2"}), ANOTHER_RUN)
+    assert file_ledger.is_in_hand(SensorFile(bucket="landing", key=FILE.key))
+
+
+def test_a_file_that_never_came_is_in_nobodys_hand(file_ledger: FileLedger) -> None:
+    assert not file_ledger.is_in_hand(FILE)
+
+
+def test_a_file_is_in_nobodys_hand_once_it_is_settled(file_ledger: FileLedger) -> None:
+    file_ledger.record(finished(file_ledger.claim(FILE, RUN), "refused"))
+    assert not file_ledger.is_in_hand(FILE)
+
+
+def test_a_file_is_in_nobodys_hand_once_the_lease_is_over(file_ledger: FileLedger) -> None:
+    expired(file_ledger).claim(FILE, RUN)
+    assert not file_ledger.is_in_hand(FILE)

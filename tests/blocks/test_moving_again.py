@@ -62,6 +62,12 @@ def test_a_copy_whose_etag_is_not_that_of_the_file_is_known_by_its_bytes(
     assert ["processed/a.csv"] == bucket.keys
 
 
+def test_another_file_that_differs_only_at_its_end_is_another_file(landing_zone: LandingZone, bucket: Bucket) -> None:
+    bucket.put("processed/a.csv", b"".join(IN_TWO_PARTS)[:-1] + b"!")
+    file = put_in_parts(bucket, "incoming/a.csv")
+    assert f"s3://{bucket.name}/processed/a.{file.version}.csv" == landing_zone.archive(file)
+
+
 def test_what_ended_after_the_delete_is_made_good_and_leaves_one_copy(
     landing_zone: LandingZone, bucket: Bucket
 ) -> None:

@@ -42,6 +42,10 @@ def test_another_arrival_is_another_event(changed: dict[str, str]) -> None:
     assert arrival_event(FILES[:1], "incoming/").id != arrival_event(other, "incoming/").id
 
 
+def test_files_that_are_announced_again_on_purpose_are_another_event() -> None:
+    assert arrival_event(FILES, "incoming/").id != arrival_event(FILES, "incoming/", "a sweep").id
+
+
 def test_a_server_that_is_not_there_makes_the_announcement_fail() -> None:
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), pytest.raises(OSError, match="9"):
         announce(FILES, "incoming/")

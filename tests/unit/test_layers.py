@@ -22,7 +22,7 @@ def loaded_by(module: str) -> set[str]:
     """The packages in memory once the module is imported, of any depth."""
     program = f"import sys, {module}; print(*sys.modules)"
     command = [sys.executable, "-c", program]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - names of this file
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return {name.partition(".")[0] for name in output.split()}
 
 
