@@ -82,6 +82,13 @@ class Counting(asyncio.Protocol):
             body = json.dumps({"RequestItems": {"": [put]}}).encode()
         if step == "reset":
             self._transport.abort()
+        elif step == "damaged":
+            damaged = b"HTTP/1.1 200 .\r\nContent-Length: 23\r\nx-amz-crc32: 1\r\n\r\n" + _TAKEN
+            self._transport.write(damaged)
+        elif step == "chunked":
+            pieces = b"a\r\n" + _TAKEN[:10] + b"\r\nd\r\n" + _TAKEN[10:] + b"\r\n0\r\n\r\n"
+            self._server.table.take(body, clock())
+            self._transport.write(b"HTTP/1.1 200 .\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces)
         elif step != "hang":
             status, answer = self._outcome(step, body)
             if delay := table.behaviour.delay_seconds:

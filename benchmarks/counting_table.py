@@ -23,7 +23,8 @@ class Behaviour:
     burst_seconds: float = 0.1
     """How much of the limit is saved up while nothing comes."""
     script: list[str] = field(default_factory=list)
-    """Answers to the first requests, one each: `reset`, `hang`, a status like `500`, `400 CODE`, or `ok`."""
+    """Answers to the first requests, one each: `reset`, `hang`, `damaged`, `chunked`, a status like `500`,
+    `400 CODE`, or `ok`."""
     refused_value: str | None = None
     """A value that makes the table refuse any batch it is in, as something that it can not store."""
     keep: bool = True

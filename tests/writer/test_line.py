@@ -9,6 +9,8 @@ from typing import ClassVar
 
 import pytest
 from botocore.exceptions import SSLError
+from prefect_aws.client_parameters import AwsClientParameters
+from prefect_aws.credentials import AwsCredentials
 
 from benchmarks.certificate import make_certificate
 from benchmarks.counting_server import CountingServer, counting_server
@@ -124,6 +126,36 @@ def test_a_proxy_is_gone_through(
     assert contents(rows(100)) == target.table.contents()
     assert all(re.search(rb"proxy-authorization: basic dXNlcjpwYXNz", head, re.IGNORECASE) for head in Proxy.seen)
     assert Proxy.seen
+
+
+def test_an_answer_that_was_damaged_on_the_way_is_not_believed(server: CountingServer) -> None:
+    server.behave(script=["damaged"])
+    ReadingsTable(table_name=TABLE, credentials=credentials_for(server.endpoint_url)).write([rows(3)])
+    assert contents(rows(3)) == server.table.contents()
+    assert 2 == server.table.requests
+
+
+def test_an_answer_in_chunks_is_understood(server: CountingServer) -> None:
+    server.behave(script=["chunked"])
+    assert 3 == ReadingsTable(table_name=TABLE, credentials=credentials_for(server.endpoint_url)).write([rows(3)])
+    assert 1 == server.table.requests
+
+
+@pytest.mark.parametrize("sender", ["fast", "boto3"])
+def test_expired_credentials_are_got_anew(
+    server: CountingServer, sender: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keys = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+    keys.write_text("[rotated]\naws_access_key_id = OLDKEY\naws_secret_access_key = made-up\n")
+    parameters = AwsClientParameters(endpoint_url=server.endpoint_url, config={"retries": {"max_attempts": 0}})
+    credentials = AwsCredentials(profile_name="rotated", region_name="eu-central-1", aws_client_parameters=parameters)
+    table = ReadingsTable.model_validate({"table_name": TABLE, "credentials": credentials, "sender": sender})
+    assert 3 == table.write([rows(3)])
+    keys.write_text(keys.read_text().replace("OLDKEY", "NEWKEY"))
+    server.behave(script=["400 ExpiredTokenException"])
+    assert 3 == table.write([rows(3)])
+    assert [b"OLDKEY", b"NEWKEY"] == [re.findall(rb"OLDKEY|NEWKEY", head)[0] for head in server.heads]
 
 
 def test_nobody_who_listens_is_an_error_when_the_patience_is_over() -> None:

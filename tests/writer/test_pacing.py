@@ -134,6 +134,6 @@ def test_answers_to_an_earlier_round_say_nothing_about_this_one() -> None:
         pacer.sending(25)
         pacer.answered(0, 25, 25, now=101.0)
     rate = pacer.rate
-    for _ in range(100):
-        pacer.answered(0, 25, 0, now=105.0)
+    for seconds in range(100):
+        pacer.answered(0, 25, 0, now=105.0 + seconds)
     assert rate == pacer.rate

@@ -102,6 +102,14 @@ def test_a_table_that_takes_nothing_is_given_up_when_the_patience_is_over_naming
         make_table(patience_seconds=0.1).write([rows(3)])
 
 
+def test_a_table_that_takes_a_little_all_the_time_is_not_given_up(
+    make_table: MakeTable, server: CountingServer
+) -> None:
+    server.behave(delay_seconds=0.1, script=[*15 * ["ok"], "400 ThrottlingException"])
+    assert 400 == make_table({"max_pool_connections": 1}, connections=1, patience_seconds=1).write([rows(400)])
+    assert contents(rows(400)) == server.table.contents()
+
+
 @pytest.mark.parametrize("fault", ["500", "reset"])
 def test_a_server_that_fails_for_too_long_is_given_up_saying_how(
     make_table: MakeTable, server: CountingServer, fault: str
