@@ -112,15 +112,10 @@ def likeness(head: bytes) -> str | None:
         return "JSON"
     if head.lstrip().startswith(b"<"):
         return "HTML or XML"
-    separators = {b";": "semicolons", b"\t": "tabs"}
-    return next(
-        (
-            f"a table with {name} between its fields"
-            for mark, name in separators.items()
-            if head.count(mark) > head.count(b",")
-        ),
-        None,
-    )
+    for separator, name in ((b";", "semicolons"), (b"\t", "tabs")):
+        if head.count(separator) > head.count(b","):
+            return f"a table with {name} between its fields"
+    return None
 
 
 def _expanded(compressed: io.BufferedReader, stored: CountedStream, rules: RowRules) -> io.BufferedReader:
