@@ -71,7 +71,6 @@ def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list
     credentials = _save_credentials(credentials)
     saved = [f"{AwsCredentials.get_block_type_slug()}/{BLOCK_NAME}"]
     for block_type in BLOCK_TYPES:
-        block_type.register_type_and_schema()
         fields = from_stack[block_type] | {"credentials": credentials}
         standing = _find(block_type)
         block = standing.model_copy(update=fields) if standing else block_type(**fields, **at_first.get(block_type, {}))
@@ -82,7 +81,6 @@ def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list
 
 def _save_credentials(credentials: AwsCredentials) -> AwsCredentials:
     """The credentials as they are saved now: those of an emulator follow it, those of AWS are people's to edit."""
-    AwsCredentials.register_type_and_schema()
     standing = _find(AwsCredentials)
     if standing and not _is_emulated(standing) and not _is_emulated(credentials):
         return standing

