@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from deployments.embedded.description import StackDescription, running_stack
+from deployments.embedded.errors import ExtraMissingError
 
 if TYPE_CHECKING:
     from deployments.embedded.stack import EmbeddedStack
@@ -14,6 +15,8 @@ def __getattr__(name: str) -> object:
     """What runs the stack, imported when asked for: it needs the extra `embedded`, which production does without."""
     if name != "EmbeddedStack":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from deployments.embedded.stack import EmbeddedStack  # noqa: PLC0415 - see the docstring
-
+    try:
+        from deployments.embedded.stack import EmbeddedStack  # noqa: PLC0415 - see the docstring
+    except ModuleNotFoundError as error:
+        raise ExtraMissingError(error.name) from error
     return EmbeddedStack

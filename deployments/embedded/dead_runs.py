@@ -22,10 +22,13 @@ def settle_dead_runs(api_url: str, say: Callable[[str], None]) -> None:
     """
     in_pool = {"name": {"any_": [WORK_POOL]}}
     seems_alive = {"state": {"type": {"any_": list(_ALIVE)}}}
-    while runs := call(f"{api_url}/flow_runs/filter", {"work_pools": in_pool, "flow_runs": seems_alive}):
+    asked = {"work_pools": in_pool, "flow_runs": seems_alive}
+    settled: set[str] = set()
+    while runs := [run for run in call(f"{api_url}/flow_runs/filter", asked) if run["id"] not in settled]:
         for run in runs:
             state = _true_state(run["state"]["type"])
             call(f"{api_url}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+            settled.add(run["id"])
             say(f"run {run['name']} was {run['state']['name']} when the stack was killed; it is {state['name']} now")
 
 

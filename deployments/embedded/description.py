@@ -7,6 +7,16 @@ from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+UNWANTED_VARIABLES: Final = (
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_API_KEY",
+    "PREFECT_PROFILE",
+)
+"""Settings of other accounts that a shell must not have set besides `StackDescription.environment`."""
+
 _FILE: Final = "stack.json"
 
 

@@ -10,6 +10,16 @@ from flows.errors import SensorIngestError
 _TAIL_LINES: Final = 20
 
 
+class ExtraMissingError(SensorIngestError):
+    """The project is installed without what the embedded stack needs."""
+
+    def __init__(self, module: str | None) -> None:
+        super().__init__(
+            f"The embedded stack needs the Python module {module}, which is not installed. "
+            "`make install` installs it, and so does `pip install 'sensor-ingest[embedded]'`."
+        )
+
+
 class PartFailedError(SensorIngestError):
     """A part of the embedded stack ended when it should have run, or was not ready in time."""
 

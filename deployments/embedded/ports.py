@@ -14,20 +14,20 @@ _LOWEST, _HIGHEST = 20_000, 32_000
 _TRIES: Final = 100
 
 
-def choose_port(wanted: int, part: str, option: str, *, last_time: int | None = None) -> int:
-    """The port that was asked for; for 0 the one of last time if that is free, else any free one.
+def choose_port(wanted: int, part: str, option: str, *, last_time: int | None = None, taken: int | None = None) -> int:
+    """The port that was asked for; for 0 the one of last time if that is free, else any free one; never the one that is
+    `taken` by another part.
 
     Raises:
         PortBusyError: the port that was asked for is taken.
     """
     if wanted:
-        if not _free(wanted):
+        if wanted == taken or not _free(wanted):
             raise PortBusyError(wanted, part, option)
         return wanted
-    if last_time and _free(last_time):
-        return last_time
-    candidates = random.sample(range(_LOWEST, _HIGHEST), _TRIES)
-    return next(port for port in candidates if _free(port))
+    candidates = [last_time] if last_time else []
+    candidates += random.sample(range(_LOWEST, _HIGHEST), _TRIES)
+    return next(port for port in candidates if port != taken and _free(port))
 
 
 def _free(port: int) -> bool:

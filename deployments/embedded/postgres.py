@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -78,8 +79,8 @@ class Postgres:
             self._claim(folder)
         if self.files.exists():
             return
-        # Renamed only when it is whole, so that one that was interrupted is begun again.
-        unfinished = self.home / f"new-{os.getpid()}"
+        unfinished = self.home / "unfinished"  # renamed when it is whole: one that was interrupted is begun again
+        shutil.rmtree(unfinished, ignore_errors=True)
         initdb = ["-D", str(unfinished), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
         self._set_up("initdb", initdb)
         self._set_up("postgres", ["--single", "-D", str(unfinished), "postgres"], f"CREATE DATABASE {_DATABASE};\n")

@@ -55,7 +55,7 @@ def plan_stack(data_dir: Path, *, prefect_port: int, aws_port: int, notify_after
     earlier = StackDescription.read(data_dir)
     last_prefect_port, last_aws_port = (earlier.prefect_port, earlier.aws_port) if earlier else (None, None)
     prefect_port = choose_port(prefect_port, "the Prefect server", "--prefect-port", last_time=last_prefect_port)
-    aws_port = choose_port(aws_port, "the AWS emulator", "--aws-port", last_time=last_aws_port)
+    aws_port = choose_port(aws_port, "the AWS emulator", "--aws-port", last_time=last_aws_port, taken=prefect_port)
     description = StackDescription(
         data_dir=data_dir,
         prefect_port=prefect_port,

@@ -18,7 +18,9 @@ def handling(handler: _Handler) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in _SIGNALS}
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup has it
+    numbers = _SIGNALS[:-1] if ignored else _SIGNALS
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +22,9 @@ from deployments.embedded.supervisor import Say, Supervisor
 
 
 def print_line(line: str) -> None:
-    """Print it at once, also into a pipe."""
-    print(line, flush=True)
+    """Print it at once, also into a pipe; what nobody reads any more stops nothing."""
+    with suppress(OSError):
+        print(line, flush=True)
 
 
 class EmbeddedStack:
@@ -35,8 +36,6 @@ class EmbeddedStack:
 
     outputs: StackOutputs
     """What the CloudFormation stack in the emulator consists of."""
-    description: StackDescription
-    """Where everything is."""
 
     def __init__(
         self,
@@ -104,6 +103,11 @@ class EmbeddedStack:
         """Stop all parts, the last one first, and end whatever they left behind."""
         self._undo.__exit__(kind, error, traceback)
 
+    @property
+    def description(self) -> StackDescription:
+        """Where everything is, and of which processes it consists at the moment."""
+        return self._record.description
+
     def environment(self) -> dict[str, str]:
         """What points `prefect`, `aws` and `sensor-ingest` at this stack."""
         return dict(self.description.environment)
@@ -117,14 +121,12 @@ class EmbeddedStack:
 
     def _start(self, undo: ExitStack) -> None:
         _clear_folders(self._data_dir)
-        record = StackRecord(self._plan())
-        self.description = record.description
+        record = self._record = StackRecord(self._plan())
         supervisor = Supervisor(self._say, record.started)
         undo.callback(self._stop, supervisor, record)
         startup = Startup(self.description, child_environment(self.description), supervisor, self._say)
         self.outputs = startup.run(self._deploy, self._relay_command)
         record.ready()
-        self.description = record.description
 
     def _stop(self, supervisor: Supervisor, record: StackRecord) -> None:
         with signals.hurrying() as hurry:

@@ -65,7 +65,8 @@ class SupervisedPart:
                 return
             deaths = 0 if time.time() - self._process.started.at > _STEADY_SECONDS else deaths + 1
             pause = _PAUSES_SECONDS[min(deaths, len(_PAUSES_SECONDS) - 1)]
-            self._say(f"{self.part.title} {how_it_ended(returncode)}; starting it again in {pause:g} s")
+            ended = how_it_ended(returncode)
+            self._say(f"{self.part.title} {ended}; starting it again in {pause:g} s (its log: {self.part.log})")
             if self._stopping.wait(pause):
                 return
             self._come_back(after_restart)

@@ -1,8 +1,10 @@
 """One embedded stack that all tests of this folder share, and processes that run one of their own."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +19,26 @@ from tests.support import eventually
 PROJECT = Path(__file__).parents[2]
 START_SECONDS = 120
 
+NewDataDir = Callable[[], Path]
 Up = Callable[[Path], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture(scope="session")
+def new_data_dir() -> Iterator[NewDataDir]:
+    """Makes data directories outside of pytest's own temporary directory.
+
+    Each session of pytest that starts closes that one for all others. For root PostgreSQL is another user, who must
+    get through.
+    """
+    made: list[Path] = []
+
+    def make() -> Path:
+        made.append(Path(tempfile.mkdtemp(prefix="sensor-ingest-test-")))
+        return made[-1]
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +48,8 @@ def said() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Iterator[EmbeddedStack]:
-    with EmbeddedStack(tmp_path_factory.mktemp("stack"), relay_command=IDLE, say=said.append) as stack:
+def stack(new_data_dir: NewDataDir, said: list[str]) -> Iterator[EmbeddedStack]:
+    with EmbeddedStack(new_data_dir(), relay_command=IDLE, say=said.append) as stack:
         yield stack
 
 

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -11,11 +12,32 @@ import pytest
 from deployments.embedded import StackDescription, running_stack
 from deployments.embedded.health import call
 from deployments.embedded.processes import MARK
-from tests.embedded.conftest import Up, processes_of, ready_stack
+from deployments.settings import WORK_POOL
+from tests.embedded.conftest import NewDataDir, Up, processes_of, ready_stack
 from tests.embedded.up import IDLE
 from tests.support import eventually
 
 END_SECONDS = 60
+RUN_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Ids of flow runs that were under way when the supervisor was killed."""
+
+    begun: str
+    lost: str
+
+
+LONG_FLOW = """
+import time
+from prefect import flow
+
+@flow
+def long() -> None:
+    for _ in range(600):
+        time.sleep(1)
+"""
 
 
 @dataclass(frozen=True)
@@ -26,23 +48,53 @@ class TakenOver:
     left: list[psutil.Process]
     now: StackDescription
     process: "subprocess.Popen[bytes]"
+    runs: Runs
 
 
 @pytest.fixture(scope="module")
-def taken_over(tmp_path_factory: pytest.TempPathFactory, up: Up) -> TakenOver:
-    data_dir = tmp_path_factory.mktemp("taken-over")
+def taken_over(new_data_dir: NewDataDir, up: Up) -> TakenOver:
+    data_dir = new_data_dir()
     killed = up(data_dir)
     before = ready_stack(data_dir, killed)
     call(f"{before.prefect_api_url}/variables/", {"name": "kept", "value": "by PostgreSQL"})
+    runs = start_runs(before.prefect_api_url, new_data_dir())
     left = processes_of(before)
     killed.kill()
     killed.wait()
     process = up(data_dir)
-    return TakenOver(data_dir, left, ready_stack(data_dir, process), process)
+    return TakenOver(data_dir, left, ready_stack(data_dir, process), process, runs)
+
+
+def start_runs(api: str, folder: Path) -> Runs:
+    """A run that its worker has begun, and one that has lost its process."""
+    (folder / "long.py").write_text(LONG_FLOW)
+    flow = call(f"{api}/flows/", {"name": "long"})["id"]
+    where = {"work_pool_name": WORK_POOL, "path": str(folder), "entrypoint": "long.py:long"}
+    deployment = call(f"{api}/deployments/", {"name": "long", "flow_id": flow, **where})["id"]
+    lost = call(f"{api}/deployments/{deployment}/create_flow_run", {"state": {"type": "RUNNING"}})["id"]
+    due = {"type": "SCHEDULED", "state_details": {"scheduled_time": datetime.now(UTC).isoformat()}}
+    begun = call(f"{api}/deployments/{deployment}/create_flow_run", {"state": due})["id"]
+    eventually(lambda: state_of(api, begun)["type"] == "RUNNING", RUN_SECONDS, "a run to begin")
+    return Runs(begun, lost)
+
+
+def state_of(api: str, run: str) -> dict[str, str]:
+    state: dict[str, str] = call(f"{api}/flow_runs/{run}")["state"]
+    return state
 
 
 def test_the_next_stack_ends_what_a_killed_supervisor_left(taken_over: TakenOver) -> None:
     assert [] == [process for process in taken_over.left if process.is_running()]
+
+
+def test_a_run_that_is_ended_with_a_stack_has_reported_that(taken_over: TakenOver) -> None:
+    state = state_of(taken_over.now.prefect_api_url, taken_over.runs.begun)
+    assert ("CRASHED", "Execution was aborted by a termination signal.") == (state["type"], state["message"])
+
+
+def test_a_run_that_could_report_nothing_is_not_running_for_ever(taken_over: TakenOver) -> None:
+    state = state_of(taken_over.now.prefect_api_url, taken_over.runs.lost)
+    assert ("CRASHED", "The stack was killed while this run had a process.") == (state["type"], state["message"])
 
 
 def test_what_the_server_knew_outlives_a_killed_supervisor(taken_over: TakenOver) -> None:
@@ -70,11 +122,12 @@ def test_a_stack_that_is_told_to_end_leaves_nothing_running(taken_over: TakenOve
     assert running_stack(taken_over.data_dir) is None
 
 
-def test_ctrl_c_while_the_parts_are_starting_leaves_nothing_running(tmp_path: Path, up: Up) -> None:
-    process = up(tmp_path)
+def test_ctrl_c_while_the_parts_are_starting_leaves_nothing_running(new_data_dir: NewDataDir, up: Up) -> None:
+    data_dir = new_data_dir()
+    process = up(data_dir)
 
     def server_was_started() -> StackDescription | None:
-        description = running_stack(tmp_path)
+        description = running_stack(data_dir)
         return description if description and "server" in description.parts else None
 
     processes = processes_of(eventually(server_was_started, END_SECONDS, "the server to be started"))

@@ -15,9 +15,13 @@ from deployments.embedded.errors import PartFailedError, PortBusyError
 from deployments.embedded.parts import Part
 from deployments.embedded.ports import choose_port
 from deployments.embedded.processes import MARK, find_process, identify, other_processes
+from tests.embedded.conftest import NewDataDir
 from tests.embedded.up import IDLE
 
 NEVER = threading.Event()
+NOW = threading.Event()
+NOW.set()
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('deaf', 'x'); signal.pause()"
 
 
 def part(folder: Path, program: str, **settings: object) -> Part:
@@ -52,6 +56,12 @@ def test_another_port_is_taken_where_that_of_last_time_is_busy() -> None:
         assert taken.getsockname()[1] != choose_port(0, "a part", "--port", last_time=taken.getsockname()[1])
 
 
+def test_two_parts_do_not_get_one_port() -> None:
+    port = choose_port(0, "a part", "--port")
+    with pytest.raises(PortBusyError):
+        choose_port(port, "another part", "--port", taken=port)
+
+
 def test_a_part_that_ends_while_it_starts_is_shown_with_the_end_of_its_log(tmp_path: Path) -> None:
     process = part(tmp_path, "print('no such table'); raise SystemExit(3)", ready=lambda _: False).start()
     with pytest.raises(PartFailedError, match=r"ended with exit code 3 while it was starting(.|\n)*no such table"):
@@ -66,10 +76,16 @@ def test_a_part_that_is_never_ready_is_given_up_with_its_command(tmp_path: Path)
 
 
 def test_a_part_that_will_not_end_is_killed_when_its_time_is_up(tmp_path: Path) -> None:
-    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('deaf', 'x'); signal.pause()"
-    process = part(tmp_path, deaf, ready=lambda _: (tmp_path / "deaf").exists(), stop_within_seconds=0.1).start()
+    process = part(tmp_path, DEAF, ready=lambda _: (tmp_path / "deaf").exists(), stop_within_seconds=0.1).start()
     process.wait_until_ready(NEVER)
     process.stop(NEVER)
+    assert -9 == process.popen.returncode
+
+
+def test_a_part_that_will_not_end_is_killed_at_once_when_somebody_is_in_a_hurry(tmp_path: Path) -> None:
+    process = part(tmp_path, DEAF, ready=lambda _: (tmp_path / "deaf").exists(), stop_within_seconds=600).start()
+    process.wait_until_ready(NEVER)
+    process.stop(NOW)
     assert -9 == process.popen.returncode
 
 
@@ -91,8 +107,8 @@ def test_an_orphan_is_known_by_its_mark_and_others_are_not(tmp_path: Path) -> No
             process.wait()
 
 
-def test_postgresql_runs_where_the_path_is_too_long_for_its_socket(tmp_path: Path) -> None:
-    data_dir = tmp_path / ("deep " * 12) / ("deeper " * 12)
+def test_postgresql_runs_where_the_path_is_too_long_for_its_socket(new_data_dir: NewDataDir) -> None:
+    data_dir = new_data_dir() / ("deep " * 12) / ("deeper " * 12)
     (data_dir / "logs").mkdir(parents=True)
     postgres = find_postgres(data_dir, {}, print)
     assert postgres
