@@ -47,6 +47,8 @@ def child_environment(stack: StackDescription) -> dict[str, str]:
         **stack.environment,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        # The Prefect server answers 500 in the moment in which PostgreSQL dies; clients only repeat after 503 and such.
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
         "TMPDIR": str(stack.data_dir / "tmp"),
         "PYTHONUNBUFFERED": "1",  # logs that end where a killed process ended
         MARK: str(stack.data_dir),

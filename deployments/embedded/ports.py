@@ -15,8 +15,9 @@ _TRIES: Final = 100
 
 
 def choose_port(wanted: int, part: str, option: str, *, last_time: int | None = None, taken: int | None = None) -> int:
-    """The port that was asked for; for 0 the one of last time if that is free, else any free one; never the one that is
-    `taken` by another part.
+    """The port that was asked for; for 0 the one of last time if that is free, else any free one.
+
+    A port that is `taken` by another part, which may not listen on it yet, is not free.
 
     Raises:
         PortBusyError: the port that was asked for is taken.
