@@ -13,6 +13,7 @@ PURE = [
     "flows.models",
     "flows.readings",
     "flows.report",
+    "flows.text",
     "deployments.arrivals",
 ]
 
