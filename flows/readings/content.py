@@ -67,7 +67,7 @@ class CountedStream(io.RawIOBase):
 
 
 class _Expanded(CountedStream):
-    """The content of a gzip stream. What is wrong with it, or too much of it, is an `RefusedError`."""
+    """The content of a gzip stream. What is wrong with it, or too much of it, is a `RefusedError`."""
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         try:
