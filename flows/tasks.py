@@ -101,7 +101,9 @@ def claim(file: SensorFile) -> tuple[SensorFile, LedgerEntry]:
     for key in dict.fromkeys((file.key, decoded_key(file.key))):
         found = blocks.landing_zone.describe(file.model_copy(update={"key": key}))
         if found:
-            return found, blocks.file_ledger.claim(found, flow_run.id)
+            entry = blocks.file_ledger.claim(found, flow_run.id)
+            _clear_leftover(found, entry)
+            return found, entry
     settled = blocks.file_ledger.settled(file)
     if settled:
         return file, settled
@@ -180,6 +182,14 @@ def refuse_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) 
 def publish_report(reports: list[FileReport]) -> None:
     """Show what became of the files on the run's page in the Prefect UI."""
     create_markdown_artifact(markdown_page(reports), key="sensor-files")
+
+
+def _clear_leftover(file: SensorFile, entry: LedgerEntry) -> None:
+    """Move what was dealt with and is still in `incoming/`, where the sweep would find it for ever."""
+    if entry.status == "archived":
+        environment().landing_zone.archive(file)
+    elif entry.status == "refused":
+        environment().landing_zone.refuse(file)
 
 
 @contextmanager

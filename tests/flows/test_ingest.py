@@ -61,6 +61,17 @@ def test_an_event_that_comes_again_after_the_file_was_loaded_is_no_news(world: W
     assert len(world.mails_about("before.csv")) == 1
 
 
+def test_a_version_that_was_loaded_and_is_still_in_incoming_is_cleared_away(world: World) -> None:
+    uri = world.put("0010-0001,1483906366,1\n", "incoming/leftover.csv")
+    loaded = ingest(uri)[1].files[0]
+    # As if the delete had not come through: the same version is there again.
+    client = world.aws.client("s3")
+    [marker] = client.list_object_versions(Bucket=loaded.bucket, Prefix=loaded.key)["DeleteMarkers"]
+    client.delete_object(Bucket=loaded.bucket, Key=loaded.key, VersionId=marker["VersionId"])
+    assert ingest(uri)[0].name == "AlreadyLoaded"
+    assert world.keys("leftover.csv") == {"processed/leftover.csv"}
+
+
 def test_a_file_whose_load_failed_can_be_loaded_by_the_next_run_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
