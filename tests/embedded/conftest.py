@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from deployments.embedded import EmbeddedStack, StackDescription, running_stack
-from deployments.embedded.processes import other_processes
+from deployments.embedded.processes import find_process, other_processes
 from tests.embedded.up import IDLE
 from tests.support import eventually
 
@@ -87,5 +87,5 @@ def ready_stack(data_dir: Path, process: "subprocess.Popen[bytes]") -> StackDesc
 
 def processes_of(stack: StackDescription) -> list[psutil.Process]:
     """Every process of the stack, those that its parts have started too."""
-    parts = [psutil.Process(part.pid) for part in stack.parts.values()]
-    return [process for part in parts for process in (part, *part.children(recursive=True))]
+    parts = [find_process(part) for part in stack.parts.values()]
+    return [process for part in parts if part for process in (part, *part.children(recursive=True))]

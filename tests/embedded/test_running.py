@@ -6,6 +6,7 @@ from pathlib import Path
 import boto3
 import psutil
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
 from deployments.embedded import EmbeddedStack, StackDescription, running_stack
 from deployments.embedded.errors import DataDirBusyError
@@ -26,17 +27,17 @@ def described(stack: EmbeddedStack) -> StackDescription:
 
 def works(stack: EmbeddedStack) -> bool:
     """Whether the Prefect server reads its database, and the bucket is there."""
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=stack.description.aws_endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
     try:
         call(f"{stack.description.prefect_api_url}/work_pools/filter", {})
-        s3 = boto3.client(
-            "s3",
-            endpoint_url=stack.description.aws_endpoint_url,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
         s3.head_bucket(Bucket=stack.outputs.bucket_name)
-    except (OSError, s3.exceptions.ClientError):
+    except (OSError, BotoCoreError, ClientError):
         return False
     return True
 
