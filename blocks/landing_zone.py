@@ -12,6 +12,7 @@ from blocks.aws import DOCUMENTATION_URL, LOGO_URL
 from blocks.objects import ObjectsBlock
 from flows.errors import ArchiveError
 from flows.keys import REJECTS_SUFFIX, is_folder, moved_key, s3_uri, versioned_key
+from flows.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN
 from flows.models import WITHOUT_NUL, SensorFile
 
 Prefix = Annotated[str, StringConstraints(pattern="^[^/].*/$")]
@@ -47,6 +48,16 @@ class LandingZone(ObjectsBlock):
     )
     failed_prefix: Prefix = Field(default="failed/", description="Prefix of files that failed too often to try again.")
     rejects_prefix: Prefix = Field(default="rejects/", description="Prefix of the rows that were refused, and why.")
+
+    sensor_id_pattern: str = Field(
+        default=SENSOR_ID_PATTERN, description="Regular expression (RE2) that the whole of a sensor id matches."
+    )
+    earliest_timestamp: int = Field(
+        default=EARLIEST_TIMESTAMP, ge=0, description="First timestamp that is taken, in seconds since 1970."
+    )
+    reject_limit: float = Field(
+        default=REJECT_LIMIT, ge=0, le=1, description="Share of rows that may be refused before the whole file is."
+    )
 
     @model_validator(mode="after")
     def _leads_out_of_incoming(self) -> Self:

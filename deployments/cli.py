@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -70,6 +71,7 @@ def up(
 def env(*, data_dir: Annotated[Path, typer.Option(help="Directory of the embedded stack.")] = DEFAULT_DATA_DIR) -> None:
     """Print shell exports that point `prefect`, `aws` and this command at an embedded stack."""
     from deployments.embedded import running_stack
+    from deployments.embedded.description import UNWANTED_VARIABLES
 
     stack = running_stack(data_dir)
     if stack is None:
@@ -77,6 +79,9 @@ def env(*, data_dir: Annotated[Path, typer.Option(help="Directory of the embedde
             f"No embedded stack runs in {data_dir}; start one with: sensor-ingest up --data-dir {data_dir}", err=True
         )
         raise typer.Exit(2)
+    for name in UNWANTED_VARIABLES:
+        if name in os.environ:
+            typer.echo(f"unset {name}")
     for name, value in stack.environment.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 

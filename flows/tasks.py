@@ -20,7 +20,7 @@ from flows.errors import ArchiveError, ClaimedElsewhereError, ObjectMissingError
 from flows.keys import decoded_key
 from flows.models import FileReport, LedgerEntry, SensorFile
 from flows.progress import LoadProgress, ProgressBar
-from flows.readings import ValidatedFile, validate_file
+from flows.readings import RowRules, ValidatedFile, validate_file
 from flows.report import markdown_page
 
 if TYPE_CHECKING:
@@ -113,8 +113,12 @@ def claim(file: SensorFile) -> tuple[SensorFile, LedgerEntry]:
 @task(task_run_name="validate {file.name}", **_TRIED_AGAIN)
 def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
     """The file's good rows, each key once, and its rejects with their reasons, kept in the workspace."""
-    with environment().landing_zone.opened(file) as body:
-        validated = validate_file(body, workspace)
+    zone = environment().landing_zone
+    rules = RowRules(
+        sensor_id_pattern=zone.sensor_id_pattern, earliest=zone.earliest_timestamp, reject_limit=zone.reject_limit
+    )
+    with zone.opened(file) as body:
+        validated = validate_file(body, workspace, rules)
     counts = validated.counts
     get_run_logger().info(
         "%s: %d rows, %d accepted, %d replaced, %d rejected%s",

@@ -7,11 +7,12 @@ from typing import Literal, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN
+
 Reason = Literal["field_count", "sensor_id", "timestamp", "timestamp_range", "value", "value_range", "encoding"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 COLUMNS = ("sensor_id", "timestamp", "value")
-DEFAULT_SENSOR_ID = r"\d{4}-\d{4}"
 
 TIMESTAMP_BITS = 36
 """Bits of a row's 64-bit key that hold its second: enough until the year 4147."""
@@ -28,16 +29,16 @@ class RefusedError(Exception):
 class RowRules:
     """Settings of validation. Every limit on memory, size or time is one of them."""
 
-    sensor_id_pattern: str = DEFAULT_SENSOR_ID
+    sensor_id_pattern: str = SENSOR_ID_PATTERN
     r"""Regular expression that a whole sensor id matches, in RE2's syntax, where `\d` is an ASCII digit."""
 
-    earliest: int = 946_684_800
-    """First timestamp taken, in epoch seconds: 2000-01-01T00:00:00Z."""
+    earliest: int = EARLIEST_TIMESTAMP
+    """First timestamp taken, in epoch seconds."""
 
     latest: int | None = None
     """Last timestamp taken, in epoch seconds; none means a day ahead of now."""
 
-    reject_limit: float = 0.10
+    reject_limit: float = REJECT_LIMIT
     """Share of rows that may break a rule. Above it the file as a whole is refused."""
 
     max_line_bytes: int = 64 * 1024

@@ -5,6 +5,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
+from blocks.documents import BLOCK_NAME
 from blocks.landing_zone import LandingZone
 from blocks.readings_table import ReadingsTable
 from flows.errors import IngestFailedError, PermissionMissingError
@@ -42,6 +43,20 @@ def test_a_file_over_the_reject_limit_leaves_nothing_in_the_table(world: World) 
     assert world.values_of("0001-0001") == []
     assert world.keys("half.csv") == {"refused/half.csv"}
     assert "nonsense" in world.text_at(file.rejects_at)
+
+
+def test_the_rules_about_rows_are_those_of_the_landing_zone_block(world: World) -> None:
+    zone = LandingZone.load(BLOCK_NAME)
+    assert isinstance(zone, LandingZone)
+    rules = {"sensor_id_pattern": "[a-z]+", "earliest_timestamp": 0, "reject_limit": 0.5}
+    uri = world.put("attic,1,21.5\nnonsense\n", "incoming/attic.csv")
+    try:
+        zone.model_copy(update=rules).save(BLOCK_NAME, overwrite=True)
+        _, report = ingest(uri)
+    finally:
+        zone.save(BLOCK_NAME, overwrite=True)
+
+    assert (1, 1) == (report.files[0].loaded, report.files[0].rejected)
 
 
 def test_a_file_that_is_named_twice_is_loaded_once(world: World) -> None:
