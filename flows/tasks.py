@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.tasks import Task
 
-LOOK_AGAIN_SECONDS: Final = [0.5, 1.0, 2.0, 4.0, 8.0]
+LOOK_AGAIN_SECONDS: Final = [0.5, 1.0, 2.0, 4.0]
 """Pauses before `claim` looks again for an object that is not there: an event, or a person, may be ahead of it."""
 
 RETRY_SECONDS: Final = [2.0, 10.0, 30.0]

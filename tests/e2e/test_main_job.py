@@ -4,8 +4,6 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
-
 from deployments.demo import SAMPLE
 from tests.e2e.system import System, write
 from tests.support import eventually
@@ -133,18 +131,6 @@ def test_deploying_again_leaves_one_of_each(system: System) -> None:
     automations = sorted(each["name"] for each in system.api("automations/filter", {}))
     assert deployments == ["ingest-sensor-files", "notify", "sweep"]
     assert automations == ["sensor files arrived", "sensor-ingest: resume notify-after-15s"]
-
-
-@pytest.mark.parametrize("wait_seconds", [11])
-def test_another_wait_gets_an_automation_of_its_own_and_only_once(system: System, wait_seconds: int) -> None:
-    for name in ("eleven-1.csv", "eleven-2.csv"):
-        start_run(
-            system, [system.put(f"0005-0001,1483906366,{wait_seconds}\n", name)], notify_after_seconds=wait_seconds
-        )
-    for name in ("eleven-1.csv", "eleven-2.csv"):
-        eventually(lambda name=name: system.mails_about(name), 90, f"the email about {name}")  # type: ignore[misc]
-    names = [each["name"] for each in system.api("automations/filter", {})]
-    assert names.count(f"sensor-ingest: resume notify-after-{wait_seconds}s") == 1
 
 
 def start_run(system: System, objects: list[str], *, notify_after_seconds: float) -> None:
