@@ -92,12 +92,14 @@ def test_a_file_whose_load_failed_can_be_loaded_by_the_next_run_at_once(
 ) -> None:
     uri = world.put("0009-0001,1483906366,1\n", "incoming/second-try.csv")
 
-    def refused(_self: ReadingsTable, _frames: object) -> int:
+    def refused(*_: object) -> int:
         raise PermissionMissingError("dynamodb:BatchWriteItem", "table", "sensor-readings-table/sensor-ingest")
 
     with monkeypatch.context() as patch:
         patch.setattr(ReadingsTable, "write", refused)  # the emulator grants everything
-        assert ingest(uri)[0].name == "Failed"
+        state, report = ingest(uri)
+    assert state.name == "Failed"
+    assert "dynamodb:BatchWriteItem" in str(report.files[0].problem)
     assert ingest(uri)[0].name == "Completed"
     assert world.values_of("0009-0001") == [1]
 
