@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.target import DEFAULT_DATA_DIR, use_stack
+from deployments.target import DEFAULT_DATA_DIR, stack_in, use_stack
 from flows.errors import SensorIngestError
 
 app = typer.Typer(
@@ -70,15 +70,9 @@ def up(
 @app.command()
 def env(*, data_dir: Annotated[Path, typer.Option(help="Directory of the embedded stack.")] = DEFAULT_DATA_DIR) -> None:
     """Print shell exports that point `prefect`, `aws` and this command at an embedded stack."""
-    from deployments.embedded import running_stack
     from deployments.embedded.description import UNWANTED_VARIABLES
 
-    stack = running_stack(data_dir)
-    if stack is None:
-        typer.echo(
-            f"No embedded stack runs in {data_dir}; start one with: sensor-ingest up --data-dir {data_dir}", err=True
-        )
-        raise typer.Exit(2)
+    stack = stack_in(data_dir)
     for name in UNWANTED_VARIABLES:
         if name in os.environ:
             typer.echo(f"unset {name}")

@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-from deployments.embedded import running_stack
+from deployments.embedded import StackDescription, running_stack
 
 DEFAULT_DATA_DIR: Final = Path(".local")
 
@@ -24,11 +24,22 @@ def use_stack(data_dir: Path | None) -> None:
     """
     if data_dir is None and any(os.environ.get(name) for name in _SAYS_WHERE):
         return
-    stack = running_stack(data_dir or DEFAULT_DATA_DIR)
-    if stack:
+    if data_dir:
+        os.environ.update(stack_in(data_dir).environment)
+    elif stack := running_stack(DEFAULT_DATA_DIR):
         os.environ.update(stack.environment)
-    elif data_dir:
+
+
+def stack_in(data_dir: Path) -> StackDescription:
+    """The embedded stack that runs in that directory.
+
+    Raises:
+        typer.Exit: none does; the command that starts one was said.
+    """
+    stack = running_stack(data_dir)
+    if stack is None:
         typer.echo(
             f"No embedded stack runs in {data_dir}; start one with: sensor-ingest up --data-dir {data_dir}", err=True
         )
         raise typer.Exit(2)
+    return stack
