@@ -13,6 +13,8 @@ import pyarrow as pa
 from flows.readings.arrays import only
 from flows.readings.duplicates import KeyFile, replaced, row_keys, sensor_codes
 from flows.readings.rules import RowRules
+from flows.readings.summary import SensorCount, TimelineBuilder
+from flows.summary import ReadingsSummary
 
 SCHEMA = pa.schema({"sensor_id": pa.string(), "timestamp": pa.int64(), "value": pa.string()})
 _PANDAS_TYPES = {pa.string(): pd.StringDtype("pyarrow")}
@@ -28,6 +30,10 @@ class StoredRows:
 
     def frames(self) -> Iterator[pd.DataFrame]:
         """The rows that count, in file order: `sensor_id` (string), `timestamp` (int64), `value` (string)."""
+        return (rows.to_pandas(types_mapper=_PANDAS_TYPES.get) for rows in self.batches())
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The same as Arrow has it. None is empty."""
         marks = np.memmap(self.marks_path, np.bool_, "r") if self.marks_path else None
         start = 0
         # Read, where a path would be mapped: mapped pages count as this process's memory, in the end the whole file.
@@ -36,7 +42,7 @@ class StoredRows:
                 rows = batch if marks is None else only(batch, ~marks[start : start + len(batch)])
                 start += len(batch)
                 if len(rows):
-                    yield rows.to_pandas(types_mapper=_PANDAS_TYPES.get)
+                    yield rows
 
 
 class Spool:
@@ -46,6 +52,7 @@ class Spool:
         self._rows_path = workspace / "accepted.arrow"
         self._marks_path = workspace / "replaced.bool"
         self._codes = sensor_codes(rules)
+        self._sensors, self._timeline = SensorCount(), TimelineBuilder()
         self._files = ExitStack()
         self._keys = self._files.enter_context(KeyFile(workspace / "keys.int64", rules.duplicate_memory_bytes))
         self._writer = self._files.enter_context(pa.ipc.new_stream(self._rows_path, SCHEMA))
@@ -71,6 +78,15 @@ class Spool:
         """Rows that a later one replaced, as far as known."""
         return self._replaced_at_once + self._marked
 
+    def summary(self) -> ReadingsSummary | None:
+        """What the rows that count look like; none if there are none. To be asked once all replaced ones are known."""
+        if not self._marked:
+            return self._timeline.summary(self._sensors.sensors)
+        counting = TimelineBuilder()
+        for rows in self.rows.batches():
+            counting.add(rows["timestamp"].to_numpy(), rows["value"])
+        return counting.summary(self._sensors.sensors)  # of a sensor with a row that was replaced, another one counts
+
     def add(self, rows: pa.RecordBatch) -> None:
         """Store rows of `SCHEMA`, without those that a later one among them replaces.
 
@@ -78,10 +94,13 @@ class Spool:
         """
         if not len(rows):
             return
-        keys = row_keys(self._codes(rows["sensor_id"]), rows["timestamp"].to_numpy())
+        codes = self._codes(rows["sensor_id"])
+        self._sensors.add(codes)
+        keys = row_keys(codes, rows["timestamp"].to_numpy())
         again = replaced(keys)
         if again.any():
             rows, keys = rows.filter(pa.array(~again)), keys[~again]
+        self._timeline.add(rows["timestamp"].to_numpy(), rows["value"])
         self._writer.write_batch(rows)
         self._keys.add(keys)
         self._stored += len(rows)

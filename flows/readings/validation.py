@@ -16,6 +16,7 @@ from flows.readings.rejects import RejectFile
 from flows.readings.rules import RefusedError, RowRules
 from flows.readings.sorting import LineSorter
 from flows.readings.spool import Spool, StoredRows
+from flows.summary import ReadingsSummary
 
 DEFAULT_RULES = RowRules()
 
@@ -33,6 +34,8 @@ class ValidatedFile:
     """Why the file as a whole is refused, in plain words."""
     rejects_path: Path | None = None
     """CSV of all refused rows: `line`, `reason`, `text`. None if there are none."""
+    summary: ReadingsSummary | None = None
+    """What the rows to store look like, for people; none if there are none."""
     _rows: StoredRows | None = field(default=None, repr=False, compare=False)
 
     def readings(self) -> Iterator[pd.DataFrame]:
@@ -82,6 +85,7 @@ def _validated(
         for block in line_blocks(iter(partial(text.read, rules.block_bytes), b""), rules.max_line_bytes):
             spool.add(sorter.readings(block))
         spool.mark_replaced()
+    summary = spool.summary()
     counts = sorter.counts(accepted=spool.accepted, replaced=spool.replaced)
     refusal = _refusal(counts, rules.reject_limit, head)
     return ValidatedFile(
@@ -91,6 +95,7 @@ def _validated(
         first_rejects=rejects.first,
         refusal=refusal,
         rejects_path=rejects.path,
+        summary=None if refusal else summary,
         _rows=None if refusal else spool.rows,
     )
 
