@@ -1,66 +1,70 @@
-"""The relay: what S3 has put into the queue becomes one Prefect event, and only then leaves the queue."""
+"""The relay: what S3 has put into the queue becomes few Prefect events, and only then leaves the queue.
+
+A run costs seconds, whatever it does. So what arrives while all runs that there may be are busy waits in the queue, and
+goes on together when one of them has ended.
+"""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import boto3
-from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
 from blocks.stack_outputs import StackOutputs
 from deployments.arrivals import UnknownMessageError, arrivals
+from deployments.relaying.arrival_queue import LONG_POLL_SECONDS, MESSAGES_PER_CALL, ArrivalQueue, Keeper
+from deployments.relaying.batch import Batch, Recent
+from deployments.relaying.figures import Figures, Reporter
+from deployments.relaying.slots import DeploymentSlots, Slots
 from deployments.settings import Settings
 from deployments.stopping import StopRequested, StopSignal
 from flows.announcing import announce
 from flows.errors import ApiMissingError
-from flows.limits import FILES_PER_EVENT, in_groups
+from flows.limits import in_groups
 from flows.models import SensorFile
 
 if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
-
-LONG_POLL_SECONDS: Final = 20
-"""The longest that SQS waits for a message. Source: "ReceiveMessage", Amazon SQS API reference."""
-
-MESSAGES_PER_CALL: Final = 10
-"""Messages that SQS hands over or deletes at once. Source: as above."""
-
-CALLS_PER_BATCH: Final = FILES_PER_EVENT // MESSAGES_PER_CALL
-"""Calls after which what has arrived is announced though there is more: messages stay out of sight only for a while."""
-
-AWAY_SECONDS: Final = (1.0, 2.0, 5.0, 15.0)
-"""Pauses while SQS or Prefect can not be reached; the last one again and again."""
 
 log = logging.getLogger("relay")
 
 
-@dataclass
-class Batch:
-    """Messages that were received together, and the files that they announce, each version once."""
-
-    messages: list["MessageTypeDef"] = field(default_factory=list)
-    files: dict[tuple[str, str, str | None], SensorFile] = field(default_factory=dict)
-
-    def add(self, message: "MessageTypeDef", files: Sequence[SensorFile]) -> None:
-        self.messages.append(message)
-        self.files.update({(file.bucket, file.key, file.version): file for file in files})
-
-
 @dataclass(frozen=True)
+class Pace:
+    """How long the relay waits for what, in seconds."""
+
+    look_again: float = 0.1
+    """After the first file, to see whether it comes alone; then it goes at once."""
+    linger: int = 1
+    """The silence that ends a batch of files that come together. SQS takes whole seconds."""
+    longest_linger: float = 5
+    """The age at which a batch goes although more keeps coming."""
+    slot: float = 1
+    """Between two questions whether a run has ended, while all that there may be are busy."""
+    away: Sequence[float] = (1, 2, 5, 15)
+    """Pauses while SQS or Prefect can not be reached; the last one again and again."""
+
+    def away_after(self, failures: int) -> float:
+        """The pause after that many failures in a row."""
+        return self.away[min(failures, len(self.away)) - 1]
+
+
+@dataclass
 class Relay:
     """Carries announcements of files from an SQS queue to a Prefect server."""
 
-    sqs: "SQSClient"
-    queue_url: str
+    queue: ArrivalQueue
     incoming_prefix: str
+    slots: Slots
     announce: Callable[[Sequence[SensorFile], str], object] = announce
     """Returns once the server has acknowledged what it was given, the files and the prefix they are under."""
-    reach_prefect: Callable[[], object] = lambda: None
-    """Raises while the Prefect server can not be reached."""
-    away_seconds: Sequence[float] = AWAY_SECONDS
+    pace: Pace = field(default_factory=Pace)
+    figures: Figures = field(default_factory=Figures)
+    _recent: Recent = field(default_factory=Recent)
 
     @classmethod
     def of_stack(cls) -> Self:
@@ -73,10 +77,15 @@ class Relay:
         if get_current_settings().api.url is None:
             raise ApiMissingError
         outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
-        return cls(boto3.client("sqs"), outputs.queue_url, outputs.incoming_prefix, reach_prefect=_reach_prefect)
+        queue = ArrivalQueue(boto3.client("sqs"), outputs.queue_url)
+        return cls(queue, outputs.incoming_prefix, DeploymentSlots())
+
+    def reporter(self) -> Reporter:
+        """Tells what this relay does."""
+        return Reporter(self.figures, self.queue.backlog)
 
     def run(self, stop: StopSignal) -> None:
-        """Returns when a stop is asked for. What is in hand by then is announced, or left to the queue."""
+        """Returns when a stop is asked for. What is in hand by then is announced, or given back to the queue."""
         failures = 0
         while not stop.requested:
             try:
@@ -85,58 +94,115 @@ class Relay:
             except StopRequested:
                 return
             except Exception as error:  # noqa: BLE001 - SQS and Prefect fail in many ways; the queue keeps the messages
-                pause = self.away_seconds[min(failures, len(self.away_seconds) - 1)]
                 failures += 1
-                log.warning("not relayed, the queue keeps it; trying again in %g s: %s", pause, error)
-                stop.wait(pause)
+                self._pause(stop, failures, error, "nothing is taken from the queue")
 
     def relay_once(self, stop: StopSignal, wait_seconds: int = LONG_POLL_SECONDS) -> int:
-        """The number of files announced, after waiting for the first of them up to `wait_seconds`."""
-        # Taken and not announced too often, a message ends among the dead letters. So nothing is taken in vain.
-        self.reach_prefect()
-        batch = self._gather(stop, wait_seconds)
+        """The number of files announced, after waiting for the first of them up to `wait_seconds`.
+
+        While no run may begin nothing is taken, so nothing has to be kept out of sight: it waits for `pace.slot`.
+        """
+        if not self._free_slots():
+            stop.wait(self.pace.slot)
+            return 0
+        batch = Batch()
+        try:
+            keeper = self._gather(batch, stop, wait_seconds)
+            return self._announce_all(batch, keeper, stop)
+        finally:
+            self._let_go(batch)
+
+    def _free_slots(self) -> int:
+        # Taken and not announced too often, a message ends among the dead letters. So nothing is taken in vain: this
+        # also raises while Prefect can not be reached.
+        self.figures.slots_free = self.slots.free()
+        return self.figures.slots_free
+
+    def _gather(self, batch: Batch, stop: StopSignal, wait_seconds: int) -> Keeper:
+        """Fill the batch with what has arrived: one file alone goes at once, those that come together go together."""
+        messages = self._receive(batch, stop, wait_seconds)
+        keeper = self.queue.keeper(self.queue.now())
+        deadline = self.queue.now() + self.pace.longest_linger
+        looked_again = False
+        while messages and not batch.is_full and not stop.requested and self.queue.now() < deadline:
+            if len(messages) == MESSAGES_PER_CALL:
+                wait = 0  # there are more right now
+            elif not looked_again:
+                looked_again, wait = not stop.wait(self.pace.look_again), 0
+            elif len(batch.files) > 1:
+                wait = self.pace.linger
+            else:
+                break
+            messages = self._receive(batch, stop, wait)
+        return keeper
+
+    def _receive(self, batch: Batch, stop: StopSignal, wait_seconds: int) -> list["MessageTypeDef"]:
+        messages = self.queue.receive(stop, wait_seconds)
+        for message in messages:
+            try:
+                files = arrivals(message["Body"], prefix=self.incoming_prefix)
+            except UnknownMessageError as error:
+                log.warning("left to the dead letters: %s", error)
+            else:
+                batch.add(message, files, self._recent)
+        if not messages:
+            self.figures.empty_at = time.time()
+        self.figures.in_hand, self.figures.oldest_in_hand = len(batch.messages), batch.oldest
+        return messages
+
+    def _announce_all(self, batch: Batch, keeper: Keeper, stop: StopSignal) -> int:
+        """The number of files announced, an event at a time, each when a run may begin."""
+        self.figures.doubles += batch.doubles
+        self.queue.delete(batch.settle([]))  # doubles, folders, deletions
         for files in in_groups(batch.files.values()):
-            self.announce(files, self.incoming_prefix)
-            log.info("announced %d file(s): %s", len(files), ", ".join(file.uri for file in files[:3]))
-        self._delete(batch.messages)
+            self._when_a_run_may_begin(batch, keeper, stop)
+            self._insist(self.slots.taken, batch, keeper, stop)
+            self._announce(files, batch, keeper, stop)
+            self._recent.add(files)
+            self.figures.events += 1
+            self.figures.files += len(files)
+            waited = time.time() - batch.oldest if batch.oldest else 0
+            names = ", ".join(file.uri for file in files[:3])
+            log.info("announced %d file(s), the first after %.1f s in the queue: %s", len(files), waited, names)
+            self.queue.delete(batch.settle(files))
         return len(batch.files)
 
-    def _gather(self, stop: StopSignal, wait_seconds: int) -> Batch:
-        """What has arrived: one file alone goes at once, those that come together go together."""
-        batch = Batch()
-        for _ in range(CALLS_PER_BATCH):
-            messages = self._receive(stop, wait_seconds)
-            for message in messages:
-                self._sort(message, batch)
-            if len(messages) < MESSAGES_PER_CALL:
-                break
-            wait_seconds = 0
-        return batch
+    def _when_a_run_may_begin(self, batch: Batch, keeper: Keeper, stop: StopSignal) -> None:
+        while not self._insist(self._free_slots, batch, keeper, stop):
+            keeper.keep(batch.messages)
+            if stop.wait(self.pace.slot):
+                raise StopRequested
 
-    def _sort(self, message: "MessageTypeDef", batch: Batch) -> None:
-        try:
-            batch.add(message, arrivals(message["Body"], prefix=self.incoming_prefix))
-        except UnknownMessageError as error:
-            log.warning("left to the dead letters: %s", error)
+    def _announce(self, files: Sequence[SensorFile], batch: Batch, keeper: Keeper, stop: StopSignal) -> None:
+        self._insist(lambda: self.announce(files, self.incoming_prefix), batch, keeper, stop)
 
-    def _receive(self, stop: StopSignal, wait_seconds: int) -> list["MessageTypeDef"]:
-        with stop.at_once():
-            answer = self.sqs.receive_message(
-                QueueUrl=self.queue_url, MaxNumberOfMessages=MESSAGES_PER_CALL, WaitTimeSeconds=wait_seconds
-            )
-        return answer.get("Messages", [])
+    def _insist(self, ask: Callable[[], object], batch: Batch, keeper: Keeper, stop: StopSignal) -> object:
+        """What Prefect answers, once it does; meanwhile the messages in hand are kept.
 
-    def _delete(self, messages: Sequence["MessageTypeDef"]) -> None:
-        for start in range(0, len(messages), MESSAGES_PER_CALL):
-            part = messages[start : start + MESSAGES_PER_CALL]
-            self.sqs.delete_message_batch(
-                QueueUrl=self.queue_url,
-                Entries=[{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(part)],
-            )
+        Raises:
+            StopRequested: a stop was asked for, and Prefect has not answered yet.
+        """
+        failures = 0
+        while True:
+            try:
+                return ask()
+            except Exception as error:  # noqa: BLE001 - Prefect is away in many ways
+                failures += 1
+                self._pause(stop, failures, error, f"{len(batch.messages)} message(s) are kept in hand")
+            if stop.requested:
+                raise StopRequested
+            keeper.keep(batch.messages)
 
+    def _pause(self, stop: StopSignal, failures: int, error: Exception, meanwhile: str) -> None:
+        pause = self.pace.away_after(failures)
+        self.figures.failures += 1
+        self.figures.last_failure = str(error) or type(error).__name__
+        log.warning("not relayed, %s; trying again in %g s: %s", meanwhile, pause, self.figures.last_failure)
+        stop.wait(pause)
 
-def _reach_prefect() -> None:
-    with get_client(sync_client=True) as client:
-        error = client.api_healthcheck()
-    if error:
-        raise error
+    def _let_go(self, batch: Batch) -> None:
+        """Give back what is still in hand; should that fail, SQS shows it to others by itself soon."""
+        if batch.messages:
+            with suppress(Exception):
+                self.queue.give_back(batch.messages)
+        self.figures.in_hand, self.figures.oldest_in_hand = 0, None

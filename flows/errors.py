@@ -1,6 +1,7 @@
 """One class per situation, each carrying the evidence and the remedy."""
 
-from typing import TYPE_CHECKING
+import copyreg
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flows.models import IngestReport
@@ -11,6 +12,10 @@ from collections.abc import Iterable
 
 class SensorIngestError(Exception):
     """Base of all errors that this project raises on purpose; its text is meant for people."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How another process, such as that of a shard, hands it over: with its text, not made anew from its parts."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined] # typeshed has it not
 
 
 class IngestFailedError(SensorIngestError):
@@ -57,6 +62,16 @@ class ApiMissingError(SensorIngestError):
         super().__init__(
             "PREFECT_API_URL is not set, so there is no Prefect server to announce files to. "
             '`eval "$(sensor-ingest env)"` sets it for the embedded stack; for a server of your own it ends in /api.'
+        )
+
+
+class DeploymentMissingError(SensorIngestError):
+    """The Prefect server has no deployment of that name, so an event for it would be noticed by nobody."""
+
+    def __init__(self, deployment: str) -> None:
+        super().__init__(
+            f"The Prefect server has no deployment {deployment}, so files stay in the queue until it has. "
+            "`sensor-ingest deploy` makes it."
         )
 
 
@@ -111,3 +126,23 @@ class StackFailedError(SensorIngestError):
 
     def __init__(self, stack: str, status: str, reasons: Iterable[str]) -> None:
         super().__init__("\n  ".join([f"The CloudFormation stack {stack!r} is {status}:", *reasons]))
+
+
+class ShardsDifferError(SensorIngestError):
+    """A file that is written in shards was not the same for all of them, so its rows are not all in the table."""
+
+    def __init__(self, uri: str, found: str, expected: str) -> None:
+        super().__init__(
+            f"{uri} was not the same for all of its shards: {found}; expected {expected}. Do all machines run the same "
+            "version of sensor-ingest? The run can be started again, every step may be repeated."
+        )
+
+
+class DaskMissingError(SensorIngestError):
+    """Large files are to be written by Dask, and what talks to it is not installed where the run is."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "large_files says dask, but prefect-dask is not installed here. `pip install 'sensor-ingest[dask]'` installs "
+            "it, on the workers of the cluster too; or have large_files say threads or processes."
+        )

@@ -23,6 +23,12 @@ LONGEST_WAIT_SECONDS: Final = 30 * 24 * 3600
 PARAMETERS_BYTES: Final = 450_000
 """Room for reports in a flow run's parameters. Prefect 3.8 takes 524,288 bytes of them (`max_parameter_size`)."""
 
+RUNS_AT_ONCE: Final = 2
+"""Ingest runs at the same time, where the deployment has no limit of its own. prefect.yaml sets it, the relay obeys it.
+
+As many as there are cores on the smallest machine that this is made for: a run is busy while it loads small files.
+"""
+
 FILES_PER_EVENT: Final = 500
 """Files that one event, and so one run, carries at the most."""
 

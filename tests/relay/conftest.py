@@ -1,4 +1,4 @@
-"""A queue of each test's own, and somebody to announce to who remembers everything."""
+"""A queue of each test's own, somebody to announce to who remembers everything, and somebody who knows of free runs."""
 
 import json
 import uuid
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deployments.relay import Relay
+from deployments.relay import Pace, Relay
+from deployments.relaying.arrival_queue import ArrivalQueue
 from flows.models import SensorFile
 from tests.conftest import Aws
 
@@ -31,6 +32,12 @@ class Queue:
         for start in range(0, len(bodies), 10):
             entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies[start : start + 10])]
             self.sqs.send_message_batch(QueueUrl=self.url, Entries=entries)  # type: ignore[arg-type] # plain dicts
+
+    @property
+    def visible(self) -> int:
+        """Those that anybody could receive now."""
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])["Attributes"]
+        return int(answer["ApproximateNumberOfMessages"])
 
     @property
     def messages(self) -> int:
@@ -90,9 +97,47 @@ def announced() -> Announced:
     return Announced()
 
 
+@dataclass
+class FreeRuns:
+    """Says how many runs may begin, and what it is asked; `meanwhile` is done at each question, with its number."""
+
+    free_now: int = 100
+    asked: int = 0
+    meanwhile: Callable[[int], object] = lambda _: None
+
+    def free(self) -> int:
+        self.asked += 1
+        self.meanwhile(self.asked)
+        return self.free_now
+
+    def taken(self) -> None:
+        self.free_now -= 1
+
+
 @pytest.fixture
-def relay(queue: Queue, announced: Announced) -> Relay:
-    return Relay(queue.sqs, queue.url, PREFIX, announced, away_seconds=(0,))
+def runs() -> FreeRuns:
+    return FreeRuns()
+
+
+AT_ONCE = Pace(look_again=0, linger=0, longest_linger=0, slot=0, away=(0,))
+"""Takes what one call to SQS hands over, and waits for nothing."""
+
+NO_WAITS = Pace(look_again=0, linger=0, longest_linger=60, slot=0, away=(0,))
+"""Takes what there is, and waits for nothing."""
+
+
+@pytest.fixture
+def relay(queue: Queue, announced: Announced, runs: FreeRuns) -> Relay:
+    return relay_of(queue, announced, runs, AT_ONCE)
+
+
+@pytest.fixture
+def gathering_relay(long_queue: Queue, announced: Announced, runs: FreeRuns) -> Relay:
+    return relay_of(long_queue, announced, runs, NO_WAITS)
+
+
+def relay_of(queue: Queue, announced: Announced, runs: FreeRuns, pace: Pace) -> Relay:
+    return Relay(ArrivalQueue(queue.sqs, queue.url), PREFIX, runs, announced, pace)
 
 
 def event(key: str, version: str = "v1", kind: str = "Object Created") -> str:
@@ -101,6 +146,13 @@ def event(key: str, version: str = "v1", kind: str = "Object Created") -> str:
     return json.dumps(
         {"source": "aws.s3", "detail-type": kind, "detail": {"bucket": {"name": "landing"}, "object": described}}
     )
+
+
+def unversioned(key: str, sequencer: str) -> str:
+    """What EventBridge says of a bucket that keeps no versions."""
+    described = {"key": key, "size": 8, "etag": "e1", "sequencer": sequencer}
+    message = {"source": "aws.s3", "detail-type": "Object Created"}
+    return json.dumps(message | {"detail": {"bucket": {"name": "landing"}, "object": described}})
 
 
 def notification(keys: Sequence[str]) -> str:

@@ -74,7 +74,7 @@ def test_a_stop_ends_a_long_poll_before_the_queue_answers(
     def ask_for_a_stop(**_: Any) -> None:  # noqa: ANN401 - botocore's own
         threading.Thread(target=os.kill, args=(os.getpid(), number)).start()
 
-    events = relay.sqs.meta.events
+    events = relay.queue.sqs.meta.events
     events.register_first("before-send.sqs.ReceiveMessage", ask_for_a_stop)
     events.register_first("after-call.sqs.ReceiveMessage", lambda **_: answers.append("an answer"), "answers")
     try:
