@@ -7,7 +7,7 @@ goes on together when one of them has ended.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -18,7 +18,7 @@ from blocks.stack_outputs import StackOutputs
 from deployments.arrivals import UnknownMessageError, arrivals
 from deployments.relaying.arrival_queue import LONG_POLL_SECONDS, MESSAGES_PER_CALL, ArrivalQueue, Keeper
 from deployments.relaying.batch import Batch, Recent
-from deployments.relaying.figures import Figures, Reporter
+from deployments.relaying.figures import Figures, Reporter, metrics_endpoint, say_every_minute
 from deployments.relaying.slots import DeploymentSlots, Slots
 from deployments.settings import Settings
 from deployments.stopping import StopRequested, StopSignal
@@ -83,6 +83,15 @@ class Relay:
     def reporter(self) -> Reporter:
         """Tells what this relay does."""
         return Reporter(self.figures, self.queue.backlog)
+
+    def serve(self, stop: StopSignal, metrics_port: int | None = None) -> None:
+        """Runs, says figures every minute, and with a port (0: any free one) shows them to Prometheus on loopback."""
+        reporter = self.reporter()
+        with ExitStack() as services:
+            if metrics_port is not None:
+                log.info("metrics are on %s", services.enter_context(metrics_endpoint(reporter, metrics_port)))
+            say_every_minute(reporter, stop)
+            self.run(stop)
 
     def run(self, stop: StopSignal) -> None:
         """Returns when a stop is asked for. What is in hand by then is announced, or given back to the queue."""
