@@ -174,7 +174,18 @@ def deploy(
 
 
 @app.command()
-def relay(*, data_dir: DataDir = None) -> None:
+def relay(
+    *,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="SENSOR_INGEST_METRICS_PORT",
+            help="Port on loopback where Prometheus finds figures; 0 for any free one.",
+            show_default="none",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
     """Carry announcements from the queue to Prefect until Ctrl-C; `up` runs one by itself."""
     use_stack(data_dir)
     from deployments.relay import Relay
@@ -183,7 +194,7 @@ def relay(*, data_dir: DataDir = None) -> None:
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
     logging.getLogger("relay").setLevel(logging.INFO)
     with StopSignal() as stop:
-        Relay.of_stack().run(stop)
+        Relay.of_stack().serve(stop, metrics_port)
 
 
 def main() -> None:

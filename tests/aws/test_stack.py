@@ -233,7 +233,12 @@ def test_the_relay_may_take_messages_off_the_queue_that_the_stack_names_and_noth
     aws: Aws, stack: StackOutputs
 ) -> None:
     assert allowed_actions(aws, stack.relay_role_arn) == {
-        "TakeArrivals": ["sqs:DeleteMessage", "sqs:ReceiveMessage"],
+        "TakeArrivals": [
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ReceiveMessage",
+        ],
         "ReadOutputs": ["cloudformation:DescribeStacks"],
     }
 
