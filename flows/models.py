@@ -8,6 +8,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from flows.keys import file_name, parse_s3_uri
+from flows.summary import ReadingsSummary
 from flows.text import Printable
 
 Verdict = Literal["accepted", "partly", "refused"]
@@ -126,6 +127,7 @@ class FileReport(RowCounts):
     status: FileStatus
     reasons: dict[str, int] = Field(default_factory=dict)
     first_rejects: list[Reject] = Field(default_factory=list)
+    summary: Annotated[ReadingsSummary | None, Field(description="What its readings look like, for people.")] = None
     archived_to: str | None = None
     rejects_at: str | None = None
     problem: Printable | None = None

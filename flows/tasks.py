@@ -219,6 +219,7 @@ def _with_result(entry: LedgerEntry, validated: ValidatedFile, **known: Any) -> 
         "reasons": validated.reasons,
         "first_rejects": validated.first_rejects,
         "problem": validated.refusal,
+        "summary": validated.summary,
     }
     return LedgerEntry.model_validate({**dict(entry), **found, **known})
 

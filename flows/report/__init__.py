@@ -1,0 +1,18 @@
+"""How results are told: titles, headlines, the email, the page in the Prefect UI. Pure text and pictures, no I/O."""
+
+from flows.report.mail import Letter, email_text, letter_about
+from flows.report.page import markdown_page
+from flows.report.parameters import within_parameters
+from flows.report.titles import headline, outcome, report_of_error, run_title
+
+__all__ = [
+    "Letter",
+    "email_text",
+    "headline",
+    "letter_about",
+    "markdown_page",
+    "outcome",
+    "report_of_error",
+    "run_title",
+    "within_parameters",
+]
