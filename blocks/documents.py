@@ -72,7 +72,7 @@ def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list
     saved = [f"{AwsCredentials.get_block_type_slug()}/{BLOCK_NAME}"]
     for block_type in BLOCK_TYPES:
         fields = from_stack[block_type] | {"credentials": credentials}
-        standing = _find(block_type)
+        standing = find_block(block_type)
         block = standing.model_copy(update=fields) if standing else block_type(**fields, **at_first.get(block_type, {}))
         block.save(BLOCK_NAME, overwrite=True)
         saved.append(f"{block_type.get_block_type_slug()}/{BLOCK_NAME}")
@@ -81,7 +81,7 @@ def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list
 
 def _save_credentials(credentials: AwsCredentials) -> AwsCredentials:
     """The credentials as they are saved now: those of an emulator follow it, those of AWS are people's to edit."""
-    standing = _find(AwsCredentials)
+    standing = find_block(AwsCredentials)
     if standing and not _is_emulated(standing) and not _is_emulated(credentials):
         return standing
     credentials.save(BLOCK_NAME, overwrite=True)
@@ -93,14 +93,15 @@ def _is_emulated(credentials: AwsCredentials) -> bool:
 
 
 def _load(block_type: type[B]) -> B:
-    block = _find(block_type)
+    block = find_block(block_type)
     if block is None:
         api = get_current_settings().api.url or "(temporary server)"
         raise BlockMissingError(f"{block_type.get_block_type_slug()}/{BLOCK_NAME}", api)
     return block
 
 
-def _find(block_type: type[B]) -> B | None:
+def find_block(block_type: type[B]) -> B | None:
+    """The block of that type as it is saved on the Prefect server; None where none is."""
     try:
         return block_type.load(BLOCK_NAME)  # type: ignore[return-value] # no event loop runs here, so it is the block
     except ValueError as error:  # Prefect 3.8 turns "not found" into a ValueError, and names the cause

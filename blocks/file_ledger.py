@@ -1,5 +1,6 @@
 """The ledger: which version of which file was loaded, when, by which run, and what became of its lines."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
@@ -10,7 +11,8 @@ from pydantic import Field, HttpUrl
 
 from blocks.aws import DOCUMENTATION_URL, LOGO_URL, AwsBlock
 from flows.errors import ClaimedElsewhereError
-from flows.models import FileReport, LedgerEntry, SensorFile, utc_text
+from flows.keys import comes_before
+from flows.models import SETTLED, FileReport, FileStatus, LedgerEntry, SensorFile, StoredFile, utc_text
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -19,11 +21,16 @@ W = TypeVar("W")
 
 # Conditions, named after the situation they stand for.
 NEVER_CLAIMED: Final = "attribute_not_exists(#file)"
-KNOWN: Final = "attribute_exists(#file)"
 UNSETTLED: Final = "#status IN (:loading, :loaded)"
 LEASE_EXPIRED: Final = f"({UNSETTLED} AND lease_until < :now)"
 BY_THIS_RUN: Final = "flow_run_id = :run"
 CLAIMED_BY_THIS_RUN: Final = f"({UNSETTLED} AND {BY_THIS_RUN})"
+LANDED_SINCE_IT_WAS_SETTLED: Final = f"(attribute_exists(finished_at) AND NOT {UNSETTLED} AND finished_at < :landed)"
+HELD_BY_NOBODY_ELSE: Final = f"({NEVER_CLAIMED} OR NOT {UNSETTLED} OR lease_until < :now OR {BY_THIS_RUN})"
+SETTLED_ENTRY: Final = f"(attribute_exists(#file) AND NOT {UNSETTLED})"
+
+UNFINISHED_INDEX: Final = "unfinished"
+"""The index of the entries that still need something: a load, or an email. The others lack its key."""
 
 
 class FileLedger(AwsBlock):
@@ -47,11 +54,20 @@ class FileLedger(AwsBlock):
 
     table_name: str = Field(min_length=3, max_length=255, description="Name of the DynamoDB table.")
     lease_seconds: float = Field(
-        default=900, gt=0, description="Seconds that a run holds a file for; after that another run may take over."
+        default=900,
+        gt=0,
+        description="Seconds that a run holds a file for unless it renews that; then another run may take over.",
+    )
+    attempts: int = Field(
+        default=5, ge=1, description="Loads of a file that may fail before it is moved to failed/ and left alone."
     )
 
-    def claim(self, file: SensorFile, flow_run_id: str) -> LedgerEntry:
+    # ---- Who may load --------------------------------------------------------------------------------------------
+
+    def claim(self, file: StoredFile, flow_run_id: str, *, again: bool = False) -> LedgerEntry:
         """The ledger's entry of this version: status `loading` if it is ours to load, else as another run left it.
+
+        A version that is settled is given out again if it has landed since, or on purpose (`again`).
 
         Raises:
             ClaimedElsewhereError: another run holds a lease on it.
@@ -63,56 +79,131 @@ class FileLedger(AwsBlock):
             key=file.key,
             version=file.version or "",
             etag=file.etag,
+            sequencer=file.sequencer,
+            landed_at=file.landed_at,
             status="loading",
             claimed_at=now,
             lease_until=now + timedelta(seconds=self.lease_seconds),
             flow_run_id=flow_run_id,
         )
-        condition = f"{NEVER_CLAIMED} OR {LEASE_EXPIRED} OR {CLAIMED_BY_THIS_RUN}"
-        standing = self._put(entry, condition)
+        standing = self._put(entry, NEVER_CLAIMED)
+        if standing and standing.status in SETTLED:
+            standing = self._put(entry, HELD_BY_NOBODY_ELSE if again else LANDED_SINCE_IT_WAS_SETTLED)
+        elif standing:
+            entry = entry.model_copy(update={"attempts": standing.attempts + 1, "problem": standing.problem})
+            standing = self._put(entry, f"{LEASE_EXPIRED} OR {CLAIMED_BY_THIS_RUN}")
         if standing is None:
             return entry
-        if standing.status in ("loading", "loaded"):
+        if standing.status not in SETTLED:
             raise ClaimedElsewhereError(file.uri, standing.flow_run_id or "?", str(standing.lease_until))
         return standing
 
-    def settled(self, file: SensorFile) -> LedgerEntry | None:
-        """The entry of a file that was loaded or refused and moved on; the newest, if no version is asked for."""
-        entries = [entry for entry in self.entries_of(file.bucket, file.key) if entry.status in ("archived", "refused")]
-        asked_for = [entry for entry in entries if file.version in (None, entry.version, entry.etag)]
-        return max(asked_for, key=lambda entry: entry.claimed_at, default=None)
+    def renew(self, entry: LedgerEntry) -> bool:
+        """Whether this run still holds the file; if so, for `lease_seconds` from now."""
+        lease_until = datetime.now(UTC) + timedelta(seconds=self.lease_seconds)
+        return self._update(entry, "SET lease_until = :until", CLAIMED_BY_THIS_RUN, {":until": utc_text(lease_until)})
 
-    def is_in_hand(self, file: SensorFile) -> bool:
-        """Whether a run holds a lease on any version of the file right now."""
-        now = datetime.now(UTC)
-        return any(entry.lease_until and entry.lease_until > now for entry in self.entries_of(file.bucket, file.key))
+    def release(self, entry: LedgerEntry, problem: str = "", *, counts: bool = True) -> None:
+        """End the lease on a file that a run held and could not load: the next run may have it at once.
 
-    def release(self, entry: LedgerEntry) -> None:
-        """End the lease on a file that this run holds and could not load: the next run may have it at once."""
-        self._put(entry.model_copy(update={"lease_until": entry.claimed_at}), CLAIMED_BY_THIS_RUN)
+        Args:
+            entry: as that run claimed it.
+            problem: why it could not.
+            counts: whether it was the file's fault, so that after too many such loads nobody tries again.
+        """
+        self._update(
+            entry,
+            "SET lease_until = claimed_at, problem = :problem, attempts = attempts - :uncounted",
+            CLAIMED_BY_THIS_RUN,
+            {":problem": problem, ":uncounted": 0 if counts else 1},
+        )
 
     def record(self, entry: LedgerEntry) -> None:
         """Write an entry that this run has claimed anew, with what has become known since.
 
-        A run that was slower than its lease may find that another has settled the file: the first one is remembered.
+        Raises:
+            ClaimedElsewhereError: this run was slower than its lease, and another has the file now.
         """
-        self._put(entry, f"{NEVER_CLAIMED} OR {UNSETTLED} OR {BY_THIS_RUN}")
+        standing = self._put(entry, f"{NEVER_CLAIMED} OR {BY_THIS_RUN}")
+        if standing:
+            raise ClaimedElsewhereError(entry.uri, standing.flow_run_id or "?", str(standing.lease_until))
+
+    def supersede(self, older: SensorFile, newer: str | None, flow_run_id: str) -> LedgerEntry | None:
+        """The entry of a version that a newer one has replaced before it was loaded; None if the ledger has one.
+
+        There is nothing left to do about it.
+        """
+        now = datetime.now(UTC)
+        entry = LedgerEntry(
+            bucket=older.bucket,
+            key=older.key,
+            version=older.version or "",
+            etag=older.etag,
+            sequencer=older.sequencer,
+            status="superseded",
+            problem=f"version {newer} of this key came after it and before it was loaded, so it was left alone",
+            claimed_at=now,
+            finished_at=now,
+            notified_at=now,
+            flow_run_id=flow_run_id,
+        )
+        return None if self._put(entry, NEVER_CLAIMED) else entry
+
+    def close(self, entry: LedgerEntry, status: FileStatus, problem: str) -> None:
+        """Settle an entry that nobody holds, as what it came to by itself."""
+        closed = {"status": status, "problem": problem, "finished_at": datetime.now(UTC), "lease_until": None}
+        self._put(entry.model_copy(update=closed), LEASE_EXPIRED)
+
+    # ---- Who was told --------------------------------------------------------------------------------------------
+
+    def is_noted_as_told(self, report: FileReport) -> bool:
+        """Whether people were told what became of this file in the ingest run that the report is from."""
+        if not report.version:
+            return False
+        with self._naming_permission("dynamodb", f"table {self.table_name}"):
+            answer = self._client("dynamodb").get_item(
+                TableName=self.table_name,
+                Key=_key(report),
+                ConsistentRead=True,
+                ProjectionExpression="notified_at, flow_run_id",
+            )
+        noted = answer.get("Item", {})
+        return "notified_at" in noted and noted.get("flow_run_id", {}).get("S") == report.flow_run_id
 
     def note_notified(self, report: FileReport) -> None:
-        """Note in the file's entry, if the ledger has one, that the people who asked have been told."""
-        client = self._client("dynamodb")
-        with self._naming_permission("dynamodb", f"table {self.table_name}"):
-            try:
-                client.update_item(
-                    TableName=self.table_name,
-                    Key=_item({"file": f"{report.bucket}/{report.key}", "version": report.version}),
-                    UpdateExpression="SET notified_at = :now",
-                    ConditionExpression=KNOWN,  # a file that was missing has no entry, and half of one helps nobody
-                    ExpressionAttributeNames={"#file": "file"},
-                    ExpressionAttributeValues=_item({":now": utc_text(datetime.now(UTC))}),
-                )
-            except client.exceptions.ConditionalCheckFailedException:
-                return
+        """Note in the file's entry, if the ledger has one that is settled, that the people who asked have been told."""
+        now = {":told": utc_text(datetime.now(UTC))}
+        self._update(report, "SET notified_at = :told REMOVE unfinished", SETTLED_ENTRY, now)
+
+    # ---- What is known -------------------------------------------------------------------------------------------
+
+    def settled(self, file: SensorFile) -> LedgerEntry | None:
+        """The entry of a file that was dealt with and moved on; the newest, if no version is asked for."""
+        entries = [entry for entry in self.entries_of(file.bucket, file.key) if entry.status in SETTLED]
+        asked_for = [entry for entry in entries if file.version in (None, entry.version, entry.etag)]
+        return max(asked_for, key=lambda entry: entry.claimed_at, default=None)
+
+    def newer_than(self, file: SensorFile) -> LedgerEntry | None:
+        """The entry of a version of the same key that, by S3's own order of events, came after this one."""
+        for entry in self.entries_of(file.bucket, file.key):
+            if file.sequencer and entry.sequencer and comes_before(file.sequencer, entry.sequencer):
+                return entry
+        return None
+
+    def unfinished(self) -> list[LedgerEntry]:
+        """The entries that still need something, a load or an email, the oldest first.
+
+        An index answers, which may lag behind the table by a second: settled entries may still be among them.
+        """
+        pages = self._client("dynamodb").get_paginator("query")
+        with self._naming_permission("dynamodb", f"index {UNFINISHED_INDEX} of table {self.table_name}"):
+            items = pages.paginate(
+                TableName=self.table_name,
+                IndexName=UNFINISHED_INDEX,
+                KeyConditionExpression="unfinished = :yes",
+                ExpressionAttributeValues=_item({":yes": "yes"}),
+            ).search("Items")
+            return [_entry(item) for item in items]
 
     def entries_of(self, bucket: str, key: str) -> list[LedgerEntry]:
         """All versions of one file that were ever claimed, in no particular order."""
@@ -129,35 +220,63 @@ class FileLedger(AwsBlock):
 
     def _put(self, entry: LedgerEntry, condition: str) -> LedgerEntry | None:
         """The entry that stands in the way of the condition; None if this one was written."""
-        names = {"#file": "file", "#status": "status"}
-        now = utc_text(datetime.now(UTC))
-        values = {":loading": "loading", ":loaded": "loaded", ":run": entry.flow_run_id, ":now": now}
+        item = {
+            "file": f"{entry.bucket}/{entry.key}",
+            "month": utc_text(entry.claimed_at)[:7],  # what the index for history is partitioned by
+            **({} if entry.notified_at else {"unfinished": "yes"}),
+            **entry.model_dump(mode="json", exclude_none=True),
+        }
+        landed = {":landed": utc_text(entry.landed_at or entry.claimed_at)}
         client = self._client("dynamodb")
-        item = _item(
-            {
-                "file": f"{entry.bucket}/{entry.key}",
-                "month": utc_text(entry.claimed_at)[:7],  # what the index for history is partitioned by
-                **entry.model_dump(mode="json", exclude_none=True),
-            }
-        )
         with self._naming_permission("dynamodb", f"table {self.table_name}"):
             try:
                 client.put_item(
                     TableName=self.table_name,
-                    Item=item,
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames=_used(names, condition),
-                    ExpressionAttributeValues=_item(_used(values, condition)),
+                    Item=_item(item),
+                    **_conditional(condition, entry.flow_run_id, landed),
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except client.exceptions.ConditionalCheckFailedException as error:
                 return _entry(_standing_in_the_way(error))
         return None
 
+    def _update(self, report: FileReport, change: str, condition: str, values: Mapping[str, Any]) -> bool:
+        """Whether the entry met the condition, and so was changed."""
+        client = self._client("dynamodb")
+        conditional = _conditional(condition, report.flow_run_id, {})
+        conditional["ExpressionAttributeValues"] |= _item(values)
+        with self._naming_permission("dynamodb", f"table {self.table_name}"):
+            try:
+                client.update_item(TableName=self.table_name, Key=_key(report), UpdateExpression=change, **conditional)
+            except client.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
+
+def _conditional(condition: str, flow_run_id: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The condition as DynamoDB takes it: with the words that it uses, and no others, which would be refused."""
+    names = {"#file": "file", "#status": "status"}
+    known = {
+        ":loading": "loading",
+        ":loaded": "loaded",
+        ":run": flow_run_id,
+        ":now": utc_text(datetime.now(UTC)),
+        **values,
+    }
+    conditional: dict[str, Any] = {
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": _used(names, condition),
+        "ExpressionAttributeValues": _item(_used(known, condition)),
+    }
+    return {name: value for name, value in conditional.items() if value}
+
+
+def _key(report: FileReport) -> "dict[str, AttributeValueTypeDef]":
+    return _item({"file": f"{report.bucket}/{report.key}", "version": report.version})
+
 
 def _used(words: Mapping[str, W], condition: str) -> dict[str, W]:
-    """Those that the condition uses: DynamoDB refuses to be told more."""
-    return {word: meaning for word, meaning in words.items() if word in condition}
+    return {word: meaning for word, meaning in words.items() if re.search(rf"{word}\b", condition)}
 
 
 def _standing_in_the_way(error: ClientError) -> "dict[str, AttributeValueTypeDef]":

@@ -13,7 +13,7 @@ from blocks.objects import ObjectsBlock
 from flows.errors import ArchiveError
 from flows.keys import REJECTS_SUFFIX, is_folder, moved_key, s3_uri, versioned_key
 from flows.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN
-from flows.models import WITHOUT_NUL, SensorFile
+from flows.models import WITHOUT_NUL, FileStatus, SensorFile
 
 Prefix = Annotated[str, StringConstraints(pattern="^[^/].*/$")]
 
@@ -80,13 +80,33 @@ class LandingZone(ObjectsBlock):
                     if found["LastModified"] < before and not is_folder(key) and re.match(WITHOUT_NUL, key):
                         yield SensorFile(bucket=self.bucket, key=key, etag=etag, size=found["Size"])
 
-    def archive(self, file: SensorFile) -> str:
-        """The address under `processed/` that the file is at now; it is gone from `incoming/`."""
-        return self._move(file, self.target_bucket or self.bucket, self.processed_prefix)
+    def store_copy(self, file: SensorFile, status: FileStatus) -> str:
+        """The address that a file of that status belongs at, and where it is now as well; `clear` is what comes next.
 
-    def refuse(self, file: SensorFile) -> str:
-        """The address under `refused/` that the file is at now; it is gone from `incoming/`."""
-        return self._move(file, self.bucket, self.refused_prefix)
+        Raises:
+            ArchiveError: there is no place for it, or the copy can not be trusted.
+        """
+        bucket, prefix = self._home(status)
+        for key in self._names(file, prefix):
+            target = SensorFile(bucket=bucket, key=key)
+            if self._copied(file, target):
+                return target.uri
+        raise ArchiveError(f"{file.uri} has no place under {s3_uri(bucket, prefix)}; it stays where it is")
+
+    def clear(self, file: SensorFile) -> None:
+        """Take the file, a copy of which was made, out of `incoming/`; a newer version of it stays."""
+        self._delete(file)
+
+    def _home(self, status: FileStatus) -> tuple[str, str]:
+        match status:
+            case "archived":
+                return self.target_bucket or self.bucket, self.processed_prefix
+            case "refused":
+                return self.bucket, self.refused_prefix
+            case "failed":
+                return self.bucket, self.failed_prefix
+            case _:
+                raise ArchiveError(f"a file that is {status} has no other place than where it is")
 
     def store_rejects(self, file: SensorFile, rejects: Path, *, refused: bool) -> str:
         """The address of the refused rows: under `rejects/`, or beside the file if all of it is refused."""
@@ -104,12 +124,3 @@ class LandingZone(ObjectsBlock):
         """The key a file has under another prefix, and the one for when another file of that name came before."""
         key = moved_key(file.key, from_prefix=self.incoming_prefix, to_prefix=prefix)
         return key, versioned_key(key, file.version or "again")
-
-    def _move(self, file: SensorFile, bucket: str, prefix: str) -> str:
-        """Copy on condition of the version, verify, delete on condition of the version: in this order or not at all."""
-        for key in self._names(file, prefix):
-            target = SensorFile(bucket=bucket, key=key)
-            if self._copied(file, target):
-                self._delete(file)
-                return target.uri
-        raise ArchiveError(f"{file.uri} has no place under {s3_uri(bucket, prefix)}; it stays where it is")

@@ -1,5 +1,6 @@
 """The mail: who sends it, and who asked for it."""
 
+from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import ClassVar, Final
@@ -7,11 +8,18 @@ from typing import ClassVar, Final
 from pydantic import Field, HttpUrl
 
 from blocks.aws import DOCUMENTATION_URL, LOGO_URL, AwsBlock
-from flows.errors import AddressUnverifiedError
+from flows.errors import AddressUnverifiedError, MailQuotaError
 from flows.text import printable
 
 # SES promises to carry nothing but 7-bit text. Source: "Sending raw email", Amazon SES developer guide.
 _SEVEN_BIT: Final = SMTP.clone(cte_type="7bit")
+
+RECIPIENTS_PER_MESSAGE: Final = 50
+"""Source: "Service quotas in Amazon SES"."""
+
+# What SES says, with other words behind it, when it will take no mail for a while.
+# Source: "Errors related to the sending quotas for your Amazon SES account", Amazon SES developer guide.
+_QUOTA_USED_UP: Final = "Daily message quota exceeded"
 
 
 class Mailer(AwsBlock):
@@ -23,7 +31,8 @@ class Mailer(AwsBlock):
         from blocks.mailer import Mailer
 
         mailer = Mailer.load("BLOCK_NAME")
-        mailer.send("sensors.csv: 7 rows loaded", "All of them good.")
+        for group in mailer.groups():
+            mailer.send("sensors.csv: 7 rows loaded", "All of them good.", recipients=group)
         ```
     """
 
@@ -34,14 +43,40 @@ class Mailer(AwsBlock):
     _logo_url: ClassVar[HttpUrl | None] = LOGO_URL
 
     sender: str = Field(description="Address that mails come from; SES must have verified it or its domain.")
-    # SES takes up to 50 recipients a message. Source: "Service quotas in Amazon SES".
-    recipients: list[str] = Field(min_length=1, max_length=50, description="Addresses that are told about files.")
+    recipients: list[str] = Field(
+        min_length=1,
+        description="Addresses that are told about files. More than 50 are told by several messages, 50 in each.",
+    )
 
-    def send(self, subject: str, text: str) -> str:
+    def groups(self) -> list[list[str]]:
+        """All recipients, each once, in as few groups as one message each has room for."""
+        everybody = list(dict.fromkeys(self.recipients))
+        return [
+            everybody[start : start + RECIPIENTS_PER_MESSAGE]
+            for start in range(0, len(everybody), RECIPIENTS_PER_MESSAGE)
+        ]
+
+    def send(
+        self,
+        subject: str,
+        text: str,
+        html: str | None = None,
+        pictures: Mapping[str, bytes] | None = None,
+        *,
+        recipients: Sequence[str],
+    ) -> str:
         """The message id that SES gave the mail.
+
+        Args:
+            subject: on one line in the mail, whatever it holds.
+            text: for those who read plain text.
+            html: the same for everybody else; it shows pictures as `cid:NAME`.
+            pictures: PNG files by name.
+            recipients: one of `groups`.
 
         Raises:
             AddressUnverifiedError: SES does not know yet that the sender, or a recipient, wants this.
+            MailQuotaError: SES takes no more mail today.
             PermissionMissingError: SES refused the call.
         """
         client = self._client("sesv2")
@@ -49,9 +84,14 @@ class Mailer(AwsBlock):
             try:
                 answer = client.send_email(
                     FromEmailAddress=self.sender,
-                    Destination={"ToAddresses": self.recipients},
-                    Content={"Raw": {"Data": bytes(self._message(subject, text))}},
+                    Destination={"ToAddresses": list(recipients)},
+                    Content={"Raw": {"Data": bytes(self._message(subject, text, html, pictures or {}, recipients))}},
                 )
+            except (client.exceptions.TooManyRequestsException, client.exceptions.LimitExceededException) as error:
+                reason = error.response["Error"]["Message"]
+                if _QUOTA_USED_UP not in reason:
+                    raise  # a rate, which the next second may bear; botocore has tried a few times already
+                raise MailQuotaError(self.sender, reason) from error
             except client.exceptions.MessageRejected as error:
                 reason = error.response["Error"]["Message"]
                 if "not verified" not in reason:
@@ -59,11 +99,25 @@ class Mailer(AwsBlock):
                 raise AddressUnverifiedError(self.sender, reason) from error
         return answer["MessageId"]
 
-    def _message(self, subject: str, text: str) -> EmailMessage:
+    def _message(
+        self,
+        subject: str,
+        text: str,
+        html: str | None,
+        pictures: Mapping[str, bytes],
+        recipients: Sequence[str],
+    ) -> EmailMessage:
         message = EmailMessage(_SEVEN_BIT)
         # A line break in a file's name starts no header of its own.
         message["Subject"] = printable(" ".join(subject.split()))
         message["From"] = self.sender
-        message["To"] = ", ".join(self.recipients)
+        message["To"] = ", ".join(recipients)
         message.set_content(text)
+        if html is not None:
+            page = EmailMessage(_SEVEN_BIT)
+            page.set_content(html, subtype="html")
+            for name, png in pictures.items():
+                page.add_related(png, "image", "png", cid=f"<{name}>", disposition="inline", filename=f"{name}.png")
+            message.make_alternative()
+            message.attach(page)
         return message

@@ -126,6 +126,7 @@ def run(
     files: Annotated[list[str], typer.Argument(help="Addresses like s3://bucket/incoming/sensors.csv.")],
     *,
     notify_after: NotifyAfter = 600,
+    force: Annotated[bool, typer.Option("--force", help="Load again what was loaded before.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -137,7 +138,7 @@ def run(
     from flows.report import email_text
 
     objects = [SensorFile.model_validate(file) for file in files]
-    state = ingest_sensor_files(objects, notify_after_seconds=notify_after, return_state=True)
+    state = ingest_sensor_files(objects, notify_after, force, return_state=True)
     result: Any = state.result(raise_on_failure=False)
     report = result.report if isinstance(result, IngestFailedError) else result
     if isinstance(report, Exception):
@@ -149,12 +150,12 @@ def run(
 
 @app.command()
 def sweep(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Announce files again that have been in incoming/ for over 15 minutes, as the deployment `sweep` does."""
+    """Take up what an event missed or a crash left behind over 15 minutes ago, as the deployment `sweep` does."""
     use_stack(data_dir)
     from flows.sweep import sweep as sweep_flow
 
-    uris = [file.uri for file in sweep_flow()]
-    typer.echo(json.dumps({"files": uris}) if as_json else "\n".join(uris))
+    report = sweep_flow()
+    typer.echo(report.model_dump_json(indent=2) if as_json else str(report))
 
 
 @app.command()
@@ -195,6 +196,27 @@ def relay(
     logging.getLogger("relay").setLevel(logging.INFO)
     with StopSignal() as stop:
         Relay.of_stack().serve(stop, metrics_port)
+
+
+@app.command()
+def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Check everything that a run needs, and say what to do about what is missing. Exits with 1 if something is."""
+    use_stack(data_dir)
+    from deployments.doctor import as_document, as_text, examine, is_healthy
+
+    findings = list(examine())
+    typer.echo(json.dumps(as_document(findings), indent=2) if as_json else as_text(findings))
+    raise typer.Exit(0 if is_healthy(findings) else 1)
+
+
+@app.command()
+def redrive(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Put what the queue has given up (dead letters) back into it; what S3 never sent is named, and left."""
+    use_stack(data_dir)
+    from deployments.redriving import redrive_stack
+
+    done = redrive_stack()
+    typer.echo(json.dumps(done.as_document()) if as_json else str(done))
 
 
 def main() -> None:

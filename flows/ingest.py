@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from prefect import flow
+from prefect import flow, unmapped
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from flows.environment import environment
 from flows.errors import IngestFailedError
+from flows.large_files import LargeFiles
 from flows.limits import LONGEST_WAIT_SECONDS
 from flows.models import FileReport, IngestReport, SensorFile
 from flows.report import headline, outcome, report_of_error, run_title
@@ -30,6 +31,8 @@ NotifyAfterSeconds = Annotated[
     Field(ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds between the end of the loading and the email about it."),
 ]
 
+Force = Annotated[bool, Field(description="Load files again that were loaded before, wherever they are now.")]
+
 
 def _run_name() -> str:
     """The files' names, from the parameters as they came: Prefect asks for the name before it validates them."""
@@ -43,7 +46,12 @@ def _run_name() -> str:
     flow_run_name=_run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=FILES_AT_ONCE),  # type: ignore[arg-type] # its results are of any type
 )
-def ingest_sensor_files(objects: Files, notify_after_seconds: NotifyAfterSeconds = 600) -> State[IngestReport]:
+def ingest_sensor_files(
+    objects: Files,
+    notify_after_seconds: NotifyAfterSeconds = 600,
+    force: Force = False,  # noqa: FBT002 - Prefect calls flows with keywords
+    large_files: LargeFiles = LargeFiles(),  # noqa: B008 - it is frozen
+) -> State[IngestReport]:
     """What became of each file, and the run that will email about them.
 
     Each file is claimed, validated, written and archived on its own: one that is broken, missing or slow takes none of
@@ -59,7 +67,7 @@ def ingest_sensor_files(objects: Files, notify_after_seconds: NotifyAfterSeconds
     """
     environment()  # blocks that are missing fail the run here, at once, and not file by file
     files = list({file.uri: file for file in objects}.values())
-    loads = ingest_file.map(files)
+    loads = ingest_file.map(files, unmapped(large_files), force=force)
     reports = [_report(file, load) for file, load in zip(files, loads, strict=True)]
     publish_report(reports, return_state=True)  # a page that can not be shown keeps nobody from being told
     news = [report for report in reports if not report.already_done]

@@ -1,4 +1,4 @@
-"""Rules about S3 keys: where an object goes, what its name is, how `s3://` addresses are read."""
+"""Rules about S3 keys: where an object goes, what its name is, which of its versions came first."""
 
 import re
 from urllib.parse import unquote_plus
@@ -52,3 +52,13 @@ def decoded_key(key: str) -> str:
     Source: "Event message structure" in the Amazon S3 user guide ("the key name value is URL encoded").
     """
     return unquote_plus(key)
+
+
+def comes_before(sequencer: str, other: str) -> bool:
+    """Whether S3's event with that sequencer is older than the other one, both being about the same key.
+
+    Source: "Event message structure" in the Amazon S3 user guide (hexadecimal; the shorter one is padded with zeros
+    on the right, then they sort like text).
+    """
+    width = max(len(sequencer), len(other))
+    return sequencer.ljust(width, "0").upper() < other.ljust(width, "0").upper()

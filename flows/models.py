@@ -9,13 +9,21 @@ from pydantic_core import CoreSchema
 
 from flows.keys import file_name, parse_s3_uri
 from flows.summary import ReadingsSummary
-from flows.text import Printable
+from flows.text import Printable, printable
 
 Verdict = Literal["accepted", "partly", "refused"]
 """What is to be done with a file: load it, load its good rows and store its rejects, or load nothing of it."""
 
-FileStatus = Literal["loading", "loaded", "archived", "refused", "missing", "failed"]
-"""Where a file stands. The first four are the ledger's; `missing` and `failed` are known to one run only."""
+FileStatus = Literal["loading", "loaded", "archived", "refused", "failed", "superseded", "missing"]
+"""Where a file stands.
+
+`loading` and `loaded` (rows are in the table) are on the way; the others are the end of it. `failed` in a run's report
+means that this run could not load it; in the ledger, that nobody will try again. `superseded`: a newer version came
+before it was loaded. `missing`: it is not there.
+"""
+
+SETTLED: Final[frozenset[FileStatus]] = frozenset({"archived", "refused", "failed", "superseded", "missing"})
+"""What the ledger says of a version that no run has to work on any more."""
 
 
 def utc_text(moment: datetime) -> str:
@@ -81,6 +89,16 @@ class SensorFile(BaseModel):
         Where versioning is suspended, all objects have the version id `null`, which tells nothing.
         """
         return self.etag if self.version_id in (None, "", NO_VERSION) else self.version_id
+
+    def is_version_of(self, other: "SensorFile") -> bool:
+        """Whether both can be the same version, as far as the other's is known."""
+        return other.version in (None, self.version, self.etag)
+
+
+class StoredFile(SensorFile):
+    """One object as S3 has it right now."""
+
+    landed_at: Annotated[UtcMoment, Field(description="When S3 got it; S3 knows it to the second.")]
 
 
 class Reject(BaseModel):
@@ -155,6 +173,9 @@ class LedgerEntry(FileReport):
 
     version: str
     etag: str | None = None
+    sequencer: str | None = None
+    landed_at: UtcMoment | None = None
+    attempts: Annotated[int, Field(ge=0, description="Loads that were begun; those that AWS failed do not count.")] = 1
     claimed_at: UtcMoment
     lease_until: UtcMoment | None = None
     finished_at: UtcMoment | None = None
@@ -177,3 +198,20 @@ class IngestReport(BaseModel):
     notification: Annotated[
         Notification | None, Field(description="None where there was nothing to tell: all had been dealt with before.")
     ]
+
+
+class SweepReport(BaseModel):
+    """What one sweep took up again."""
+
+    announced: list[SensorFile]
+    resumed: Annotated[list[str], Field(description="Names of the runs whose wait was long over.")]
+    notification: Annotated[
+        Notification | None, Field(description="The email about files that nobody was told of; None if there are none.")
+    ]
+
+    def __str__(self) -> str:
+        """The same for people, a line for each."""
+        lines = [f"announced again: {file.uri}" for file in self.announced]
+        lines += [f"resumed: {printable(name)}" for name in self.resumed]
+        lines += [f"told after all: {printable(self.notification.flow_run_name)}"] if self.notification else []
+        return "\n".join(lines) or "nothing was left behind"

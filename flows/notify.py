@@ -1,5 +1,6 @@
 """One email about the files of an ingest run. It imports no pandas: every run pays for what its module imports."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from threading import Timer
 from typing import Annotated, Any, Final
@@ -20,6 +21,9 @@ NOTIFY_DEPLOYMENT: Final = "notify/notify"
 SLACK_SECONDS: Final = 600
 """How much later than the wait a pause in this process times out, which would fail the run."""
 
+NOTES_AT_ONCE: Final = 8
+"""Calls to the ledger at the same time; one email may be about 500 files."""
+
 
 def _run_name() -> str:
     """`email about sensors.csv`, from the parameters as they came: Prefect asks before it validates them."""
@@ -37,9 +41,26 @@ def notify(
     """The id that SES gave the email."""
     if pause_seconds:
         _pause_in_this_process(pause_seconds)
+    if was_sent(files):
+        return "sent before"
     message_id = email_report(files)
     note_notified(files)
     return message_id
+
+
+@task(task_run_name="look whether it was sent", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
+def was_sent(files: list[FileReport]) -> bool:
+    """Whether the email about these files went out before; what it left to be noted in the ledger is noted now.
+
+    A run that is begun again, because its process died or the sweep took it for dead, finds itself here. The first file
+    is noted first, so it tells for all of them.
+    """
+    known = [file for file in files if file.version]
+    if not known or not environment().file_ledger.is_noted_as_told(known[0]):
+        return False
+    get_run_logger().info("The email about these files was sent before.")
+    note_notified.fn(files)
+    return True
 
 
 @task(task_run_name="email", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
@@ -55,9 +76,11 @@ def email_report(files: list[FileReport]) -> str:
 def note_notified(files: list[FileReport]) -> None:
     """Note in the ledger, for each file that it knows, that people have been told."""
     ledger = environment().file_ledger
-    for file in files:
-        if file.version:
-            ledger.note_notified(file)
+    known = [file for file in files if file.version]
+    for first in known[:1]:
+        ledger.note_notified(first)  # it tells for all of them whether the email went out
+    with ThreadPoolExecutor(NOTES_AT_ONCE) as pool:
+        list(pool.map(ledger.note_notified, known[1:]))
 
 
 def _pause_in_this_process(seconds: float) -> None:

@@ -1,45 +1,137 @@
-"""What makes it certain: files that an event missed, or a crash left behind, are announced again."""
+"""What makes it certain: whatever an event missed, or a crash left behind, is taken up again."""
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from itertools import islice
+from typing import Annotated, Any, Final
+from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from pydantic import Field
 
 from flows.announcing import announce
 from flows.environment import environment
-from flows.limits import in_groups
-from flows.models import SensorFile
+from flows.limits import FILES_PER_EVENT, in_groups
+from flows.mending import Situation
+from flows.models import LedgerEntry, Notification, SensorFile, SweepReport
+from flows.runs import ended, runs_under_way
+from flows.wait import notify_later
 
 OLDER_THAN_SECONDS: Final = 900
 """Age from which a file in `incoming/` is taken for stranded: an event takes seconds, a lease 15 minutes."""
 
+EVENTS_PER_SWEEP: Final = 20
+"""Events that one sweep sends at most; the next one goes on. So a long backlog does not become runs all at once."""
+
 OlderThanSeconds = Annotated[
-    float, Field(ge=0, description="Seconds that a file may be in incoming/ before it is taken.")
+    float,
+    Field(
+        ge=0,
+        description="Seconds that a file may be in incoming/, a run without a sign of life, and a result without an "
+        "email before they are taken up.",
+    ),
 ]
 
-
-@flow(name="sweep", description="Announce files again that have been in incoming/ for too long.")
-def sweep(older_than_seconds: OlderThanSeconds = OLDER_THAN_SECONDS) -> list[SensorFile]:
-    """The files that were announced again: those in `incoming/` for longer than that which no run has in hand."""
-    stranded = find_stranded(older_than_seconds)
-    announce_again(stranded)
-    return stranded
+_AGAIN: Final[dict[str, Any]] = {"cache_policy": NO_CACHE, "retries": 2, "retry_delay_seconds": [2, 10]}
 
 
-@task(task_run_name="find stranded files", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[2, 10])
-def find_stranded(older_than_seconds: float) -> list[SensorFile]:
-    """The files in `incoming/` for longer than that, less those that a run is loading."""
+@flow(name="sweep", description="Take up again what an event missed or a crash left behind.")
+def sweep(older_than_seconds: OlderThanSeconds = OLDER_THAN_SECONDS) -> SweepReport:
+    """What was taken up: files announced again, emails resumed or sent after all. Where all is well, nothing."""
+    situation = look_around(older_than_seconds)
+    free_what_dead_runs_hold(situation)
+    close_what_is_gone(situation)
+    announced = announce_stranded(situation)
+    resumed = resume_overdue(situation)
+    notification = notify_untold(situation)
+    return SweepReport(announced=announced, resumed=resumed, notification=notification)
+
+
+@task(task_run_name="look around", **_AGAIN)
+def look_around(older_than_seconds: float) -> Situation:
+    """Who is at work on what, as ledger and Prefect server know it."""
+    # The ledger first: a run that ends after that is taken for dead, or for alive, by what is newer.
+    entries = environment().file_ledger.unfinished()
+    with get_client(sync_client=True) as client:
+        return Situation(
+            now=datetime.now(UTC),
+            patience=timedelta(seconds=older_than_seconds),
+            entries=entries,
+            ingests=runs_under_way(client, "ingest-sensor-files"),
+            emails=runs_under_way(client, "notify"),
+            ended=ended(client, {entry.flow_run_id for entry in entries if entry.flow_run_id}),
+        )
+
+
+@task(task_run_name="free what dead runs hold", **_AGAIN)
+def free_what_dead_runs_hold(situation: Situation) -> None:
+    """End the leases of runs that have ended without giving them back."""
+    for entry in situation.left_behind():
+        get_run_logger().warning("%s was being loaded by flow run %s, which died", entry.uri, entry.flow_run_id)
+        environment().file_ledger.release(entry, f"flow run {entry.flow_run_id} died while it loaded the file")
+
+
+@task(task_run_name="close what is gone", **_AGAIN)
+def close_what_is_gone(situation: Situation) -> None:
+    """Note for files that somebody took away, or replaced, before they were dealt with, that nobody ever will."""
     blocks = environment()
-    waiting = blocks.landing_zone.waiting(timedelta(seconds=older_than_seconds))
-    return [file for file in waiting if not blocks.file_ledger.is_in_hand(file)]
+    for entry in situation.abandoned():
+        found = blocks.landing_zone.describe(SensorFile(bucket=entry.bucket, key=entry.key))
+        if found is None:
+            blocks.file_ledger.close(entry, "missing", _what_is_known_of(entry))
+        elif entry.version not in (found.version, found.etag):
+            blocks.file_ledger.close(entry, "superseded", f"version {found.version} took its place; {_rows(entry)}")
 
 
-@task(task_run_name="announce them again", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[2, 10])
-def announce_again(files: list[SensorFile]) -> None:
-    """Emit `sensor-files.arrived` for the files, as the relay does for new ones."""
-    occasion = f"sweep {datetime.now(UTC).isoformat()}"
-    for group in in_groups(files):
-        announce(group, environment().landing_zone.incoming_prefix, occasion)
-    get_run_logger().info("%d file(s) announced again: %s", len(files), ", ".join(file.uri for file in files[:10]))
+@task(task_run_name="announce stranded files again", **_AGAIN)
+def announce_stranded(situation: Situation) -> list[SensorFile]:
+    """The files in `incoming/` for too long that no run has in hand; each is announced as the relay does it."""
+    zone = environment().landing_zone
+    stranded = situation.stranded(zone.waiting(situation.patience))
+    groups = list(islice(_in_events(stranded, situation.suspects()), EVENTS_PER_SWEEP))
+    for group in groups:
+        announce(group, zone.incoming_prefix, occasion=f"sweep {situation.now.isoformat()}")
+    announced = [file for group in groups for file in group]
+    if announced:
+        uris = ", ".join(file.uri for file in announced[:10])
+        get_run_logger().info("%d file(s) announced again: %s", len(announced), uris)
+    return announced
+
+
+@task(task_run_name="resume overdue emails", **_AGAIN)
+def resume_overdue(situation: Situation) -> list[str]:
+    """The names of the runs whose wait was over without anything having resumed them; they are resumed now."""
+    overdue = list(situation.overdue())
+    with get_client(sync_client=True) as client:
+        for run in overdue:
+            get_run_logger().warning("%s has been paused since %s, longer than its wait", run.name, run.since)
+            client.resume_flow_run(UUID(run.id))
+    return [run.name for run in overdue]
+
+
+def notify_untold(situation: Situation) -> Notification | None:
+    """The email about files that were dealt with and about which nobody was told; None if there are none."""
+    untold: list[LedgerEntry] = list(islice(situation.untold(), FILES_PER_EVENT))
+    return notify_later(untold, 0) if untold else None
+
+
+def _in_events(files: Iterable[SensorFile], alone: set[str]) -> Iterator[list[SensorFile]]:
+    """The files as they are announced: those that a load has failed of one by one, the others together."""
+    others: list[SensorFile] = []
+    for file in files:
+        if file.uri in alone:
+            yield [file]
+        else:
+            others.append(file)
+    yield from in_groups(others)
+
+
+def _what_is_known_of(entry: LedgerEntry) -> str:
+    archived = f"; a copy is at {entry.archived_to}" if entry.archived_to else ""
+    return f"it was taken out of incoming/ by somebody else before it was dealt with; {_rows(entry)}{archived}"
+
+
+def _rows(entry: LedgerEntry) -> str:
+    return "its rows are in the table" if entry.status == "loaded" else "some of its rows may be in the table"

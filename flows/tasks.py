@@ -1,8 +1,6 @@
 """The I/O on one file, step by step, as the Prefect UI shows it."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +16,9 @@ from blocks.dynamodb.errors import RowRefusedError, TableUnreachableError
 from flows.environment import environment
 from flows.errors import ArchiveError, ClaimedElsewhereError, ObjectMissingError, PermissionMissingError, ThrottledError
 from flows.keys import decoded_key
-from flows.models import FileReport, LedgerEntry, SensorFile
+from flows.large_files import LargeFiles
+from flows.lease import held
+from flows.models import SETTLED, FileReport, FileStatus, LedgerEntry, SensorFile, StoredFile
 from flows.progress import LoadProgress, ProgressBar
 from flows.readings import RowRules, ValidatedFile, validate_file
 from flows.report import markdown_page
@@ -63,19 +63,21 @@ _TRIED_AGAIN: Final[dict[str, Any]] = {
 
 
 @task(task_run_name="{file.name}", cache_policy=NO_CACHE)
-def ingest_file(file: SensorFile) -> FileReport:
+def ingest_file(file: SensorFile, large_files: LargeFiles = LargeFiles(), *, force: bool = False) -> FileReport:  # noqa: B008 - it is frozen
     """What became of one file: claimed, validated, its good rows written, and only then moved.
 
     Every step may be repeated: the same rows, the same copy. So another run can finish what this one leaves undone.
     """
-    found, entry = claim(file)
-    if entry.status != "loading":
+    found, entry = claim(file, force=force)
+    if entry.status in SETTLED:
         return entry.model_copy(update={"already_done": entry.flow_run_id != flow_run.id})
-    with _released_on_failure(entry), TemporaryDirectory(prefix="sensor-ingest-") as workspace:
+    with held(entry, environment().file_ledger), TemporaryDirectory(prefix="sensor-ingest-") as workspace:
+        if entry.attempts > environment().file_ledger.attempts:
+            return give_up(found, entry)
         validated = validate_rows(found, Path(workspace))
         if validated.verdict == "refused":
             return refuse_file(found, validated, entry)
-        write_readings(found, validated)
+        write_readings(found, validated, large_files)
         return archive_file(found, validated, entry)
 
 
@@ -86,27 +88,33 @@ def ingest_file(file: SensorFile) -> FileReport:
     retry_delay_seconds=LOOK_AGAIN_SECONDS,
     retry_condition_fn=_not_there_yet,
 )
-def claim(file: SensorFile) -> tuple[SensorFile, LedgerEntry]:
-    """The object as S3 has it now, and its entry in the ledger: `loading` if it is ours to load.
+def claim(file: SensorFile, *, force: bool = False) -> tuple[SensorFile, LedgerEntry]:
+    """Where the file's content is right now, and its entry in the ledger: `loading` if it is ours to load.
 
-    An object that is gone and in the ledger is dealt with: S3 announces at least once, so some things twice.
+    What is in `incoming/` counts, whichever version was announced: that one may have been replaced since. An object
+    that is gone and in the ledger is dealt with, for S3 announces at least once, so some things twice; with `force` it
+    is loaded again from where it went.
 
     Raises:
         ObjectMissingError: there is no such object, nor was there; looked for again after `LOOK_AGAIN_SECONDS`.
         PermissionMissingError: AWS refused; not tried again.
         ClaimedElsewhereError: another run is loading it.
     """
-    blocks = environment()
-    # Sources disagree on whether EventBridge encodes keys. The key as sent comes first: it may hold a real "+" or "%".
-    for key in dict.fromkeys((file.key, decoded_key(file.key))):
-        found = blocks.landing_zone.describe(file.model_copy(update={"key": key}))
-        if found:
-            entry = blocks.file_ledger.claim(found, flow_run.id)
-            _clear_leftover(found, entry)
-            return found, entry
-    settled = blocks.file_ledger.settled(file)
+    ledger = environment().file_ledger
+    found = _found(file)
+    if found:
+        entry = ledger.claim(found, flow_run.id, again=force)
+        if not found.is_version_of(file):
+            ledger.supersede(file, found.version, flow_run.id)
+        _clear_leftover(found, entry)
+        return found, entry
+    settled = ledger.settled(file)
     if settled:
-        return file, settled
+        return _claimed_again(settled) if force and settled.status == "archived" else (file, settled)
+    newer = ledger.newer_than(file)
+    skipped = ledger.supersede(file, newer.version, flow_run.id) if newer else None
+    if skipped:
+        return file, skipped
     raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
 
 
@@ -133,11 +141,16 @@ def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
 
 
 @task(task_run_name="write {file.name}", **_TRIED_AGAIN)
-def write_readings(file: SensorFile, validated: ValidatedFile) -> int:
+def write_readings(file: SensorFile, validated: ValidatedFile, large_files: LargeFiles) -> int:
     """The number of rows that DynamoDB has acknowledged: all that were accepted."""
     log, started = get_run_logger(), time.monotonic()
-    progress = LoadProgress(validated.counts.accepted, log.info, ProgressBar(f"Rows of {file.name} written"))
-    written = environment().readings_table.write(validated.readings(), progress)
+    if large_files.shared_out(validated.counts.accepted):
+        from flows.shards import write_in_shards  # noqa: PLC0415 - what small files need not wait for
+
+        written = write_in_shards(file, validated, large_files)
+    else:
+        progress = LoadProgress(validated.counts.accepted, log.info, ProgressBar(f"Rows of {file.name} written"))
+        written = environment().readings_table.write(validated.readings(), progress)
     seconds = time.monotonic() - started
     log.info("%s: %d rows written in %.1f s, %.0f a second", file.name, written, seconds, written / seconds)
     return written
@@ -146,40 +159,26 @@ def write_readings(file: SensorFile, validated: ValidatedFile) -> int:
 @task(task_run_name="archive {file.name}", **_TRIED_AGAIN)
 def archive_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) -> FileReport:
     """The report of a loaded file: its rejects are stored first, then it leaves `incoming/` for `processed/`."""
-    blocks = environment()
     rejects_at = _store_rejects(file, validated, refused=False)
     loaded = _with_result(entry, validated, status="loaded", rejects_at=rejects_at)
-    blocks.file_ledger.record(loaded)
-    archived = loaded.model_copy(
-        update={
-            "status": "archived",
-            "archived_to": blocks.landing_zone.archive(file),
-            "finished_at": datetime.now(UTC),
-            "lease_until": None,
-        }
-    )
-    blocks.file_ledger.record(archived)
-    _announce("sensor-file.loaded", archived)
-    return archived
+    environment().file_ledger.record(loaded)
+    return _settle(file, loaded, "archived", event="sensor-file.loaded")
 
 
 @task(task_run_name="refuse {file.name}", **_TRIED_AGAIN)
 def refuse_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) -> FileReport:
     """The report of a refused file: none of it is in the table; it is under `refused/`, its rejects beside it."""
-    blocks = environment()
     rejects_at = _store_rejects(file, validated, refused=True)
-    refused = _with_result(
-        entry,
-        validated,
-        status="refused",
-        rejects_at=rejects_at,
-        archived_to=blocks.landing_zone.refuse(file),
-        finished_at=datetime.now(UTC),
-        lease_until=None,
-    )
-    blocks.file_ledger.record(refused)
-    _announce("sensor-file.refused", refused)
-    return refused
+    return _settle(file, _with_result(entry, validated, rejects_at=rejects_at), "refused", event="sensor-file.refused")
+
+
+@task(task_run_name="give up {file.name}", **_TRIED_AGAIN)
+def give_up(file: SensorFile, entry: LedgerEntry) -> FileReport:
+    """The report of a file that failed too often: it is under `failed/`, where no run looks for it."""
+    failures = entry.attempts - 1
+    last = entry.problem or "the process that loaded it ended without a word"
+    problem = f"{failures} loads of it have failed, so it was put aside; move it back to be tried again. Last: {last}"
+    return _settle(file, entry.model_copy(update={"problem": problem}), "failed", event="sensor-file.failed")
 
 
 @task(task_run_name="report", cache_policy=NO_CACHE)
@@ -188,23 +187,65 @@ def publish_report(reports: list[FileReport]) -> None:
     create_markdown_artifact(markdown_page(reports), key="sensor-files")
 
 
+def _found(file: SensorFile) -> StoredFile | None:
+    """The object, under its key as sent or else as it reads decoded.
+
+    Sources disagree on whether EventBridge encodes keys. The key as sent comes first: it may hold a real "+" or "%".
+    """
+    for key in dict.fromkeys((file.key, decoded_key(file.key))):
+        found = environment().landing_zone.describe(file.model_copy(update={"key": key}))
+        if found:
+            return found
+    return None
+
+
+def _claimed_again(settled: LedgerEntry) -> tuple[SensorFile, LedgerEntry]:
+    """The archived object, and the entry of the file that it was, to be loaded from there once more."""
+    blocks = environment()
+    archived_at = settled.archived_to or settled.uri
+    archived = blocks.landing_zone.describe(SensorFile.model_validate(archived_at))
+    if archived is None:
+        raise ObjectMissingError(archived_at, 0)
+    as_it_landed = archived.model_copy(
+        update={"bucket": settled.bucket, "key": settled.key, "version_id": settled.version, "etag": settled.etag}
+    )
+    entry = blocks.file_ledger.claim(as_it_landed, flow_run.id, again=True)
+    # Read without naming the version: that would take a permission which runs have for incoming/ only.
+    return archived.model_copy(update={"version_id": None}), entry.model_copy(
+        update={"archived_to": settled.archived_to}
+    )
+
+
+def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, *, event: str) -> LedgerEntry:
+    """Copy, note, then take away, in this order: whoever finds the file in `incoming/` later knows what became of it.
+
+    A file that is loaded again from where it was archived stays there.
+    """
+    blocks = environment()
+    settled = entry.model_copy(
+        update={
+            "status": status,
+            "archived_to": entry.archived_to or blocks.landing_zone.store_copy(file, status),
+            "finished_at": datetime.now(UTC),
+            "lease_until": None,
+        }
+    )
+    blocks.file_ledger.record(settled)
+    if file.uri != settled.archived_to:
+        blocks.landing_zone.clear(file)
+    emit_event(
+        event=event,
+        resource={"prefect.resource.id": settled.uri, "prefect.resource.name": settled.name},
+        payload=settled.model_dump(mode="json"),
+    )
+    return settled
+
+
 def _clear_leftover(file: SensorFile, entry: LedgerEntry) -> None:
     """Move what was dealt with and is still in `incoming/`, where the sweep would find it for ever."""
-    if entry.status == "archived":
-        environment().landing_zone.archive(file)
-    elif entry.status == "refused":
-        environment().landing_zone.refuse(file)
-
-
-@contextmanager
-def _released_on_failure(entry: LedgerEntry) -> Iterator[None]:
-    """Give the file free for the next run if this one fails, instead of letting the lease run out."""
-    try:
-        yield
-    except Exception:
-        with suppress(Exception):  # the ledger may be what failed; the lease runs out then
-            environment().file_ledger.release(entry)
-        raise
+    if entry.status in ("archived", "refused", "failed"):
+        environment().landing_zone.store_copy(file, entry.status)
+        environment().landing_zone.clear(file)
 
 
 def _store_rejects(file: SensorFile, validated: ValidatedFile, *, refused: bool) -> str | None:
@@ -222,12 +263,3 @@ def _with_result(entry: LedgerEntry, validated: ValidatedFile, **known: Any) -> 
         "summary": validated.summary,
     }
     return LedgerEntry.model_validate({**dict(entry), **found, **known})
-
-
-def _announce(event: str, report: LedgerEntry) -> None:
-    """Emit an event that people can build automations on."""
-    emit_event(
-        event=event,
-        resource={"prefect.resource.id": report.uri, "prefect.resource.name": report.name},
-        payload=report.model_dump(mode="json"),
-    )

@@ -5,7 +5,8 @@ server takes no run that is created paused, it is scheduled for the same moment.
 that could run it later, so it pauses in the process that called the flow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,8 @@ SHORTEST_PAUSE_SECONDS: Final = 10.0
 
 SLACK_SECONDS: Final = 7 * 24 * 3600
 """How much later than the wait a pause times out, which would fail the run: a week for a server that was away."""
+
+_TAG_START: Final = "notify-after-"
 
 LEAVING_THE_PAUSE: Final = frozenset(
     f"prefect.flow-run.{state}"
@@ -102,7 +105,16 @@ def ensure_resume_automation(client: SyncPrefectClient, wait_seconds: float) -> 
 
 def wait_tag(wait_seconds: float) -> str:
     """The tag of runs that are paused for that long, such as `notify-after-600s`."""
-    return f"notify-after-{wait_seconds:.10g}s"
+    return f"{_TAG_START}{wait_seconds:.10g}s"
+
+
+def wait_of(tags: Iterable[str]) -> timedelta | None:
+    """How long a run with these tags is paused; None if none of them says so."""
+    for tag in tags:
+        if tag.startswith(_TAG_START):
+            with suppress(ValueError):
+                return timedelta(seconds=float(tag.removeprefix(_TAG_START).removesuffix("s")))
+    return None
 
 
 def _create_subflow(

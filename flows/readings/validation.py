@@ -1,7 +1,7 @@
 """One pass over a file: every line is a reading, a reject, the header or blank, and is counted as just that."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,8 @@ class ValidatedFile:
     """CSV of all refused rows: `line`, `reason`, `text`. None if there are none."""
     summary: ReadingsSummary | None = None
     """What the rows to store look like, for people; none if there are none."""
+    rules: RowRules = field(default=DEFAULT_RULES, repr=False, compare=False)
+    """What rows were held against, with the last second that was taken: the outcome is the same with these again."""
     _rows: StoredRows | None = field(default=None, repr=False, compare=False)
 
     def readings(self) -> Iterator[pd.DataFrame]:
@@ -69,10 +71,11 @@ def validate_file(
     Raises:
         OSError: reading `source` failed, or the workspace is full.
     """
+    rules = replace(rules, latest=rules.last_second())
     try:
         return _validated(source, workspace, rules, progress)
     except RefusedError as refused:
-        return ValidatedFile(RowCounts(), "refused", refusal=str(refused))
+        return ValidatedFile(RowCounts(), "refused", refusal=str(refused), rules=rules)
 
 
 def _validated(
@@ -96,6 +99,7 @@ def _validated(
         refusal=refusal,
         rejects_path=rejects.path,
         summary=None if refusal else summary,
+        rules=rules,
         _rows=None if refusal else spool.rows,
     )
 

@@ -191,13 +191,16 @@ def test_the_readings_table_is_paid_by_request_and_keyed_by_sensor_and_second(aw
     assert readings["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
-def test_the_ledger_is_keyed_by_file_and_version_and_read_by_month(aws: Aws, stack: StackOutputs) -> None:
+def test_the_ledger_is_keyed_by_file_and_version_and_read_by_month_and_by_what_is_unfinished(
+    aws: Aws, stack: StackOutputs
+) -> None:
     ledger = table(aws, stack.files_table_name)
     assert keys_of(ledger["KeySchema"]) == {"HASH": "file", "RANGE": "version"}
-    assert types_of(ledger) == {"file": "S", "version": "S", "month": "S", "claimed_at": "S"}
-    [index] = ledger["GlobalSecondaryIndexes"]
-    assert index["IndexName"] == "by-month"
-    assert keys_of(index["KeySchema"]) == {"HASH": "month", "RANGE": "claimed_at"}
+    assert types_of(ledger) == dict.fromkeys(("file", "version", "month", "claimed_at", "unfinished"), "S")
+    assert {index["IndexName"]: keys_of(index["KeySchema"]) for index in ledger["GlobalSecondaryIndexes"]} == {
+        "by-month": {"HASH": "month", "RANGE": "claimed_at"},
+        "unfinished": {"HASH": "unfinished", "RANGE": "claimed_at"},
+    }
     assert ledger["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
@@ -256,7 +259,7 @@ def test_runs_may_move_files_store_rows_and_send_mail_and_nothing_else(aws: Aws,
         "PutWhereFilesGo": ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject", "s3:PutObjectTagging"],
         "StoreReadings": ["dynamodb:BatchWriteItem"],
         "KeepTheLedger": ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
-        "ReadTheLedgerByMonth": ["dynamodb:Query"],
+        "ReadTheLedgerByIndex": ["dynamodb:Query"],
         "SendMailAsTheSender": ["ses:SendEmail", "ses:SendRawEmail"],
     }
 

@@ -14,9 +14,9 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
-from blocks.file_ledger import FileLedger
+from blocks.file_ledger import UNFINISHED_INDEX, FileLedger
 from blocks.landing_zone import LandingZone
-from flows.models import SensorFile
+from flows.models import FileStatus, SensorFile, StoredFile
 from tests.conftest import REGION, Aws
 
 if TYPE_CHECKING:
@@ -116,11 +116,22 @@ class Bucket:
     client: "S3Client"
     name: str
 
-    def put(self, key: str, content: bytes = b"0000-0001,1483906366,10.10\n") -> SensorFile:
-        """The file as the claim finds it: with version, ETag and size."""
-        answer = self.client.put_object(Bucket=self.name, Key=key, Body=content)
-        etag, version = answer["ETag"].strip('"'), answer.get("VersionId")
-        return SensorFile(bucket=self.name, key=key, version_id=version, etag=etag, size=len(content))
+    def put(self, key: str, content: bytes = b"0000-0001,1483906366,10.10\n") -> StoredFile:
+        """The file as the claim finds it."""
+        self.client.put_object(Bucket=self.name, Key=key, Body=content)
+        return self.look_at(key)
+
+    def look_at(self, key: str) -> StoredFile:
+        """With version, ETag, size and age."""
+        head = self.client.head_object(Bucket=self.name, Key=key)
+        return StoredFile(
+            bucket=self.name,
+            key=key,
+            version_id=head.get("VersionId"),
+            etag=head["ETag"].strip('"'),
+            size=head["ContentLength"],
+            landed_at=head["LastModified"],
+        )
 
     def get(self, uri: str) -> bytes:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -155,6 +166,17 @@ def landing_zone(bucket: Bucket, credentials: AwsCredentials) -> LandingZone:
     return LandingZone(bucket=bucket.name, credentials=credentials)
 
 
+def archive(landing_zone: LandingZone, file: SensorFile, status: FileStatus = "archived") -> str:
+    """The address that a file is at once it was moved as runs move it, but for the note in the ledger in between."""
+    copy = landing_zone.store_copy(file, status)
+    landing_zone.clear(file)
+    return copy
+
+
+def refuse(landing_zone: LandingZone, file: SensorFile) -> str:
+    return archive(landing_zone, file, "refused")
+
+
 @pytest.fixture
 def s3_line(credentials: AwsCredentials) -> Line:
     return Line(credentials.get_client("s3"))
@@ -171,9 +193,26 @@ def dynamodb(aws: Aws) -> "DynamoDBClient":
 
 @pytest.fixture
 def file_ledger(dynamodb: "DynamoDBClient", credentials: AwsCredentials) -> FileLedger:
-    return FileLedger(
-        table_name=make_table(dynamodb, "files", ("file", "S"), ("version", "S")), credentials=credentials
+    table_name = make_table(dynamodb, "files", ("file", "S"), ("version", "S"))
+    dynamodb.update_table(
+        TableName=table_name,
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in ("file", "version", "unfinished", "claimed_at")
+        ],
+        GlobalSecondaryIndexUpdates=[
+            {
+                "Create": {
+                    "IndexName": UNFINISHED_INDEX,
+                    "KeySchema": [
+                        {"AttributeName": "unfinished", "KeyType": "HASH"},
+                        {"AttributeName": "claimed_at", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "ALL"},
+                }
+            }
+        ],
     )
+    return FileLedger(table_name=table_name, credentials=credentials)
 
 
 @pytest.fixture

@@ -3,9 +3,12 @@
 from datetime import UTC, datetime
 
 from blocks.file_ledger import FileLedger
-from flows.models import FileStatus, LedgerEntry, Reject, SensorFile
+from flows.models import FileStatus, LedgerEntry, Reject, StoredFile
 
-FILE = SensorFile(bucket="landing", key="incoming/a b+c%20é.csv", version_id="v1", etag="e1", size=8)
+LANDED_AT = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
+FILE = StoredFile(
+    bucket="landing", key="incoming/a b+c%20é.csv", version_id="v1", etag="e1", size=8, landed_at=LANDED_AT
+)
 RUN, ANOTHER_RUN = "run-1", "run-2"
 
 

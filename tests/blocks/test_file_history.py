@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from blocks.file_ledger import FileLedger
+from flows.errors import ClaimedElsewhereError
 from flows.models import FileReport, FileStatus, LedgerEntry, Reject, SensorFile
 from tests.blocks.ledger_entries import ANOTHER_RUN, FILE, RUN, expired, finished
 
@@ -16,20 +17,13 @@ def test_everything_that_is_known_of_a_file_is_remembered(file_ledger: FileLedge
     assert entry.model_dump_json() == remembered.model_dump_json()
 
 
-def test_the_run_that_settled_a_file_first_is_remembered(file_ledger: FileLedger) -> None:
-    too_slow = expired(file_ledger).claim(FILE, RUN)
-    first = finished(file_ledger.claim(FILE, ANOTHER_RUN), "archived")
-    file_ledger.record(first)
-    file_ledger.record(too_slow.model_copy(update={"status": "loaded"}))
-    file_ledger.record(finished(too_slow, "archived"))
-    assert [ANOTHER_RUN] == [entry.flow_run_id for entry in file_ledger.entries_of("landing", FILE.key)]
-
-
-def test_a_run_that_is_slower_than_its_lease_can_still_be_the_first_to_settle_a_file(file_ledger: FileLedger) -> None:
+def test_a_run_that_lost_the_file_to_another_writes_nothing_and_is_told_who_has_it(file_ledger: FileLedger) -> None:
     too_slow = expired(file_ledger).claim(FILE, RUN)
     file_ledger.claim(FILE, ANOTHER_RUN)
-    file_ledger.record(finished(too_slow, "archived"))
-    assert [RUN] == [entry.flow_run_id for entry in file_ledger.entries_of("landing", FILE.key)]
+    for status in ("loaded", "archived"):
+        with pytest.raises(ClaimedElsewhereError, match=ANOTHER_RUN):
+            file_ledger.record(too_slow.model_copy(update={"status": status}))
+    assert [ANOTHER_RUN] == [entry.flow_run_id for entry in file_ledger.entries_of("landing", FILE.key)]
 
 
 @pytest.mark.parametrize("status", ["archived", "refused"])
@@ -101,24 +95,74 @@ def test_a_file_that_never_came_has_no_entries(file_ledger: FileLedger) -> None:
     assert [] == file_ledger.entries_of("landing", "incoming/never.csv")
 
 
-# ---- Whether it is in hand ----------------------------------------------------------------------------------------
+# ---- Older and newer versions --------------------------------------------------------------------------------------
 
 
-def test_a_file_is_in_hand_while_a_run_holds_any_version_of_it(file_ledger: FileLedger) -> None:
+def test_a_version_that_came_after_another_is_known_by_the_order_that_s3_gives_to_events(
+    file_ledger: FileLedger,
+) -> None:
+    file_ledger.record(finished(file_ledger.claim(FILE.model_copy(update={"sequencer": "0A2"}), RUN), "archived"))
+    older = FILE.model_copy(update={"version_id": "v0", "sequencer": "09FFFF"})
+    newer = FILE.model_copy(update={"version_id": "v2", "sequencer": "0A3"})
+    found = file_ledger.newer_than(older)
+    assert found is not None
+    assert "v1" == found.version
+    assert None is file_ledger.newer_than(newer)
+    assert None is file_ledger.newer_than(older.model_copy(update={"sequencer": None}))
+
+
+def test_a_version_that_was_replaced_before_it_was_loaded_is_noted_once(file_ledger: FileLedger) -> None:
+    older = FILE.model_copy(update={"version_id": "v0"})
+    entry = file_ledger.supersede(older, "v1", RUN)
+    assert entry is not None
+    assert ("superseded", "v0") == (entry.status, entry.version)
+    assert "v1" in str(entry.problem)
+    assert None is file_ledger.supersede(older, "v1", ANOTHER_RUN)
+    assert [] == file_ledger.unfinished()
+
+
+def test_a_version_that_was_loaded_is_not_noted_as_replaced(file_ledger: FileLedger) -> None:
     file_ledger.record(finished(file_ledger.claim(FILE, RUN), "archived"))
-    file_ledger.claim(FILE.model_copy(update={"version_id": "v2"}), ANOTHER_RUN)
-    assert file_ledger.is_in_hand(SensorFile(bucket="landing", key=FILE.key))
+    assert None is file_ledger.supersede(FILE, "v2", ANOTHER_RUN)
+    assert ["archived"] == [entry.status for entry in file_ledger.entries_of("landing", FILE.key)]
 
 
-def test_a_file_that_never_came_is_in_nobodys_hand(file_ledger: FileLedger) -> None:
-    assert not file_ledger.is_in_hand(FILE)
+# ---- What is unfinished --------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_in_nobodys_hand_once_it_is_settled(file_ledger: FileLedger) -> None:
-    file_ledger.record(finished(file_ledger.claim(FILE, RUN), "refused"))
-    assert not file_ledger.is_in_hand(FILE)
+def test_a_file_is_unfinished_until_people_were_told_of_it(file_ledger: FileLedger) -> None:
+    entry = file_ledger.claim(FILE, RUN)
+    assert [("loading", "v1")] == [(each.status, each.version) for each in file_ledger.unfinished()]
+    told = finished(entry, "archived")
+    file_ledger.record(told)
+    assert ["archived"] == [each.status for each in file_ledger.unfinished()]
+    file_ledger.note_notified(told)
+    assert [] == file_ledger.unfinished()
 
 
-def test_a_file_is_in_nobodys_hand_once_the_lease_is_over(file_ledger: FileLedger) -> None:
-    expired(file_ledger).claim(FILE, RUN)
-    assert not file_ledger.is_in_hand(FILE)
+def test_that_people_heard_of_a_failed_load_does_not_finish_the_file(file_ledger: FileLedger) -> None:
+    entry = file_ledger.claim(FILE, RUN)
+    file_ledger.release(entry, "no")
+    file_ledger.note_notified(entry.model_copy(update={"status": "failed"}))
+    assert [("loading", None)] == [(each.status, each.notified_at) for each in file_ledger.unfinished()]
+
+
+def test_what_came_to_an_end_by_itself_is_closed_unless_a_run_holds_it(file_ledger: FileLedger) -> None:
+    held = file_ledger.claim(FILE, RUN)
+    file_ledger.close(held, "missing", "gone")
+    assert ["loading"] == [entry.status for entry in file_ledger.entries_of("landing", FILE.key)]
+    file_ledger.release(held)
+    file_ledger.close(held, "missing", "gone")
+    assert [("missing", "gone")] == [
+        (entry.status, entry.problem) for entry in file_ledger.entries_of("landing", FILE.key)
+    ]
+
+
+def test_whether_people_were_told_of_a_file_depends_on_the_run_that_dealt_with_it(file_ledger: FileLedger) -> None:
+    entry = finished(file_ledger.claim(FILE, RUN), "archived")
+    file_ledger.record(entry)
+    assert not file_ledger.is_noted_as_told(entry)
+    file_ledger.note_notified(entry)
+    assert file_ledger.is_noted_as_told(entry)
+    assert not file_ledger.is_noted_as_told(entry.model_copy(update={"flow_run_id": ANOTHER_RUN}))
+    assert not file_ledger.is_noted_as_told(entry.model_copy(update={"version": "never"}))

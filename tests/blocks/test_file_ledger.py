@@ -74,6 +74,79 @@ def test_another_version_key_or_bucket_is_another_claim(file_ledger: FileLedger,
     assert "loading" == file_ledger.claim(FILE.model_copy(update=other), ANOTHER_RUN).status
 
 
+@pytest.mark.parametrize("status", ["archived", "refused", "failed", "missing", "superseded"])
+def test_the_same_content_that_lands_again_where_there_are_no_versions_is_given_out_again(
+    file_ledger: FileLedger, status: FileStatus
+) -> None:
+    settled = finished(file_ledger.claim(FILE, RUN), status)
+    file_ledger.record(settled)
+    assert settled.finished_at
+    later = FILE.model_copy(update={"landed_at": settled.finished_at + timedelta(seconds=1)})
+    entry = file_ledger.claim(later, ANOTHER_RUN)
+    assert ("loading", ANOTHER_RUN, 1) == (entry.status, entry.flow_run_id, entry.attempts)
+
+
+def test_on_purpose_a_version_that_was_dealt_with_is_given_out_again(file_ledger: FileLedger) -> None:
+    file_ledger.record(finished(file_ledger.claim(FILE, RUN), "archived"))
+    assert "loading" == file_ledger.claim(FILE, ANOTHER_RUN, again=True).status
+
+
+def test_not_even_on_purpose_is_a_version_given_out_that_another_run_is_loading(file_ledger: FileLedger) -> None:
+    file_ledger.claim(FILE, RUN)
+    with pytest.raises(ClaimedElsewhereError):
+        file_ledger.claim(FILE, ANOTHER_RUN, again=True)
+
+
+# ---- How long it is held -------------------------------------------------------------------------------------------
+
+
+def test_a_lease_that_is_renewed_holds_from_then_on(file_ledger: FileLedger) -> None:
+    entry = file_ledger.model_copy(update={"lease_seconds": 5}).claim(FILE, RUN)
+    assert file_ledger.renew(entry)
+    [renewed] = file_ledger.entries_of("landing", FILE.key)
+    assert renewed.lease_until
+    assert renewed.lease_until > entry.claimed_at + timedelta(seconds=800)
+
+
+def test_a_lease_that_another_run_has_taken_over_can_not_be_renewed(file_ledger: FileLedger) -> None:
+    too_slow = expired(file_ledger).claim(FILE, RUN)
+    file_ledger.claim(FILE, ANOTHER_RUN)
+    before = file_ledger.entries_of("landing", FILE.key)
+    assert not file_ledger.renew(too_slow)
+    assert before == file_ledger.entries_of("landing", FILE.key)
+
+
+def test_nothing_is_renewed_once_the_file_is_settled(file_ledger: FileLedger) -> None:
+    entry = file_ledger.claim(FILE, RUN)
+    file_ledger.record(finished(entry, "archived"))
+    assert not file_ledger.renew(entry)
+
+
+# ---- How often it was tried ----------------------------------------------------------------------------------------
+
+
+def test_loads_that_fail_are_counted_with_the_last_reason(file_ledger: FileLedger) -> None:
+    for attempt in (1, 2, 3):
+        entry = file_ledger.claim(FILE, RUN)
+        assert attempt == entry.attempts
+        file_ledger.release(entry, f"reason {attempt}")
+    assert (4, "reason 3") == ((last := file_ledger.claim(FILE, RUN)).attempts, last.problem)
+
+
+def test_loads_that_died_are_counted(file_ledger: FileLedger) -> None:
+    assert [1, 2, 3] == [expired(file_ledger).claim(FILE, f"run-{n}").attempts for n in range(3)]
+
+
+def test_loads_that_failed_through_no_fault_of_the_file_are_not_counted(file_ledger: FileLedger) -> None:
+    for _ in range(3):
+        entry = file_ledger.claim(FILE, RUN)
+        file_ledger.release(entry, "AWS refused s3:GetObject", counts=False)
+    assert 1 == file_ledger.claim(FILE, RUN).attempts
+
+
+# ---- Many at once --------------------------------------------------------------------------------------------------
+
+
 def test_of_many_runs_that_claim_at_once_exactly_one_gets_it(file_ledger: FileLedger) -> None:
     runs = 16
     together = Barrier(runs)

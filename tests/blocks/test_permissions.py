@@ -16,12 +16,12 @@ from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
 from flows.errors import PermissionMissingError
 from flows.models import FileReport, SensorFile
-from tests.blocks.conftest import Bucket, Line, refusal, s3_refusal
+from tests.blocks.conftest import Bucket, Line, archive, refusal, s3_refusal
+from tests.blocks.ledger_entries import FILE
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSResponse
 
-FILE = SensorFile(bucket="landing", key="incoming/a.csv", version_id="v1", etag="e1", size=8)
 FRAME = pd.DataFrame({"sensor_id": ["0000-0001"], "timestamp": [1_483_906_366], "value": ["10.1"]})
 
 
@@ -58,9 +58,9 @@ def store_rejects(landing_zone: LandingZone, file: SensorFile) -> None:
             "s3:GetObject or s3:GetObjectTagging ",
             "{bucket}/incoming/a.csv or s3://{bucket}/processed/a.csv",
             "CopyObject",
-            LandingZone.archive,
+            archive,
         ),
-        ("s3:DeleteObject", "{bucket}/incoming/a.csv", "DeleteObject", LandingZone.archive),
+        ("s3:DeleteObject", "{bucket}/incoming/a.csv", "DeleteObject", archive),
     ],
 )
 def test_a_call_that_s3_refuses_names_permission_object_and_block_and_leaves_the_file_where_it_is(  # noqa: PLR0917
@@ -86,7 +86,12 @@ def test_a_call_that_s3_refuses_names_permission_object_and_block_and_leaves_the
     [
         ("PutItem", lambda ledger: ledger.claim(FILE, "run-1")),
         ("Query", lambda ledger: ledger.entries_of("landing", "incoming/a.csv")),
-        ("UpdateItem", lambda ledger: ledger.note_notified(FileReport(**dict(FILE), version="v1", status="archived"))),
+        (
+            "UpdateItem",
+            lambda ledger: ledger.note_notified(
+                FileReport(bucket="landing", key=FILE.key, version="v1", status="archived")
+            ),
+        ),
     ],
 )
 def test_a_call_about_the_ledger_that_dynamodb_refuses_names_permission_table_and_block(

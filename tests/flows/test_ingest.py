@@ -5,18 +5,26 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
-from blocks.documents import BLOCK_NAME
+from blocks.documents import BLOCK_NAME, load_environment
+from blocks.dynamodb.errors import RowRefusedError
+from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.readings_table import ReadingsTable
 from flows.errors import IngestFailedError, PermissionMissingError
 from flows.ingest import ingest_sensor_files
 from flows.models import IngestReport, SensorFile
 from tests.flows.conftest import World
+from tests.support import eventually
 
 
 def ingest(*uris: str, notify_after_seconds: float = 0) -> tuple[State[Any], IngestReport]:
-    objects = [SensorFile.model_validate(uri) for uri in uris]
-    state: State[Any] = ingest_sensor_files(objects, notify_after_seconds=notify_after_seconds, return_state=True)
+    return ingest_files(*map(SensorFile.model_validate, uris), notify_after_seconds=notify_after_seconds)
+
+
+def ingest_files(
+    *files: SensorFile, notify_after_seconds: float = 0, force: bool = False
+) -> tuple[State[Any], IngestReport]:
+    state: State[Any] = ingest_sensor_files(list(files), notify_after_seconds, force, return_state=True)
     report = state.result(raise_on_failure=False)
     report = report.report if isinstance(report, IngestFailedError) else report
     assert isinstance(report, IngestReport), report
@@ -85,6 +93,93 @@ def test_a_version_that_was_loaded_and_is_still_in_incoming_is_cleared_away(worl
     client.delete_object(Bucket=loaded.bucket, Key=loaded.key, VersionId=marker["VersionId"])
     assert ingest(uri)[0].name == "AlreadyLoaded"
     assert world.keys("leftover.csv") == {"processed/leftover.csv"}
+
+
+def test_a_newer_version_that_is_there_by_now_is_loaded_and_the_older_one_noted_as_superseded(world: World) -> None:
+    first = world.aws.client("s3").put_object(
+        Bucket=world.outputs.bucket_name, Key="incoming/replaced.csv", Body=b"0011-0001,1483906366,1\n"
+    )
+    uri = world.put("0011-0001,1483906366,2\n", "incoming/replaced.csv")
+    older = SensorFile.model_validate(uri).model_copy(update={"version_id": first["VersionId"]})
+    _, report = ingest_files(older)
+    assert [2] == world.values_of("0011-0001")
+    entries = load_environment().file_ledger.entries_of(world.outputs.bucket_name, "incoming/replaced.csv")
+    assert {first["VersionId"]: "superseded", report.files[0].version: "archived"} == {
+        entry.version: entry.status for entry in entries
+    }
+    assert "AlreadyLoaded" == ingest_files(older)[0].name
+
+
+def test_an_older_version_whose_event_comes_after_a_newer_one_was_loaded_is_skipped_and_said_so(world: World) -> None:
+    newer = SensorFile.model_validate(world.put("0012-0001,1483906366,2\n", "incoming/late-event.csv"))
+    ingest_files(newer.model_copy(update={"sequencer": "0B"}))
+    state, report = ingest_files(newer.model_copy(update={"version_id": "an-older-one", "sequencer": "0A"}))
+    assert ("Completed", "superseded") == (state.name, report.files[0].status)
+    assert "came after it" in str(report.files[0].problem)
+    assert [2] == world.values_of("0012-0001")
+
+
+def test_a_file_is_loaded_again_on_purpose_from_where_it_was_archived(world: World) -> None:
+    uri = world.put("0013-0001,1483906366,1\n", "incoming/forced.csv")
+    first = ingest(uri)[1].files[0]
+    world.aws.client("dynamodb").delete_item(
+        TableName=world.outputs.readings_table_name,
+        Key={"sensor_id": {"S": "0013-0001"}, "timestamp": {"N": "1483906366"}},
+    )
+    assert "AlreadyLoaded" == ingest(uri)[0].name
+    state, report = ingest_files(SensorFile.model_validate(uri), force=True)
+    assert ("Completed", first.archived_to) == (state.name, report.files[0].archived_to)
+    assert [1] == world.values_of("0013-0001")
+    assert {"processed/forced.csv"} == world.keys("forced.csv")
+
+
+def test_a_file_that_fails_too_often_is_put_aside_with_its_last_error_and_can_be_moved_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put("0014-0001,1483906366,1\n", "incoming/poison.csv")
+
+    def poisoned(*_: object) -> int:
+        raise RowRefusedError("readings", "0014-0001", "1483906366", "1", "it is cursed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ReadingsTable, "write", poisoned)
+        for _ in range(FileLedger.model_fields["attempts"].default):
+            assert ("failed", None) == ((failed := ingest(uri)[1].files[0]).status, failed.archived_to)
+        state, report = ingest(uri)
+    [file] = report.files
+    assert ("Failed", "failed") == (state.name, file.status)
+    assert "5 loads of it have failed" in str(file.problem)
+    assert "cursed" in str(file.problem)
+    assert {"failed/poison.csv"} == world.keys("poison.csv")
+    assert "AlreadyLoaded" == ingest(uri)[0].name, "an event that comes again moves nothing"
+    moved_back = world.put(world.text_at(file.archived_to), "incoming/poison.csv")
+    assert "Completed" == ingest(moved_back)[0].name
+
+
+def test_a_load_that_takes_longer_than_its_lease_keeps_the_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = world.put("0015-0001,1483906366,1\n", "incoming/slow.csv")
+    ledger = load_environment().file_ledger
+    write = ReadingsTable.write
+
+    def until_the_lease_was_renewed_twice(table: ReadingsTable, *taken: Any) -> int:  # noqa: ANN401 - as `write`
+        seen: set[object] = set()
+
+        def renewals() -> bool:
+            [entry] = ledger.entries_of(world.outputs.bucket_name, "incoming/slow.csv")
+            seen.add(entry.lease_until)
+            return len(seen) > 2
+
+        eventually(renewals, 10, "two renewals of the lease")
+        return write(table, *taken)
+
+    ledger_with_short_leases = FileLedger.load(BLOCK_NAME)
+    assert isinstance(ledger_with_short_leases, FileLedger)
+    try:
+        ledger_with_short_leases.model_copy(update={"lease_seconds": 0.6}).save(BLOCK_NAME, overwrite=True)
+        monkeypatch.setattr(ReadingsTable, "write", until_the_lease_was_renewed_twice)
+        assert "Completed" == ingest(uri)[0].name
+    finally:
+        ledger_with_short_leases.save(BLOCK_NAME, overwrite=True)
 
 
 def test_a_file_whose_load_failed_can_be_loaded_by_the_next_run_at_once(

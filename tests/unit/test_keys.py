@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.keys import decoded_key, file_name, is_folder, moved_key, parse_s3_uri, s3_uri, versioned_key
+from flows.keys import comes_before, decoded_key, file_name, is_folder, moved_key, parse_s3_uri, s3_uri, versioned_key
 
 HOSTILE_KEYS = [
     "incoming/with space.csv",
@@ -85,3 +85,11 @@ def test_only_a_key_that_ends_in_a_slash_is_a_folder() -> None:
 )
 def test_a_form_encoded_key_is_decoded_once(key: str, encoded: str) -> None:
     assert key == decoded_key(encoded)
+
+
+@pytest.mark.parametrize(
+    ("sequencer", "other", "before"),
+    [("0A1", "0A2", True), ("0A2", "0A1", False), ("0A1", "0A1", False), ("0A", "0A1", True), ("0a1", "0A1", False)],
+)
+def test_events_about_one_key_are_ordered_as_padded_text(sequencer: str, other: str, before: bool) -> None:  # noqa: FBT001
+    assert before is comes_before(sequencer, other)

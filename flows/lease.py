@@ -1,0 +1,58 @@
+"""The hold of a run on a file: kept up while the file is worked on, given back if that fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from prefect import get_run_logger
+
+from blocks.dynamodb.errors import TableUnreachableError
+from blocks.file_ledger import FileLedger
+from flows.errors import ClaimedElsewhereError, PermissionMissingError, SensorIngestError, ThrottledError
+from flows.models import LedgerEntry
+
+RENEWALS_A_LEASE: Final = 3
+"""How often a lease is renewed in its time: two renewals may get lost before another run can take over."""
+
+NOT_THE_FILES_FAULT: Final = (
+    PermissionMissingError,
+    ThrottledError,
+    TableUnreachableError,
+    ClaimedElsewhereError,
+    BotoCoreError,
+    ClientError,
+)
+"""Errors that any file would have met: they do not bring this one nearer to being put aside."""
+
+
+@contextmanager
+def held(entry: LedgerEntry, ledger: FileLedger) -> Iterator[None]:
+    """Hold the file that this run has claimed for as long as the block takes, however long that is.
+
+    If it fails, the file is free for the next run at once, instead of when the lease runs out.
+    """
+    over = Event()
+    log = get_run_logger()
+
+    def renew() -> None:
+        while not over.wait(ledger.lease_seconds / RENEWALS_A_LEASE):
+            try:
+                if not ledger.renew(entry):
+                    return  # settled, or another run has it: `record` finds out which
+            except (SensorIngestError, BotoCoreError, ClientError) as error:
+                log.warning("The lease on %s could not be renewed: %s", entry.uri, error)
+
+    renewing = Thread(target=renew, name=f"lease on {entry.name}", daemon=True)
+    renewing.start()
+    try:
+        yield
+    except Exception as error:
+        with suppress(Exception):  # the ledger may be what failed; the lease runs out then
+            problem = str(error) or type(error).__name__
+            ledger.release(entry, problem, counts=not isinstance(error, NOT_THE_FILES_FAULT))
+        raise
+    finally:
+        over.set()
+        renewing.join()

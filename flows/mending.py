@@ -1,0 +1,110 @@
+"""What a sweep has to mend, decided from what bucket, ledger and Prefect server know. Pure rules, no I/O."""
+
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from flows.models import SETTLED, LedgerEntry, SensorFile
+
+OVERDUE_AFTER: Final = timedelta(seconds=60)
+"""How long after its wait a paused run is overdue: the automation that resumes it takes a few seconds."""
+
+
+@dataclass(frozen=True)
+class RunUnderWay:
+    """A run of `ingest-sensor-files` or `notify` that has not ended."""
+
+    id: str
+    name: str
+    state: str
+    """Its type, such as `RUNNING`."""
+    since: datetime
+    """When it came into that state."""
+    files: frozenset[str]
+    """Addresses of the files that it is about."""
+    wait: timedelta | None = None
+    """How long its pause was to take, where that is known."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Who is at work on what."""
+
+    now: datetime
+    patience: timedelta
+    """How long a run may be without a sign of life, and a result without an email."""
+    entries: list[LedgerEntry]
+    """Those of the ledger that still need something."""
+    ingests: list[RunUnderWay]
+    emails: list[RunUnderWay]
+    ended: AbstractSet[str]
+    """Ids of the runs named in the entries that the server knows to have ended."""
+
+    def left_behind(self) -> Iterator[LedgerEntry]:
+        """The entries on which a run holds a lease that has ended, and did not give it back: its process is gone."""
+        for entry in self.entries:
+            if self._is_leased(entry) and entry.flow_run_id in self.ended:
+                yield entry
+
+    def abandoned(self) -> Iterator[LedgerEntry]:
+        """The entries that no run is working on, though they are not settled."""
+        for entry in self.entries:
+            if entry.status not in SETTLED and not self._is_held(entry) and entry.uri not in self._in_runs():
+                yield entry
+
+    def stranded(self, waiting: Iterable[SensorFile]) -> Iterator[SensorFile]:
+        """Of the files that wait in `incoming/`, those that no run has in hand."""
+        in_hand = self._in_runs() | {entry.uri for entry in self.entries if self._is_held(entry)}
+        return (file for file in waiting if file.uri not in in_hand)
+
+    def suspects(self) -> set[str]:
+        """Addresses of the files that a load of has failed, or died with: they are tried again one by one.
+
+        So one that makes every process die takes no others with it.
+        """
+        return {entry.uri for entry in self.entries if entry.status not in SETTLED and entry.attempts > 0}
+
+    def overdue(self) -> Iterator[RunUnderWay]:
+        """The emails whose wait is over, and which nothing has resumed."""
+        for run in self.emails:
+            if run.state == "PAUSED" and run.wait is not None and run.since + run.wait + OVERDUE_AFTER < self.now:
+                yield run
+
+    def untold(self) -> Iterator[LedgerEntry]:
+        """The settled entries about which no email was sent, and none is on the way."""
+        told_soon = {file for run in self.emails if self._is_alive(run) for file in run.files}
+        alive = {run.id for run in self.ingests if self._is_alive(run)}
+        for entry in self.entries:
+            finished_long_ago = entry.finished_at is not None and entry.finished_at + self.patience < self.now
+            if (
+                entry.status in SETTLED
+                and finished_long_ago
+                and entry.uri not in told_soon
+                and entry.flow_run_id not in alive
+            ):
+                yield entry
+
+    def _in_runs(self) -> set[str]:
+        return {file for run in self.ingests if self._is_alive(run) for file in run.files}
+
+    def _is_leased(self, entry: LedgerEntry) -> bool:
+        return entry.status not in SETTLED and entry.lease_until is not None and entry.lease_until > self.now
+
+    def _is_held(self, entry: LedgerEntry) -> bool:
+        return self._is_leased(entry) and entry.flow_run_id not in self.ended
+
+    def _is_alive(self, run: RunUnderWay) -> bool:
+        """Whether the run can be counted on.
+
+        Prefect shows a run as running for ever whose process and worker died together. One that loads renews leases and
+        settles files; one that waits for a worker or a slot has nothing to show.
+        """
+        if run.state in ("SCHEDULED", "PAUSED"):
+            return True
+        mine = [entry for entry in self.entries if entry.flow_run_id == run.id]
+        if any(self._is_leased(entry) for entry in mine):
+            return True
+        signs = [run.since, *(entry.finished_at or entry.claimed_at for entry in mine)]
+        return max(signs) + self.patience > self.now
