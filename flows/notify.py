@@ -3,18 +3,24 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from threading import Timer
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.flow_runs import pause_flow_run
 from prefect.runtime import flow_run
+from prefect.utilities.urls import url_for
 from pydantic import Field
 
 from flows.environment import environment
+from flows.errors import AddressUnverifiedError, MailQuotaError, PermissionMissingError
 from flows.models import FileReport
-from flows.report import email_text, headline, run_title
+from flows.report import Letter, letter_about, run_title
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State, TaskRun
+    from prefect.tasks import Task
 
 NOTIFY_DEPLOYMENT: Final = "notify/notify"
 
@@ -63,13 +69,43 @@ def was_sent(files: list[FileReport]) -> bool:
     return True
 
 
-@task(task_run_name="email", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
 def email_report(files: list[FileReport]) -> str:
-    """The id that SES gave the email, which goes to all recipients of the mailer block."""
-    subject = headline(files)
-    message_id = environment().mailer.send(subject, email_text(files))
-    get_run_logger().info("Email sent: %s (SES message %s)", subject, message_id)
+    """The ids that SES gave the email, which goes to all recipients of the mailer block.
+
+    One message has room for so many of them. Each message is a task run of its own: if one fails, the others go out all
+    the same, and it alone is tried again.
+    """
+    letter = letter_about(files, _pages())
+    groups = environment().mailer.groups()
+    states = [
+        send_letter.with_options(task_run_name="email" if len(groups) == 1 else f"email {number} of {len(groups)}")(
+            letter, group, return_state=True
+        )
+        for number, group in enumerate(groups, start=1)
+    ]
+    return ", ".join([state.result() for state in states])
+
+
+def _may_pass(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
+    final = (AddressUnverifiedError, MailQuotaError, PermissionMissingError)
+    return not isinstance(state.result(raise_on_failure=False), final)
+
+
+@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60], retry_condition_fn=_may_pass)
+def send_letter(letter: Letter, recipients: list[str]) -> str:
+    """The id that SES gave this message."""
+    message_id = environment().mailer.send(
+        letter.subject, letter.text, letter.html, letter.pictures, recipients=recipients
+    )
+    get_run_logger().info("Email sent: %s (SES message %s)", letter.subject, message_id)
     return message_id
+
+
+def _pages() -> list[tuple[str, str]]:
+    """Pages in the Prefect UI that tell more, by title; none of a server that has no UI."""
+    runs = {"The run that loaded the files": flow_run.parent_flow_run_id, "The run that sent this email": flow_run.id}
+    addresses = {title: url_for("flow-run", obj_id=run_id) for title, run_id in runs.items() if run_id}
+    return [(title, address) for title, address in addresses.items() if address]
 
 
 @task(task_run_name="note in the ledger", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
