@@ -118,17 +118,6 @@ class MailQuotaError(SensorIngestError):
         )
 
 
-class MailQuotaError(SensorIngestError):
-    """SES has taken as many mails in the last 24 hours as the account may send."""
-
-    def __init__(self, sender: str, reason: str) -> None:
-        super().__init__(
-            f"SES did not take the mail from {sender}: {reason.strip().rstrip('.')}. The quota renews itself over 24 "
-            "hours: run the notify run again then. An account in the SES sandbox may send 200 mails a day; "
-            "`aws sesv2 get-account` shows the quota, and the SES console is where to ask for more."
-        )
-
-
 class StackMissingError(SensorIngestError):
     """No CloudFormation stack of that name, made from this project's template, is where it was looked for."""
 
@@ -165,6 +154,6 @@ class DaskMissingError(SensorIngestError):
 
     def __init__(self) -> None:
         super().__init__(
-            "large_files says dask, but prefect-dask is not installed here. `pip install 'sensor-ingest[dask]'` does that, "
-            "on the workers of the cluster too; or have large_files say threads or processes."
+            "large_files says dask, but prefect-dask is not installed here. `pip install 'sensor-ingest[dask]'` does "
+            "that, on the workers of the cluster too; or have large_files say threads or processes."
         )

@@ -114,5 +114,10 @@ def test_a_batch_of_readings_that_dynamodb_refuses_names_permission_and_table(
 def test_a_mail_that_ses_may_not_send_names_permissions_and_sender(credentials: AwsCredentials) -> None:
     mailer = Mailer(sender="sensors@example.com", recipients=["ada@example.com"], credentials=credentials)
     line = Line(credentials.get_client("sesv2"))
+    said = refused(
+        line,
+        "SendEmail",
+        refusal(403, "AccessDeniedException"),
         lambda: mailer.send("subject", "text", recipients=mailer.recipients),
+    )
     assert said.startswith("AWS refused ses:SendEmail and ses:SendRawEmail on identity sensors@example.com. ")
