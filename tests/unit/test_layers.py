@@ -11,8 +11,10 @@ PURE = [
     "flows.keys",
     "flows.limits",
     "flows.models",
+    "flows.plot",
     "flows.readings",
     "flows.report",
+    "flows.summary",
     "flows.text",
     "deployments.arrivals",
 ]
@@ -33,7 +35,7 @@ def test_rules_know_neither_prefect_nor_aws_nor_any_network(module: str) -> None
 
 
 def test_the_email_and_the_blocks_that_it_uses_do_not_wait_for_pandas() -> None:
-    assert set() == loaded_by("flows.notify") & {"pandas", "pyarrow", "numpy"}
+    assert set() == loaded_by("flows.notify") & {"pandas", "pyarrow", "numpy", "PIL"}
 
 
 @pytest.mark.parametrize("module", ["flows.ingest", "flows.notify"])

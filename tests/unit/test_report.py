@@ -1,5 +1,7 @@
 """What people are told, word by word."""
 
+import re
+from base64 import b64decode
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
@@ -8,9 +10,12 @@ import pytest
 
 from flows.errors import ObjectMissingError
 from flows.models import FileReport, FileStatus, Reject, SensorFile
-from flows.report import email_text, headline, markdown_page, outcome, report_of_error, run_title
+from flows.report import email_text, headline, letter_about, markdown_page, outcome, report_of_error, run_title
+from flows.report.mail import PLOT_ID
+from flows.report.page import FILES_SHOWN
+from flows.summary import ReadingsSummary, Timeline
 
-HOSTILE = 'x"><script>alert(1)</script>|**b**`c`[d](javascript:e)_f_.csv'
+HOSTILE = """x"'><script>alert(1)</script>|**b**`c`[d](javascript:e)_f_ http://g WWW.h.i j@k.l ~m~ \\.csv"""
 
 
 def report(status: FileStatus = "archived", name: str = "sensors.csv", **known: Any) -> FileReport:  # noqa: ANN401
@@ -21,6 +26,20 @@ def report(status: FileStatus = "archived", name: str = "sensors.csv", **known: 
     )
 
 
+SUMMARY = ReadingsSummary(
+    sensors=5,
+    first=1_483_906_366,
+    last=1_483_908_322,
+    timeline=Timeline(
+        width=64,
+        first=23_186_036,
+        at=[0, 31],
+        counts=[5, 2],
+        lows=["-5.1", "-12.93"],
+        means=["1", "2"],
+        highs=["3", "340"],
+    ),
+)
 REFUSED = report("refused", "bad.csv", lines=4, rows=4, accepted=1, rejected=3, problem="3 of 4 rows break a rule")
 MISSING = report("missing", "gone.csv", problem="s3://landing/incoming/gone.csv does not exist")
 AGAIN = report(name="old.csv", already_done=True)
@@ -146,6 +165,88 @@ def test_the_email_names_every_file() -> None:
     assert ["sensors.csv", "bad.csv", "gone.csv"] == firsts
 
 
+def test_the_email_says_which_sensors_and_times_the_readings_cover_and_where_to_see_more() -> None:
+    text = letter_about([report(summary=SUMMARY)], [("The run", "http://127.0.0.1/runs/1")]).text
+    assert "  Readings of 5 sensors, from 2017-01-08 20:12:46 to 2017-01-08 20:45:22 UTC\n" in text
+    assert text.endswith("\nThe run: http://127.0.0.1/runs/1\n")
+
+
+def test_an_email_about_many_files_tells_of_the_most_urgent_in_full_and_of_all_in_total() -> None:
+    many = [*[report()] * 480, *[REFUSED] * 10, *[MISSING] * 10]
+    letter = letter_about(many)
+    assert "500 files: 480 loaded, 10 refused, 10 missing" == letter.subject
+    paragraphs = letter.text.split("\n\n")
+    assert paragraphs[0].startswith("3,880 rows: 3,360 loaded, 480 replaced")
+    assert (["gone.csv"] * 10) + (["bad.csv"] * 10) == [each.partition(":")[0] for each in paragraphs[1:21]]
+    assert "450 more files are not shown here" in paragraphs[-1]
+    assert letter.html
+    assert "450 more files are not shown here" in letter.html
+    assert letter.html.index("gone.csv") < letter.html.index("bad.csv") < letter.html.index("sensors.csv")
+
+
+def test_an_email_about_files_with_the_longest_names_and_texts_is_not_clipped() -> None:
+    reject = Reject(line=1, reason="value", text="<&\"'>" * 200)
+    longest = report(
+        name="\"<'&" * 250,
+        rows=9,
+        lines=9,
+        rejected=9,
+        first_rejects=[reject] * 10,
+        problem="<" * 9000,
+        status="failed",
+        archived_to="<" * 1024,
+    )
+    html = letter_about([longest] * 500).html
+    assert html
+    assert 50_000 < len(html.encode()) < 100_000
+    assert "more files are not shown here" in html
+
+
+def test_an_email_has_a_plot_where_readings_are_known_and_none_where_not() -> None:
+    with_plot, without = letter_about([report(summary=SUMMARY)]), letter_about([REFUSED])
+    assert [PLOT_ID] == list(with_plot.pictures)
+    assert (1, 0) == tuple((letter.html or "").count(f"cid:{PLOT_ID}") for letter in (with_plot, without))
+    assert {} == without.pictures
+
+
+def test_the_plot_shows_what_this_run_loaded_and_not_what_was_there_before() -> None:
+    assert {} == letter_about([report(summary=SUMMARY, already_done=True)]).pictures
+
+
+def test_what_several_files_cover_is_told_of_all_of_them() -> None:
+    later = SUMMARY.model_copy(update={"sensors": 2, "last": SUMMARY.last + 3600})
+    text = letter_about([report(summary=SUMMARY), report(summary=later), REFUSED]).html or ""
+    assert "Readings of at least 5 sensors, from 2017-01-08 20:12:46 to 2017-01-08 21:45:22 UTC" in text
+
+
+@pytest.mark.parametrize("field", ["name", "archived_to", "rejects_at", "problem", "text", "reason", "reasons", "page"])
+def test_nothing_from_outside_means_anything_to_the_html_of_an_email(field: str) -> None:
+    harmless = "harmless"
+
+    def tags(text: str) -> list[str]:
+        known: dict[str, Any] = {"name": text} if field == "name" else {}
+        if field in ("archived_to", "rejects_at", "problem"):
+            known[field] = text
+        if field in ("text", "reason"):
+            known["first_rejects"] = [Reject.model_validate({"line": 1, "reason": "r", "text": "t", field: text})]
+        if field == "reasons":
+            known["reasons"] = {text: 1}
+        letter = letter_about([report(**known)], [("title", text if field == "page" else "http://a")])
+        assert letter.html
+        assert text not in letter.html or text == harmless
+        return [tag.partition(" ")[0] for tag in Tags(letter.html).found]
+
+    assert tags(harmless) == tags(HOSTILE)
+
+
+def test_names_that_look_like_templates_stay_as_they_are() -> None:
+    name = "{{ 7 * 7 }}{0}{title}%s{% raw %}.csv"
+    letter = letter_about([report(name=name)])
+    assert letter.html
+    assert all(name in text for text in (letter.subject, letter.text, letter.html))
+    assert name in unescape(markdown_page([report(name=name)]))
+
+
 def test_a_long_row_is_cut_and_control_characters_in_it_are_spelled_out() -> None:
     rejects = [Reject(line=1, reason="value", text="\x1b[31m\x00" + "é" * 200)]
     [line] = [line for line in email_text([report(first_rejects=rejects)]).splitlines() if "line 1" in line]
@@ -194,5 +295,51 @@ def test_nothing_from_outside_means_anything_to_markdown_or_html(field: str) -> 
     page = markdown_page([report().model_copy(update={"key" if field == "name" else field: HOSTILE})])
     row = page.splitlines()[-1]
     assert [] == Tags(page).found
+    assert not re.search(r"https?:|www\.|\S@\S", page)
     assert 8 == row.count("|")
     assert set() == set("*`[]~_\\") & set(row)
+
+
+@pytest.mark.parametrize("field", ["reason", "text", "rejects_at"])
+def test_nothing_of_an_example_means_anything_to_markdown_or_html(field: str) -> None:
+    known: dict[str, Any] = {"line": 1, "reason": "r", "text": "t"}
+    reject = Reject.model_validate(known | ({field: HOSTILE} if field in known else {}))
+    told = report(lines=9, rows=9, rejected=1, first_rejects=[reject], rejects_at="s3://a/b", reasons={"value": 1})
+    page = markdown_page([told.model_copy(update={"rejects_at": HOSTILE}) if field == "rejects_at" else told])
+    assert [] == Tags(page).found
+    assert not re.search(r"https?:|www\.|\S@\S", page, re.IGNORECASE)
+    line = next(line for line in page.splitlines() if "alert" in line)
+    assert set() == set("*`[]~_\\") & set(line)
+    assert line.count("|") == (0 if field == "rejects_at" else 4)
+
+
+def test_the_page_shows_what_was_wrong_with_examples() -> None:
+    rejects = [Reject(line=number, reason="value", text=f"row {number}") for number in range(1, 11)]
+    told = report(
+        lines=100,
+        rows=100,
+        accepted=88,
+        replaced=0,
+        rejected=12,
+        reasons={"value": 11, "encoding": 1},
+        first_rejects=rejects,
+        rejects_at="s3://landing/rejects/a.csv",
+    )
+    page = unescape(markdown_page([told]))
+    assert "### sensors.csv: 12 rows rejected\n\nencoding 1, value 11\n" in page
+    assert "| 10 | value | row 10 |\n\n… and 2 rows more\n\nAll of them: s3://landing/rejects/a.csv" in page
+
+
+def test_a_page_about_many_files_shows_the_most_urgent_and_counts_the_others() -> None:
+    page = unescape(markdown_page([*[report()] * 498, REFUSED, MISSING]))
+    rows = [line for line in page.splitlines() if ".csv |" in line]
+    assert FILES_SHOWN == len(rows)
+    assert ["| gone.csv | missing", "| bad.csv | refused"] == [row[: row.index("|", 12)].rstrip() for row in rows[:2]]
+    assert "… and 400 more files with 3,200 rows" in page
+
+
+def test_the_page_shows_a_plot_where_readings_are_known() -> None:
+    page = markdown_page([report(summary=SUMMARY)])
+    [picture] = re.findall(r"!\[[^\]]*\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", page)
+    assert b64decode(picture).startswith(b"\x89PNG")
+    assert "data:" not in markdown_page([REFUSED])
