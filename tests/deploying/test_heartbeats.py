@@ -1,0 +1,57 @@
+"""Runs whose process is gone are noticed."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+import yaml
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.events import Event, RelatedResource, Resource
+from prefect.events.clients import get_events_client
+from prefect.states import Running
+
+from deployments.heartbeats import AUTOMATION, TAG, ensure_crash_automation
+from deployments.prefect_deploy import PROJECT_FOLDER
+from tests.support import eventually
+
+WITHIN = timedelta(seconds=10)
+"""The shortest that a proactive trigger of Prefect 3.8 waits."""
+
+
+@flow
+def dead_for_a_while() -> None:
+    """Nobody runs it: its runs only look as if somebody did."""
+
+
+async def heartbeat(run: FlowRun, *tags: str) -> None:
+    related = [
+        RelatedResource({"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}) for tag in tags
+    ]
+    async with get_events_client(checkpoint_every=1) as client:
+        resource = Resource({"prefect.resource.id": f"prefect.flow-run.{run.id}"})
+        await client.emit(Event(event="prefect.flow-run.heartbeat", resource=resource, related=related))
+
+
+def state_type(client: SyncPrefectClient, run: FlowRun) -> StateType | None:
+    return client.read_flow_run(run.id).state_type
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_run_that_sends_no_more_heartbeats_is_shown_as_crashed_and_those_of_others_are_left_alone() -> None:
+    with get_client(sync_client=True) as client:
+        ensure_crash_automation(client, WITHIN)
+        ensure_crash_automation(client, WITHIN)
+        assert 1 == len(client.read_automations_by_name(AUTOMATION))
+        ours, of_others = (client.create_flow_run(dead_for_a_while, state=Running()) for _ in range(2))
+        asyncio.run(heartbeat(of_others))
+        asyncio.run(heartbeat(ours, TAG))
+        eventually(lambda: state_type(client, ours) == StateType.CRASHED, 60, "the run to be shown as crashed")
+        assert StateType.RUNNING == state_type(client, of_others)
+
+
+def test_runs_of_every_deployment_carry_the_tag() -> None:
+    deployments = yaml.safe_load((PROJECT_FOLDER / "prefect.yaml").read_text())["deployments"]
+    assert deployments
+    assert all(TAG in deployment["tags"] for deployment in deployments)
