@@ -7,24 +7,26 @@ import os
 from typing import Any
 
 import boto3
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
 from blocks.documents import save_environment
 from blocks.stack_outputs import StackOutputs
+from deployments.heartbeats import ensure_crash_automation
 from deployments.prefect_deploy import prefect_deploy_all
-from deployments.settings import WORK_POOL, Settings
+from deployments.settings import EMAILS_AT_ONCE, EMAILS_QUEUE, POOL_LIMIT, WORK_POOL, Settings
 from flows.wait import SHORTEST_PAUSE_SECONDS, ensure_resume_automation
 
 
 def ensure_environment() -> dict[str, Any]:
     """The outputs of a deployment step that `prefect.yaml` runs: the wait that deployed runs have by default (seconds).
 
-    It saves the blocks from the outputs of the CloudFormation stack, and makes the automation that ends the wait.
+    It saves the blocks from the outputs of the CloudFormation stack, makes the automations that end the wait and
+    notice dead runs, and limits the work pool.
 
     Raises:
         StackMissingError: there is no such stack where the AWS credentials and region lead.
@@ -32,8 +34,10 @@ def ensure_environment() -> dict[str, Any]:
     settings = Settings()
     outputs = StackOutputs.read(settings.stack, boto3.client("cloudformation"))
     save_environment(outputs, aws_credentials(settings))
-    if settings.notify_after_seconds >= SHORTEST_PAUSE_SECONDS:
-        with get_client(sync_client=True) as client:
+    with get_client(sync_client=True) as client:
+        ensure_limits(client)
+        ensure_crash_automation(client)
+        if settings.notify_after_seconds >= SHORTEST_PAUSE_SECONDS:
             ensure_resume_automation(client, settings.notify_after_seconds)
     return {"notify_after_seconds": settings.notify_after_seconds}
 
@@ -59,6 +63,18 @@ def ensure_work_pool() -> None:
             client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
         except ObjectAlreadyExists:
             return
+
+
+def ensure_limits(client: SyncPrefectClient) -> None:
+    """Limit the work pool, and its queue for emails, unless somebody has given them limits of their own."""
+    if client.read_work_pool(WORK_POOL).concurrency_limit is None:
+        client.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=POOL_LIMIT))
+    try:
+        queue = client.read_work_queue_by_name(EMAILS_QUEUE, work_pool_name=WORK_POOL)
+    except ObjectNotFound:
+        queue = client.create_work_queue(EMAILS_QUEUE, work_pool_name=WORK_POOL)
+    if queue.concurrency_limit is None:
+        client.update_work_queue(queue.id, concurrency_limit=EMAILS_AT_ONCE)
 
 
 def deploy_all(*, stack: str | None = None, notify_after_seconds: float | None = None) -> str:

@@ -9,6 +9,15 @@ from flows.limits import LONGEST_WAIT_SECONDS
 
 WORK_POOL: Final = "sensor-ingest"
 
+POOL_LIMIT: Final = 5
+"""Runs of all deployments at the same time: as many as the others may have, and a sweep. Each takes 150 MB or more."""
+
+EMAILS_QUEUE: Final = "emails"
+"""The work queue that prefect.yaml gives to `notify`."""
+
+EMAILS_AT_ONCE: Final = 2
+"""Notify runs at the same time: a process that starts is busy, and the smallest machine has two cores."""
+
 
 class Settings(StackSettings):
     """Settings of the command line and of `prefect deploy`: variables that start with `SENSOR_INGEST_`."""

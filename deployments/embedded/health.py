@@ -9,17 +9,18 @@ _OPENER: Final = build_opener(ProxyHandler({}))
 _TIMEOUT_SECONDS: Final = 5
 
 
-def call(url: str, payload: object = None) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """The JSON document that a GET answers; a POST when there is a payload.
+def call(url: str, payload: object = None, *, method: str | None = None) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """The JSON document that a GET answers; a POST, or another method, when there is a payload. None if it is empty.
 
     Raises:
         OSError: nobody answers, or the answer is an error.
     """
     data = None if payload is None else json.dumps(payload).encode()
-    request = Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - our own loopback addresses
+    headers = {"Content-Type": "application/json"}
+    request = Request(url, data, headers, method=method)  # noqa: S310 - our own loopback addresses
     try:
         with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as answer:
-            return json.load(answer)
+            return json.loads(answer.read() or "null")
     except HTTPException as error:
         raise OSError(str(error)) from error
 

@@ -46,6 +46,7 @@ class EmbeddedStack:
         notify_after_seconds: float = 600,
         deploy: Deploy | None = None,
         relay_command: Sequence[str] = RELAY_COMMAND,
+        use_postgres: bool = True,
         say: Say = print_line,
     ) -> None:
         """Start nothing yet.
@@ -57,6 +58,8 @@ class EmbeddedStack:
             notify_after_seconds: wait between loading and email of deployed runs.
             deploy: called once the Prefect server and the AWS side are there, before the relay sends its first event.
             relay_command: the program that carries announcements from the queue to Prefect.
+            use_postgres: whether the Prefect server gets PostgreSQL where it can run; SQLite, which is locked for too
+                long when much happens at once, is only there to be measured.
             say: takes what happens, a plain line at a time, from several threads.
         """
         self._data_dir = data_dir.absolute()
@@ -67,7 +70,7 @@ class EmbeddedStack:
             aws_port=aws_port,
             notify_after_seconds=notify_after_seconds,
         )
-        self._deploy, self._relay_command = deploy, relay_command
+        self._deploy, self._relay_command, self._use_postgres = deploy, relay_command, use_postgres
         self._say = say
         self._undo = ExitStack()
 
@@ -124,7 +127,8 @@ class EmbeddedStack:
         record = self._record = StackRecord(self._plan())
         supervisor = Supervisor(self._say, record.started)
         undo.callback(self._stop, supervisor, record)
-        startup = Startup(self.description, child_environment(self.description), supervisor, self._say)
+        environment = child_environment(self.description)
+        startup = Startup(self.description, environment, supervisor, self._say, use_postgres=self._use_postgres)
         self.outputs = startup.run(self._deploy, self._relay_command)
         record.ready()
 

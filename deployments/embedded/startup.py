@@ -12,7 +12,7 @@ from deployments.embedded.dead_runs import settle_dead_runs
 from deployments.embedded.description import StackDescription
 from deployments.embedded.emulator import emulator_part, ensure_aws, has_state
 from deployments.embedded.parts import Part
-from deployments.embedded.prefect_parts import ensure_work_pool, server_part, worker_part
+from deployments.embedded.prefect_parts import ensure_work_pool, server_part, start_engines_directly, worker_part
 from deployments.embedded.supervisor import Say, SupervisedPart, Supervisor
 
 Deploy = Callable[[Mapping[str, str]], object]
@@ -30,6 +30,7 @@ class Startup:
     """Of the processes that are started."""
     supervisor: Supervisor
     say: Say
+    use_postgres: bool = True
 
     def run(self, deploy: Deploy | None, relay_command: Sequence[str]) -> StackOutputs:
         """What the CloudFormation stack in the emulator consists of, when everything runs.
@@ -57,6 +58,7 @@ class Startup:
             deploy(self.environment)
         worker = prefect.result()
         worker.wait_until_ready()
+        start_engines_directly(self.stack.prefect_api_url)
         worker.watch()
         self.supervisor.launch(self._relay_part(relay_command)).watch()
         return aws.result()
@@ -81,8 +83,8 @@ class Startup:
         return self.supervisor.launch(worker_part(self.stack, self.environment))
 
     def _start_database(self) -> str:
-        postgres = find_postgres(self.stack.data_dir, self.environment, self.say)
-        if postgres is None:
+        postgres = self.use_postgres and find_postgres(self.stack.data_dir, self.environment, self.say)
+        if not postgres:
             return sqlite_url(self.stack.data_dir)
         postgres.prepare()
         part = self.supervisor.launch(postgres.part())

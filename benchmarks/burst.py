@@ -1,0 +1,252 @@
+"""What happens when many files, or many emails, are due at once, on the real embedded stack.
+
+    python -m benchmarks.burst --files 1000 --plain 30       # ours, then one run per file, limits on both
+    python -m benchmarks.burst --files 10000 --curve 10      # with the memory of relay and runs, every 10 s
+    python -m benchmarks.burst --latency 10                  # one file on an idle stack, step by step
+    python -m benchmarks.burst --waits 1000                  # so many emails paused, all due at nearly the same time
+
+Each has a stack of its own, started and ended here, its files in a temporary folder; everything shares the machine.
+`--sqlite` has the Prefect server use SQLite. A check that fails is printed with NO, and the exit code is 1.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.burst_watch import ROWS, Watch, memory_curve, new_sensor, seconds, wait_for
+from deployments.embedded import EmbeddedStack
+from deployments.embedded.startup import RELAY_COMMAND
+from deployments.prefect_deploy import prefect_deploy_all
+from flows.wait import SLACK_SECONDS, wait_tag
+
+PLAIN_RELAY = (sys.executable, "-m", "benchmarks.burst_plain_relay")
+
+failed: list[str] = []
+
+
+def check(what: str, *, holds: bool, seen: object) -> None:
+    print(f"    {'yes' if holds else 'NO '}  {what}: {seen}", flush=True)
+    if not holds:
+        failed.append(what)
+
+
+@contextmanager
+def stack(relay: Sequence[str] = RELAY_COMMAND, notify_after: float = 1, *, sqlite: bool = False) -> Iterator[Watch]:
+    with tempfile.TemporaryDirectory(prefix="sensor-ingest-burst-", ignore_cleanup_errors=True) as folder:
+        data_dir = Path(folder) / "stack"
+        with EmbeddedStack(
+            data_dir,
+            notify_after_seconds=notify_after,
+            deploy=prefect_deploy_all,
+            relay_command=relay,
+            use_postgres=not sqlite,
+        ) as running:
+            time.sleep(35)  # by then the worker has read anew what the pool says about starting processes
+            yield Watch(running)
+
+
+# ---- Many files ---------------------------------------------------------------------------------------------------
+
+
+def burst(watch: Watch, files: int, patience: float, curve_every: float = 0) -> float:
+    """Files per minute, from the first put to the last email."""
+    begun = time.monotonic()
+    with memory_curve(watch, curve_every or 1) as curve:
+        put = watch.put_many(files, 1)
+        print(f"{files:,} files put in {put:.1f} s", flush=True)
+        archived = wait_for(lambda: watch.left_in_incoming() == 0, patience)
+        loaded = time.monotonic() - begun
+
+        def all_told() -> bool:
+            ended = watch.count("notify", "COMPLETED")
+            busy = watch.count("ingest-sensor-files", "SCHEDULED", "PENDING", "RUNNING")
+            return not busy and ended > 0 and ended == watch.count("notify")
+
+        wait_for(lambda: all_told() and told(watch) == files, patience - loaded, every=1)
+        total = time.monotonic() - begun
+    rate = 60 * files / total
+    print(f"{files:,} files: out of incoming/ after {loaded:.1f} s, emailed about after {total:.1f} s")
+    print(f"    {60 * files / loaded:,.0f} files/min loaded, {rate:,.0f} files/min emailed about")
+    check("nothing is left in incoming/", holds=archived, seen=watch.left_in_incoming())
+    verify(watch, files)
+    show_curve(curve, curve_every)
+    return rate
+
+
+def told(watch: Watch) -> int:
+    return sum("notified_at" in entry for entry in watch.ledger("0001/"))
+
+
+def verify(watch: Watch, files: int) -> None:
+    statuses = Counter(entry["status"]["S"] for entry in watch.ledger("0001/"))
+    check("all files are archived", holds=statuses == {"archived": files}, seen=dict(statuses))
+    check("all rows are in the table", holds=watch.all_rows() == files * ROWS, seen=watch.all_rows())
+    emailed = Counter(
+        file["key"]
+        for run in watch.runs("notify")
+        if run["state_type"] == "COMPLETED"
+        for file in run["parameters"]["files"]
+    )
+    twice = sum(count > 1 for count in emailed.values())
+    check("each is in an email, none in two", holds=len(emailed) == files and not twice, seen=(len(emailed), twice))
+    runs = Counter(run["state_name"] for run in watch.runs("ingest-sensor-files"))
+    check("no ingest run Crashed or Failed", holds=set(runs) <= {"Completed", "AlreadyLoaded"}, seen=dict(runs))
+    notified = Counter(run["state_name"] for run in watch.runs("notify"))
+    check("no notify run Crashed or Failed", holds=set(notified) == {"Completed"}, seen=dict(notified))
+    check("there is one mail for each notify run", holds=watch.mails() == notified["Completed"], seen=watch.mails())
+
+
+def show_curve(curve: list[tuple[float, float, list[float]]], every: float) -> None:
+    if not curve:
+        return
+    if every:
+        print("    seconds  relay MiB  runs MiB")
+        for at, relay, runs in curve:
+            print(f"    {at:7.0f}  {relay:9.0f}  {' '.join(f'{each:.0f}' for each in runs)}")
+    print(
+        f"    peak: relay {max(relay for _, relay, _ in curve):.0f} MiB, "
+        f"largest run {max((run for _, _, runs in curve for run in runs), default=0):.0f} MiB"
+    )
+
+
+# ---- One file -----------------------------------------------------------------------------------------------------
+
+
+def latency(watch: Watch, times: int) -> None:
+    steps = [one_file(watch, number) for number in range(times)]
+    print(f"one file of {ROWS} rows on an idle stack, medians of {times} (min-max), seconds:")
+    for name in steps[0]:
+        values = [each[name] for each in steps]
+        print(f"    {name:34} {statistics.median(values):6.2f}  ({min(values):.2f}-{max(values):.2f})")
+
+
+def one_file(watch: Watch, number: int) -> dict[str, float]:
+    name, sensor = f"latency-{number}-{new_sensor()}.csv", new_sensor()
+    begun = time.time()
+    watch.put(name, sensor)
+    if not wait_for(lambda: watch.rows(sensor) == ROWS, 60, every=0.02):
+        raise RuntimeError(f"{name} was not loaded within a minute")
+    ended = time.time()
+    wait_for(lambda: not watch.run_processes(), 60)
+    time.sleep(2)
+    run = next(each for each in watch.runs("ingest-sensor-files") if each["name"] == name)
+    at = {state["name"]: seconds(state["timestamp"]) for state in reversed(watch.states(run))}
+    event = next(
+        each
+        for each in watch.api("/events/filter", {"filter": {"event": {"name": ["sensor-files.arrived"]}}})["events"]
+        if each["payload"]["objects"][0]["key"].endswith(name)
+    )
+    sent, created, process = seconds(event["occurred"]), seconds(run["created"]), at.get("Submitting", at["Pending"])
+    steps = {
+        "put to event (S3, queue, relay)": sent - begun,
+        "event to run (automation)": created - sent,
+        "run to process (worker's poll)": process - created,
+        "process to flow (Python, imports)": at["Running"] - process,
+        "flow to last row": ended - at["Running"],
+        "all": ended - begun,
+    }
+    ours = steps["put to event (S3, queue, relay)"] + steps["event to run (automation)"] + steps["flow to last row"]
+    return steps | {"all but poll and process start": ours}
+
+
+# ---- Many emails --------------------------------------------------------------------------------------------------
+
+
+def waits(watch: Watch, count: int, wait_seconds: float) -> None:
+    deployment = watch.deployment("notify/notify")["id"]
+    begun = time.monotonic()
+    with ThreadPoolExecutor(4) as threads:
+        created = list(threads.map(lambda n: paused_email(watch, deployment, n, wait_seconds), range(count)))
+    took = time.monotonic() - begun
+    print(f"{count:,} notify runs created paused for {wait_seconds:g} s, within {took:.1f} s", flush=True)
+    check(
+        "all of them are paused", holds=watch.count("notify", "PAUSED") == count, seen=watch.count("notify", "PAUSED")
+    )
+    check("and no process runs a flow", holds=not watch.run_processes(), seen=dict(watch.processes()))
+    wait_for(lambda: watch.count("notify", "PAUSED") < count, wait_seconds + 60)
+    resumed = time.monotonic()
+    wait_for(lambda: watch.count("notify", "COMPLETED", "FAILED", "CRASHED") == count, 60 + 10 * count, every=2)
+    print(f"    all ended {time.monotonic() - resumed:.0f} s after the first was resumed")
+    late = [lateness(watch, run, wait_seconds) for run in created]
+    print(f"    resumed after the wait by {min(late):.1f} to {max(late):.1f} s, median {statistics.median(late):.1f} s")
+    check("each was resumed within 15 s", holds=max(late) <= 15, seen=f"{max(late):.1f} s")
+    states = Counter(run["state_name"] for run in watch.runs("notify"))
+    check("all of them Completed", holds=states == {"Completed": count}, seen=dict(states))
+    check("each sent one mail", holds=watch.mails() == count, seen=watch.mails())
+
+
+def paused_email(watch: Watch, deployment: str, number: int, wait_seconds: float) -> dict[str, Any]:
+    """What `flows.wait` creates at the end of an ingest run."""
+    file = {
+        "bucket": "landing",
+        "key": f"incoming/{number}.csv",
+        "status": "archived",
+        "rows": 1,
+        "lines": 1,
+        "accepted": 1,
+    }
+    body = {
+        "name": f"email about {number}.csv",
+        "parameters": {"files": [file]},
+        "tags": [wait_tag(wait_seconds)],
+        "state": {
+            "type": "PAUSED",
+            "name": "Paused",
+            "state_details": {
+                "pause_timeout": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + SLACK_SECONDS)),
+                "pause_reschedule": True,
+            },
+        },
+    }
+    answer: dict[str, Any] = watch.api(f"/deployments/{deployment}/create_flow_run", body)
+    return answer
+
+
+def lateness(watch: Watch, run: dict[str, Any], wait_seconds: float) -> float:
+    paused, resumed = watch.states(run)[:2]
+    return seconds(resumed["timestamp"]) - seconds(paused["timestamp"]) - wait_seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=0)
+    parser.add_argument("--plain", type=int, default=0, metavar="N", help="files for one run per file, to compare with")
+    parser.add_argument("--curve", type=float, default=0, metavar="SECONDS", help="print memory every so often")
+    parser.add_argument("--latency", type=int, default=0, metavar="TIMES")
+    parser.add_argument("--waits", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--wait-seconds", type=float, default=0, help="the wait of those; 30 s and 0.1 s for each, if 0"
+    )
+    parser.add_argument("--patience", type=float, default=0, metavar="SECONDS")
+    parser.add_argument("--sqlite", action="store_true")
+    asked = parser.parse_args()
+    rates = {}
+    if asked.files:
+        with stack(sqlite=asked.sqlite) as watch:
+            rates["ours"] = burst(watch, asked.files, asked.patience or 120 + asked.files / 2, asked.curve)
+    if asked.plain:
+        print("one run per file:")
+        with stack(PLAIN_RELAY, sqlite=asked.sqlite) as watch:
+            rates["plain"] = burst(watch, asked.plain, asked.patience or 120 + 30 * asked.plain)
+    if len(rates) == 2:
+        print(f"ours is {rates['ours'] / rates['plain']:.1f} times as fast")
+    if asked.latency:
+        with stack(notify_after=3600, sqlite=asked.sqlite) as watch:
+            latency(watch, asked.latency)
+    if asked.waits:
+        wait_seconds = asked.wait_seconds or 30 + asked.waits / 10
+        with stack(notify_after=wait_seconds, sqlite=asked.sqlite) as watch:
+            waits(watch, asked.waits, wait_seconds)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What the relay is compared with: each message becomes an event of its own, at once, and so each file a run.
+
+What holds runs back is then Prefect alone: the limits of deployment and pool.
+"""
+
+import json
+import logging
+
+import boto3
+
+from blocks.stack_outputs import StackOutputs
+from deployments.arrivals import arrivals
+from deployments.relaying.arrival_queue import LONG_POLL_SECONDS, ArrivalQueue
+from deployments.settings import Settings
+from deployments.stopping import StopRequested, StopSignal
+from flows.announcing import announce
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO)
+    outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
+    queue = ArrivalQueue(boto3.client("sqs"), outputs.queue_url)
+    with StopSignal() as stop:
+        while not stop.requested:
+            try:
+                messages = queue.receive(stop, LONG_POLL_SECONDS)
+            except StopRequested:
+                return
+            for message in messages:
+                for file in arrivals(message["Body"], prefix=outputs.incoming_prefix):
+                    announce([file], outputs.incoming_prefix)
+                    logging.info("announced %s", json.dumps(file.uri))
+            queue.delete(messages)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Looking at an embedded stack from outside: its runs, tables, mails and processes."""
+
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import httpx
+import psutil
+
+from deployments.embedded import EmbeddedStack
+from deployments.mailbox import mails
+
+if TYPE_CHECKING:
+    from blocks.stack_outputs import StackOutputs
+
+ROWS = 20
+FIRST_SECOND = 1_483_906_366
+
+
+def seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+class Watch:
+    """A stack that runs. Files of one burst share the first half of their sensors' ids."""
+
+    def __init__(self, stack: EmbeddedStack) -> None:
+        self.stack = stack
+        environment = stack.environment()
+        session = boto3.Session("test", "test", region_name=environment["AWS_REGION"])
+        endpoint = environment["AWS_ENDPOINT_URL"]
+        self.endpoint = endpoint
+        self.s3 = session.client("s3", endpoint_url=endpoint)
+        self.dynamodb = session.client("dynamodb", endpoint_url=endpoint)
+        self.sqs = session.client("sqs", endpoint_url=endpoint)
+        self.outputs: StackOutputs = stack.outputs
+        self.http = httpx.Client(base_url=environment["PREFECT_API_URL"], timeout=60)
+
+    # What is put in
+
+    def put(self, name: str, sensor: str) -> None:
+        body = "".join(f"{sensor},{FIRST_SECOND + row},{row}.5\n" for row in range(ROWS))
+        self.s3.put_object(Bucket=self.outputs.bucket_name, Key=f"incoming/{name}", Body=body.encode())
+
+    def put_many(self, files: int, group: int) -> float:
+        """Seconds that it took to put so many files, eight at a time."""
+        begun = time.monotonic()
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda n: self.put(f"{group:04d}/{n:05d}.csv", f"{group:04d}-{n:04d}"), range(files)))
+        return time.monotonic() - begun
+
+    # What comes out
+
+    def ledger(self, prefix: str) -> list[dict[str, Any]]:
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.outputs.files_table_name)
+        found = (item for page in pages for item in page["Items"])
+        return [item for item in found if item["file"]["S"].split("/", 1)[1].startswith(f"incoming/{prefix}")]
+
+    def rows(self, sensor: str) -> int:
+        answer = self.dynamodb.query(
+            TableName=self.outputs.readings_table_name,
+            KeyConditionExpression="sensor_id = :sensor",
+            ExpressionAttributeValues={":sensor": {"S": sensor}},
+            Select="COUNT",
+        )
+        count: int = answer["Count"]
+        return count
+
+    def all_rows(self) -> int:
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.outputs.readings_table_name, Select="COUNT")
+        return sum(page["Count"] for page in pages)
+
+    def left_in_incoming(self) -> int:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.outputs.bucket_name, Prefix="incoming/")
+        return sum(len(page.get("Contents", [])) for page in pages)
+
+    def mails(self) -> int:
+        return len(mails(self.endpoint))
+
+    # Prefect
+
+    def api(self, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+        answer = self.http.post(path, json=body) if body is not None else self.http.get(path)
+        return answer.raise_for_status().json()
+
+    def runs(self, flow: str) -> Iterator[dict[str, Any]]:
+        offset = 0
+        while page := self.api(
+            "/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}, "offset": offset, "limit": 50, "sort": "ID_DESC"}
+        ):
+            yield from page
+            offset += len(page)
+
+    def count(self, flow: str, *types: str) -> int:
+        asked: dict[str, Any] = {"flows": {"name": {"any_": [flow]}}}
+        if types:
+            asked["flow_runs"] = {"state": {"type": {"any_": list(types)}}}
+        answer: int = self.api("/flow_runs/count", asked)
+        return answer
+
+    def states(self, run: dict[str, Any]) -> list[dict[str, Any]]:
+        found = self.api(f"/flow_run_states/?flow_run_id={run['id']}")
+        return sorted(found, key=lambda state: state["timestamp"])
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.api(f"/deployments/name/{name}")
+        return found
+
+    # Processes
+
+    def relay_rss(self) -> float:
+        return psutil.Process(self.stack.description.parts["relay"].pid).memory_info().rss / 2**20
+
+    def run_processes(self) -> list[psutil.Process]:
+        return psutil.Process(self.stack.description.parts["worker"].pid).children(recursive=True)
+
+    def processes(self) -> Counter[str]:
+        """Processes of the stack by part, what the parts have started counted with them."""
+        found: Counter[str] = Counter()
+        for name, part in self.stack.description.parts.items():
+            found[name] += 1 + len(psutil.Process(part.pid).children(recursive=True))
+        return found
+
+
+def wait_for(done: Callable[[], bool], patience: float, every: float = 0.5) -> bool:
+    deadline = time.monotonic() + patience
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every)
+    return True
+
+
+@contextmanager
+def memory_curve(watch: Watch, every: float) -> Iterator[list[tuple[float, float, list[float]]]]:
+    """Seconds, MiB of the relay, MiB of each run's process; filled while the block lasts."""
+    curve: list[tuple[float, float, list[float]]] = []
+    ended = threading.Event()
+    begun = time.monotonic()
+
+    def look() -> None:
+        while not ended.wait(every):
+            runs = []
+            for process in watch.run_processes():
+                try:
+                    runs.append(process.memory_info().rss / 2**20)
+                except psutil.Error:
+                    continue
+            curve.append((time.monotonic() - begun, watch.relay_rss(), sorted(runs, reverse=True)))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield curve
+    finally:
+        ended.set()
+        thread.join()
+
+
+def new_sensor() -> str:
+    digits = f"{uuid.uuid4().int % 10**8:08d}"
+    return f"{digits[:4]}-{digits[4:]}"
