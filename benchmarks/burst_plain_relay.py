@@ -3,9 +3,6 @@
 What holds runs back is then Prefect alone: the limits of deployment and pool.
 """
 
-import json
-import logging
-
 import boto3
 
 from blocks.stack_outputs import StackOutputs
@@ -17,7 +14,6 @@ from flows.announcing import announce
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO)
     outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
     queue = ArrivalQueue(boto3.client("sqs"), outputs.queue_url)
     with StopSignal() as stop:
@@ -29,7 +25,7 @@ def main() -> None:
             for message in messages:
                 for file in arrivals(message["Body"], prefix=outputs.incoming_prefix):
                     announce([file], outputs.incoming_prefix)
-                    logging.info("announced %s", json.dumps(file.uri))
+                    print("announced", file.uri, flush=True)
             queue.delete(messages)
 
 
