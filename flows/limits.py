@@ -39,6 +39,12 @@ A file's report is longer than what announces it: this is so much less than `PAR
 event's files fit there, however long their keys are.
 """
 
+CONTENT_BYTES_PER_EVENT: Final = 500_000_000
+"""Content that the files of one event have in all, as far as their sizes are known; a larger file goes alone.
+
+Much content keeps a run busy for minutes. So that others do not wait for it, it is spread over runs.
+"""
+
 
 def json_bytes(model: BaseModel) -> int:
     """The size of the model as Prefect measures flow run parameters: compact JSON, ASCII only, in bytes."""
@@ -48,13 +54,15 @@ def json_bytes(model: BaseModel) -> int:
 def in_groups(files: Iterable[SensorFile]) -> Iterator[list[SensorFile]]:
     """The files in their order, in as few lists as one event each has room for."""
     group: list[SensorFile] = []
-    size = 0
+    size = content = 0
     for file in files:
-        file_size = json_bytes(file)
-        if group and (len(group) == FILES_PER_EVENT or size + file_size > BYTES_PER_EVENT):
+        file_size, file_content = json_bytes(file), file.size or 0
+        too_large = size + file_size > BYTES_PER_EVENT or content + file_content > CONTENT_BYTES_PER_EVENT
+        if group and (len(group) == FILES_PER_EVENT or too_large):
             yield group
-            group, size = [], 0
+            group, size, content = [], 0, 0
         group.append(file)
         size += file_size
+        content += file_content
     if group:
         yield group

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from flows.limits import BYTES_PER_EVENT, FILES_PER_EVENT, json_bytes
+from flows.limits import BYTES_PER_EVENT, CONTENT_BYTES_PER_EVENT, FILES_PER_EVENT, json_bytes
 from flows.models import NO_VERSION, SensorFile
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Batch:
     doubles: int = 0
     _waiting: list[tuple["MessageTypeDef", set[Identity]]] = field(default_factory=list)
     _bytes: int = 0
+    _content: int = 0
 
     def add(self, message: "MessageTypeDef", files: Sequence[SensorFile], known: Recent) -> None:
         """Take a message in hand, and those of its files that are neither in this batch nor known."""
@@ -64,6 +65,7 @@ class Batch:
         self.doubles += len(files) - len(new)
         self.files.update(new)
         self._bytes += sum(map(json_bytes, new.values()))
+        self._content += sum(file.size or 0 for file in new.values())
         self._waiting.append((message, {key for key in announced if key in self.files}))
 
     @property
@@ -74,7 +76,11 @@ class Batch:
     @property
     def is_full(self) -> bool:
         """Whether one event would carry no more, or hardly more."""
-        return len(self.files) >= FILES_PER_EVENT or self._bytes >= BYTES_PER_EVENT
+        return (
+            len(self.files) >= FILES_PER_EVENT
+            or self._bytes >= BYTES_PER_EVENT
+            or self._content >= CONTENT_BYTES_PER_EVENT
+        )
 
     @property
     def oldest(self) -> float | None:

@@ -5,7 +5,14 @@ from datetime import UTC, datetime
 from prefect.settings import get_current_settings
 from pydantic import BaseModel
 
-from flows.limits import BYTES_PER_EVENT, FILES_PER_EVENT, PARAMETERS_BYTES, in_groups, json_bytes
+from flows.limits import (
+    BYTES_PER_EVENT,
+    CONTENT_BYTES_PER_EVENT,
+    FILES_PER_EVENT,
+    PARAMETERS_BYTES,
+    in_groups,
+    json_bytes,
+)
 from flows.models import FileReport, LedgerEntry, Reject, SensorFile
 from flows.report import within_parameters
 
@@ -13,7 +20,7 @@ LONGEST = "incoming/" + "é" * 500  # 1,009 bytes in S3, 3,009 in ASCII JSON
 
 
 def files(count: int, key: str) -> list[SensorFile]:
-    one = SensorFile(bucket="b" * 63, key=key, version_id="v" * 32, etag="e" * 32, size=10**12, sequencer="0" * 18)
+    one = SensorFile(bucket="b" * 63, key=key, version_id="v" * 32, etag="e" * 32, size=10**5, sequencer="0" * 18)
     return [one.model_copy(update={"key": f"{key}-{number}.csv"}) for number in range(count)]
 
 
@@ -66,6 +73,13 @@ def test_files_with_long_names_go_in_groups_that_have_room() -> None:
     groups = list(in_groups(files(300, LONGEST)))
     assert len(groups) > 1
     assert max(sum(map(json_bytes, group)) for group in groups) <= BYTES_PER_EVENT
+
+
+def test_much_content_is_spread_and_a_huge_file_goes_alone() -> None:
+    sizes = [1, 2, 3 * CONTENT_BYTES_PER_EVENT, 1, CONTENT_BYTES_PER_EVENT - 1, 1]
+    many = [file.model_copy(update={"size": size}) for file, size in zip(files(6, "incoming/a"), sizes, strict=True)]
+    groups = [[file.size for file in group] for group in in_groups(many)]
+    assert [[1, 2], [3 * CONTENT_BYTES_PER_EVENT], [1, CONTENT_BYTES_PER_EVENT - 1], [1]] == groups
 
 
 def test_no_files_are_no_group() -> None:

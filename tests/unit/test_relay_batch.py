@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from deployments.relaying.batch import Batch, Recent
-from flows.limits import BYTES_PER_EVENT
+from flows.limits import BYTES_PER_EVENT, CONTENT_BYTES_PER_EVENT
 from flows.models import SensorFile
 
 if TYPE_CHECKING:
@@ -44,6 +44,15 @@ def test_a_batch_is_full_when_an_event_has_no_more_room_however_few_its_files() 
         if batch.is_full:
             break
     assert 100 < len(batch.files) < BYTES_PER_EVENT // 1000
+    assert batch.is_full
+
+
+def test_a_batch_is_full_when_its_files_have_much_content() -> None:
+    batch = Batch()
+    half = {"size": CONTENT_BYTES_PER_EVENT // 2}
+    batch.add(message("one"), [file("a").model_copy(update=half)], Recent())
+    assert not batch.is_full
+    batch.add(message("other"), [file("b").model_copy(update=half)], Recent())
     assert batch.is_full
 
 
