@@ -16,6 +16,8 @@ from deployments.aws_stack import ensure_stack
 from deployments.mailbox import Mail, mails
 from tests.conftest import REGION, Aws
 
+PLANTED_SECRET = "planted-Secret+0f3a9c/what-nobody-may-see"
+
 PARAMETERS = {"SenderAddress": "sensors@example.com", "Recipients": "you@example.com"}
 
 
@@ -58,7 +60,7 @@ def world(aws: Aws) -> Iterator[World]:
     credentials = AwsCredentials(
         region_name=REGION,
         aws_access_key_id="test",
-        aws_secret_access_key=SecretStr("test"),
+        aws_secret_access_key=SecretStr(PLANTED_SECRET),
         aws_client_parameters=AwsClientParameters(endpoint_url=aws.endpoint_url),
     )
     with prefect_test_harness(server_startup_timeout=60):
