@@ -1,10 +1,9 @@
 """A secret that a block holds is shown nowhere: planted here, looked for wherever people look."""
 
 import io
-import json
 import logging
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -17,7 +16,7 @@ from flows.sweep import sweep
 from flows.tasks import write_readings
 from tests.flows.conftest import PLANTED_SECRET, World
 
-PLACES: Final[list[Any]] = ["flow_runs", "task_runs", "logs", "artifacts", "events", "block_documents"]
+PLACES: Final = ["flow_runs", "task_runs", "logs", "artifacts", "events", "block_documents"]
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_no_log_line_artifact_state_event_block_document_or_email_shows_a_secret
     sweep(3600)
 
     with get_client(sync_client=True) as client:
-        shown = {place: json.dumps(client.request("POST", f"/{place}/filter", json={}).json()) for place in PLACES}
+        shown = {place: client._client.post(f"/{place}/filter", json={}).text for place in PLACES}  # noqa: SLF001
     shown |= {
         "emails": repr(mails(world.aws.endpoint_url)),
         "results": repr(reports) + "".join(map(str, reports)),
