@@ -3,6 +3,7 @@
 import heapq
 from dataclasses import dataclass, field
 from itertools import count
+from random import Random
 
 import pytest
 
@@ -27,6 +28,7 @@ class Load:
     burst_seconds: float = 0.1
     latency_seconds: float = 0.005
     connections: int = 128
+    stands_every_seconds: float = 0.0
     now: float = 100.0
     rates: list[float] = field(default_factory=list)
 
@@ -38,6 +40,12 @@ class Load:
         self._under_way: list[tuple[float, int, int, int, int]] = []
         self._back: list[int] = []
         self._number = count()
+        self._random, self._stands_at = Random(1), self.now  # noqa: S311 - the same each time
+
+    def share_table_with(self, other: "Load") -> "Load":
+        """Have both loads write to the other's table."""
+        self.table = other.table
+        return self
 
     def run(self, seconds: float) -> "Load":
         end = self.now + seconds
@@ -48,8 +56,15 @@ class Load:
                 continue
             items = self._back.pop() if self._back else 25
             self.now += self.pacer.pause(items, self.now) + 0.00002  # what it takes to send
+            self._stand()
             self._send(items)
         return self
+
+    def _stand(self) -> None:
+        """Lose some time now and then, as on a machine that is busy with other things."""
+        if self.stands_every_seconds and self.now > self._stands_at:
+            self.now += self._random.choice([0.01, 0.02, 0.05, 0.1])
+            self._stands_at = self.now + self._random.expovariate(1 / self.stands_every_seconds)
 
     def _send(self, items: int) -> None:
         self.table.requests += 1
@@ -95,6 +110,33 @@ def test_the_rate_settles_at_the_tables_speed_with_few_requests_refused(load: Lo
     assert load.limit is not None
     assert 0.95 * load.limit < speed < 1.05 * load.limit
     assert refused < 0.1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+@pytest.mark.parametrize("stands_every_seconds", [0.2, 0.1])
+def test_the_rate_holds_on_a_machine_that_lets_the_load_stand_again_and_again(
+    share: float, stands_every_seconds: float
+) -> None:
+    speed, refused = Load(5_000, share, stands_every_seconds=stands_every_seconds).run(10).measure(20)
+    assert speed > 0.95 * 5_000
+    assert refused < 0.1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_loads_of_two_processes_that_know_nothing_of_each_other_settle_together(share: float) -> None:
+    one = Load(5_000, share)
+    two = Load(5_000, share, now=100.003).share_table_with(one)
+    table = one.table
+    at_start = (0, 0, 0)
+    while one.now < 130:
+        if one.now < 110:
+            at_start = (table.items, table.requests, table.refused)
+        min(one, two, key=lambda load: load.now).run(0.001)
+    items, requests, refused = (
+        now - then for now, then in zip((table.items, table.requests, table.refused), at_start, strict=True)
+    )
+    assert 0.95 * 5_000 < items / 20 < 1.05 * 5_000
+    assert refused / requests < 0.1
 
 
 def test_a_table_without_a_limit_is_not_held_back() -> None:
