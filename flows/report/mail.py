@@ -8,6 +8,7 @@ from flows.models import FileReport
 from flows.plot import png
 from flows.report.titles import headline, result
 from flows.report.words import (
+    ADDRESS_SHOWN,
     PROBLEM_SHOWN,
     REJECTS_SHOWN,
     caption,
@@ -29,8 +30,6 @@ HTML_BYTES: Final = 90_000
 
 PLOT_ID: Final = "readings"
 """Name under which the HTML refers to the plot."""
-
-_ADDRESS_SHOWN: Final = 400
 
 # Mail programs drop style sheets, so each element carries its own style. Grounds and inks contrast as WCAG's AA asks.
 _GOOD, _SOME, _BAD = ("#ecfdf3", "#05603a"), ("#fffaeb", "#93370d"), ("#fef3f2", "#912018")
@@ -171,7 +170,7 @@ def _card(report: FileReport) -> str:
         for reject in report.first_rejects[:REJECTS_SHOWN]
     ]
     parts += [
-        f"<p {_SMALL}>{where}<br>{html_text(one_line(address, _ADDRESS_SHOWN))}</p>"
+        f"<p {_SMALL}>{where}<br>{html_text(one_line(address, ADDRESS_SHOWN))}</p>"
         for where, address in _places(report)
     ]
     return "".join([*parts, "</div>"])

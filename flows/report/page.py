@@ -6,8 +6,9 @@ from typing import Final
 
 from flows.models import FileReport
 from flows.plot import png
-from flows.report.titles import headline, verb
+from flows.report.titles import headline, result, verb
 from flows.report.words import (
+    ADDRESS_SHOWN,
     PROBLEM_SHOWN,
     caption,
     counted,
@@ -22,8 +23,9 @@ from flows.report.words import (
 FILES_SHOWN: Final = 100
 """Files in the table; more make no page that anybody reads."""
 FILES_EXPLAINED: Final = 10
-"""Files whose refused rows are shown below the table."""
-ADDRESS_SHOWN: Final = 300
+"""Files of which is told below the table where they are and what was wrong with them."""
+NAME_SHOWN: Final = 48
+"""Characters of a name in the table, which has to fit on the page."""
 
 
 def markdown_page(reports: Sequence[FileReport]) -> str:
@@ -35,7 +37,7 @@ def markdown_page(reports: Sequence[FileReport]) -> str:
         [coverage(reports)],
         [_picture(reports)],
         [*_table(files[:FILES_SHOWN]), *_left_out(files[FILES_SHOWN:])],
-        *([*_explained(file)] for file in [file for file in files if file.rejected][:FILES_EXPLAINED]),
+        *(_explained(file) for file in files[:FILES_EXPLAINED]),
     ]
     return "\n\n".join("\n".join(part) for part in parts if any(part))
 
@@ -57,24 +59,17 @@ def _picture(reports: Sequence[FileReport]) -> str:
 
 def _table(files: Sequence[FileReport]) -> list[str]:
     lines = [
-        "| file | result | rows | loaded | replaced | rejected | where it is now, or what was wrong |",
-        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+        "| file | result | rows | loaded | rejected |",
+        "| --- | --- | ---: | ---: | ---: |",
     ]
     for file in files:
         cells = [
-            markdown_text(one_line(file.name)),
+            markdown_text(one_line(file.name, NAME_SHOWN)),
             verb(file),
-            *(f"{count:,}" for count in (file.rows, file.loaded, file.replaced, file.rejected)),
-            markdown_text(_where_or_why(file)),
+            *(f"{count:,}" for count in (file.rows, file.loaded, file.rejected)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
-
-
-def _where_or_why(file: FileReport) -> str:
-    if file.problem:
-        return one_line(file.problem, PROBLEM_SHOWN)
-    return one_line(file.archived_to or file.uri, ADDRESS_SHOWN)
 
 
 def _left_out(files: Sequence[FileReport]) -> list[str]:
@@ -85,22 +80,24 @@ def _left_out(files: Sequence[FileReport]) -> list[str]:
 
 
 def _explained(file: FileReport) -> list[str]:
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(file.reasons.items()))
-    lines = [
-        f"### {markdown_text(one_line(file.name))}: {rows_text(file.rejected)} rejected",
-        "",
-        markdown_text(reasons),
-        "",
-        "| line | reason | text |",
-        "| ---: | --- | --- |",
-    ]
+    parts = [f"### {markdown_text(one_line(file.name))}: {result(file)}"]
+    if file.problem:
+        parts.append(markdown_text(one_line(file.problem, PROBLEM_SHOWN)))
+    if file.reasons:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(file.reasons.items()))
+        parts.append(f"{rows_text(file.rejected)} rejected: {markdown_text(reasons)}")
+    if file.first_rejects:
+        parts.append("\n".join(_examples(file)))
+    addresses = [("From", file.uri), ("Now at", file.archived_to), ("Rejected rows", file.rejects_at)]
+    parts.append("\n".join(f"- {where} {markdown_text(one_line(at, ADDRESS_SHOWN))}" for where, at in addresses if at))
+    return ["\n\n".join(parts)]
+
+
+def _examples(file: FileReport) -> list[str]:
+    lines = ["| line | reason | text |", "| ---: | --- | --- |"]
     lines += [
         f"| {reject.line:,} | {markdown_text(reject.reason)} | {markdown_text(one_line(reject.text))} |"
         for reject in file.first_rejects
     ]
     more = file.rejected - len(file.first_rejects)
-    if more > 0 and file.first_rejects:
-        lines += ["", f"… and {rows_text(more)} more"]
-    if file.rejects_at:
-        lines += ["", f"All of them: {markdown_text(one_line(file.rejects_at, ADDRESS_SHOWN))}"]
-    return lines
+    return [*lines, "", f"… and {rows_text(more)} more"] if more > 0 else lines

@@ -19,6 +19,9 @@ TEXT_SHOWN: Final = 100
 PROBLEM_SHOWN: Final = 1000
 """Characters of what was wrong that people are shown."""
 
+ADDRESS_SHOWN: Final = 400
+"""Characters of an address that people are shown."""
+
 _URGENCY: Final = ("failed", "missing", "refused", "superseded", "loading", "loaded", "archived")
 
 # Markdown's own, and what it would make links of by itself.
@@ -55,7 +58,9 @@ def html_text(text: str) -> str:
 
 def markdown_text(text: str) -> str:
     """The text without meaning to Markdown or HTML."""
-    return _MEANING_IN_MARKDOWN.sub(lambda char: f"&#{ord(char.group())};", html_text(text))
+    # Of character references the Prefect UI knows a handful, `&lt;` among them, so all else goes by backslash.
+    shown = escape(printable(" ".join(text.split())), quote=False)
+    return _MEANING_IN_MARKDOWN.sub(r"\\\g<0>", shown)
 
 
 def most_urgent_first(reports: Sequence[FileReport]) -> list[FileReport]:
