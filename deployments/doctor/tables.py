@@ -1,0 +1,105 @@
+"""The two tables: there, with the keys and indexes of the template, and open to writing."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from blocks.aws import AwsBlock
+from blocks.file_ledger import FileLedger
+from blocks.readings_table import ReadingsTable
+from deployments.doctor.findings import Check, Verdict, ok, problem, warning
+from deployments.doctor.world import World, template_properties
+
+_SAMPLES: Final[dict[str, Any]] = {"S": {"S": "sensor-ingest-doctor"}, "N": {"N": "0"}}
+
+Schema = dict[str, tuple[str, str]]
+"""Name and type of the attribute, by the part that it plays (HASH or RANGE)."""
+
+
+def _name(world: World, block_type: type[AwsBlock]) -> str:
+    """The table that runs use; where no block is saved, the one that the stack made."""
+    saved = world.blocks.get(block_type)
+    if isinstance(saved, ReadingsTable | FileLedger):
+        return saved.table_name
+    return world.outputs.readings_table_name if block_type is ReadingsTable else world.outputs.files_table_name
+
+
+def _schema(keys: Iterable[Mapping[str, str]], attributes: Iterable[Mapping[str, str]]) -> Schema:
+    types = {each["AttributeName"]: each["AttributeType"] for each in attributes}
+    return {key["KeyType"]: (key["AttributeName"], types[key["AttributeName"]]) for key in keys}
+
+
+def _schemas(described: Mapping[str, Any]) -> dict[str, Schema]:
+    """The keys of the table, and those of each index by its name; the table itself has none."""
+    attributes = described["AttributeDefinitions"]
+    indexes = {each["IndexName"]: each["KeySchema"] for each in described.get("GlobalSecondaryIndexes", [])}
+    return {name: _schema(keys, attributes) for name, keys in {"": described["KeySchema"], **indexes}.items()}
+
+
+def as_in_the_template(block_type: type[AwsBlock], resource: str) -> Callable[[World], Verdict]:
+    """A check that the table is like the template's."""
+
+    def look(world: World) -> Verdict:
+        name, client = _name(world, block_type), world.client_of(block_type, "dynamodb")
+        try:
+            table = client.describe_table(TableName=name)["Table"]
+        except client.exceptions.ResourceNotFoundException:
+            return problem(
+                f"there is no table {name} in {client.meta.region_name}",
+                f"set table name and region of the block {block_type.get_block_type_slug()}/sensor-ingest right "
+                "(`sensor-ingest deploy` does), or deploy deployments/aws/stack.yaml again",
+            )
+        expected, found = _schemas(template_properties(resource)), _schemas(table)
+        for index, keys in expected.items():
+            if found.get(index) != keys:
+                what = f"index {index}" if index else f"keys of {name}"
+                return problem(
+                    f"{what}: {_in_words(found.get(index))}, not {_in_words(keys)}",
+                    "deploy deployments/aws/stack.yaml again, then `sensor-ingest deploy`; keys can not be changed, "
+                    "so a table with others has to give way to a new one",
+                )
+        if table["TableStatus"] not in ("ACTIVE", "UPDATING"):
+            return problem(f"{name} is {table['TableStatus']}", "wait until it is ACTIVE")
+        mode = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+        if mode != template_properties(resource)["BillingMode"]:
+            remedy = f"aws dynamodb update-table --table-name {name} --billing-mode PAY_PER_REQUEST"
+            return warning(f"{name} is {mode}: a large file may be throttled", remedy)
+        return ok(f"{name}, {mode}, keys {_in_words(found[''])}")
+
+    return look
+
+
+def _in_words(schema: Schema | None) -> str:
+    return ", ".join(f"{name} ({kind}, {part})" for part, (name, kind) in (schema or {}).items()) or "missing"
+
+
+def writable(block_type: type[AwsBlock], resource: str) -> Callable[[World], Verdict]:
+    """A check that the table takes writes, by one whose condition is never met."""
+
+    def look(world: World) -> Verdict:
+        client = world.client_of(block_type, "dynamodb")
+        keys = _schemas(template_properties(resource))[""]
+        item = {name: _SAMPLES[kind] for name, kind in keys.values()}
+        first = next(iter(item))
+        try:
+            client.put_item(
+                TableName=_name(world, block_type),
+                Item=item,
+                ConditionExpression="attribute_exists(#key) AND attribute_not_exists(#key)",
+                ExpressionAttributeNames={"#key": first},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+        return ok("takes writes")
+
+    return look
+
+
+CHECKS: Final = (
+    Check("readings table", as_in_the_template(ReadingsTable, "ReadingsTable"), ("stack",)),
+    Check("readings table writes", writable(ReadingsTable, "ReadingsTable"), ("readings table",)),
+    Check("files table", as_in_the_template(FileLedger, "FilesTable"), ("stack",)),
+    Check("files table writes", writable(FileLedger, "FilesTable"), ("files table",)),
+)

@@ -1,0 +1,49 @@
+"""What the pages say against what the code has."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from deployments.cli import app
+from deployments.doctor import all_checks
+from deployments.embedded.processes import MARK
+from deployments.settings import Settings
+from flows.readings.rules import REASONS
+from flows.report import outcome
+
+PROJECT = Path(__file__).parents[2]
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+OPERATIONS = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def test_each_finding_of_the_doctor_is_in_the_runbook() -> None:
+    assert [] == [check.name for check in all_checks() if f"`{check.name}`" not in OPERATIONS]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_options_and_settings_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    commands = typer.main.get_group(app).commands
+    for name, rest in re.findall(r"sensor-ingest ([a-z]+)\b([^`|\n#)]*)", text):
+        if name not in commands:
+            assert f"`sensor-ingest {name}" not in text, name
+            continue
+        options = {option for each in commands[name].params for option in each.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= options | {"--help"}, (name, rest)
+    known = {f"SENSOR_INGEST_{field.upper()}" for field in Settings.model_fields} | {MARK}
+    assert set(re.findall(r"SENSOR_INGEST_[A-Z_]+", text)) <= known
+
+
+def test_reasons_are_those_of_the_code() -> None:
+    listed = OPERATIONS.split("one of these reasons:")[1].split("\n\n")[0]
+    assert set(REASONS) == set(re.findall(r"`(\w+)`", listed))
+
+
+def test_run_states_are_those_of_the_code() -> None:
+    listed = OPERATIONS.split("## How a run ends")[1].split("A row is refused")[0]
+    rows = [line.split("|")[1] for line in listed.splitlines() if line.startswith("| `")]
+    body = inspect.getsource(outcome)
+    assert set(re.findall(r'return "(\w+)"', body)) == set(re.findall(r"`(\w+)`", " ".join(rows)))
