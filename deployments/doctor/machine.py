@@ -37,6 +37,10 @@ def _wrong(line: str) -> str:
 
 def clock(world: World) -> Verdict:
     """The clock against that of AWS, which dates its refusals as well."""
+    if world.session.region_name is None:
+        return problem(
+            "no region is set", 'set AWS_DEFAULT_REGION, or: eval "$(sensor-ingest env)" for the embedded stack'
+        )
     try:
         answer = world.client("sts").get_caller_identity()
     except ClientError as error:
@@ -56,8 +60,6 @@ def clock(world: World) -> Verdict:
 
 def account(world: World) -> Verdict:
     """Credentials that AWS knows, and a region."""
-    if world.session.region_name is None:
-        return problem("no region is set", 'set AWS_REGION, or: eval "$(sensor-ingest env)" for the embedded stack')
     if world.session.get_credentials() is None:
         return problem("no credentials", '`aws configure`, or a role for this machine, or: eval "$(sensor-ingest env)"')
     try:
@@ -74,7 +76,9 @@ def stack(world: World) -> Verdict:
     """The CloudFormation stack, from which all names come."""
     outputs = world.outputs
     if outputs.region != world.session.region_name:
-        return problem(f"it is in {outputs.region}, this process in {world.session.region_name}", "set AWS_REGION")
+        return problem(
+            f"it is in {outputs.region}, this process in {world.session.region_name}", "set AWS_DEFAULT_REGION"
+        )
     return ok(f"{world.settings.stack} in {outputs.region}")
 
 
