@@ -34,7 +34,7 @@ def exists(world: World) -> Verdict:
         except ClientError as error:
             if error.response["Error"]["Code"] not in _GONE:
                 raise
-            remedy = f"{_DEPLOY_STACK}, then `sensor-ingest deploy`; if the bucket is in another region, set AWS_DEFAULT_REGION"
+            remedy = f"{_DEPLOY_STACK}, then `sensor-ingest deploy`; in another region, set AWS_DEFAULT_REGION"
             return problem(f"there is no bucket {name}", remedy)
     return ok(f"{zone.bucket}, moved to {zone.target_bucket or zone.bucket}")
 
