@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock clean
+.PHONY: help install demo test test-faults soak check format lock clean
 
 help:     ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -24,6 +24,13 @@ demo: $(READY)  ## the main job on this machine: a file dropped, loaded, moved, 
 
 test: check  ## everything that must pass before a commit: format, lint, types, tests
 	$(BIN)/python -m pytest
+
+test-faults: $(READY)  ## kill -9 and misbehaving AWS at each step of the flow; slow; writes docs/reliability.md
+	$(BIN)/python -m pytest tests/faults --deselect tests/faults/test_soak.py --write-report docs/reliability.md
+
+MINUTES ?= 20
+soak: $(READY)    ## random kills under a steady drop of files, for 20 minutes or MINUTES=…
+	$(BIN)/python -m pytest tests/faults/test_soak.py -s --minutes $(MINUTES)
 
 check: $(READY)  ## format, lint, types and the AWS template, without tests
 	$(BIN)/ruff format --check .

@@ -1,0 +1,71 @@
+"""One stack that all cases share, each with files of its own; and the page that says what they showed.
+
+The folder takes many minutes, so `make test` leaves it out: it is collected only where it is named.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.oracle import Dropper
+from tests.faults.report import Case, write_report
+from tests.faults.system import FaultySystem, faulty_system
+
+FOLDER = Path(__file__).parent
+
+_cases: list[Case] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-report", type=Path, help="Where to write the matrix of faults by steps (Markdown).")
+    parser.addoption("--minutes", type=float, default=20, help="How long the soak lasts.")
+    parser.addoption("--seed", type=int, default=None, help="Repeats the kills of a soak.")
+
+
+@pytest.fixture(scope="session")
+def said() -> list[str]:
+    """What the stack has said so far."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def system(said: list[str]) -> Iterator[FaultySystem]:
+    data_dir = Path(tempfile.mkdtemp(prefix="sensor-ingest-faults-"))
+    with faulty_system(data_dir, said.append) as running:
+        yield running
+    shutil.rmtree(data_dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def files(system: FaultySystem) -> Dropper:
+    return Dropper(system, count(1))
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    named = any("faults" in str(argument) for argument in config.args)
+    return None if named else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+        if {"fault", "step"} <= parameters.keys():
+            fault, step = parameters["fault"], parameters["step"]
+            item.user_properties += [("how", fault.how), ("fault", fault.name), ("step", step.name)]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    known = dict(report.user_properties)
+    if "fault" in known and (report.when == "call" or report.failed):
+        _cases.append(Case(str(known["fault"]), str(known["step"]), str(known["how"]), passed=report.passed))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    target: Path | None = session.config.getoption("--write-report")
+    if target and _cases:
+        write_report(_cases, target)

@@ -1,0 +1,195 @@
+"""AWS, or the way there, misbehaves at each named step: there is a file for each, and the call that it makes is hit."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+import pytest
+
+from tests.faults.calls import Call
+from tests.faults.oracle import DroppedFile, Dropper, assert_nothing_lost_nothing_twice, slug
+from tests.faults.proxy import Answer, ConnectionCutError, Effect, Forward, Rule, as_bytes, part_of_batch, refusal
+from tests.faults.steps import ALL_STEPS, NOTE_TOLD, SEND, WRITE, Step
+from tests.faults.system import WITHIN_SECONDS, FaultySystem
+from tests.support import eventually
+
+SLOW_SECONDS: Final = 3.0
+AWAY_SECONDS: Final = 6.0
+"""Longer than a lease."""
+FOR_EVER: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What goes wrong, at which steps, and how often."""
+
+    name: str
+    effect: Effect
+    steps: tuple[Step, ...] = ALL_STEPS
+    times: int = 2
+    until_the_run_gives_up: bool = False
+    may_send_twice: tuple[Step, ...] = ()
+    """Steps at which SES may have taken an email although nobody knows."""
+    how: str = "AWS"
+
+
+def refused(**errors: tuple[int, str]) -> Effect:
+    """Each service says no in its own words; AWS does nothing."""
+    return lambda call, _: refusal(call, *errors[call.service])
+
+
+def of_service(*services: str) -> tuple[Step, ...]:
+    return tuple(step for step in ALL_STEPS if step.service in services)
+
+
+def half_unprocessed(call: Call, forward: Forward) -> Answer:
+    part, left = part_of_batch(call)
+    answer = forward(part)
+    body = json.dumps(json.loads(answer.body) | {"UnprocessedItems": left}).encode()
+    headers = tuple((name, value) for name, value in answer.headers if name.lower() != "x-amz-crc32")
+    return Answer(answer.status, headers, body)
+
+
+def reset_before(_call: Call, _forward: Forward) -> Answer:
+    raise ConnectionCutError
+
+
+def answer_lost(call: Call, forward: Forward) -> Answer:
+    forward(call)
+    raise ConnectionCutError
+
+
+def reset_in_mid_answer(call: Call, forward: Forward) -> Answer:
+    whole = as_bytes(forward(call), head_only=call.method == "HEAD")
+    raise ConnectionCutError(whole[: len(whole) // 2])
+
+
+def answered_slowly(call: Call, forward: Forward) -> Answer:
+    threading.Event().wait(SLOW_SECONDS)
+    return forward(call)
+
+
+FAILS: Final = refused(
+    s3=(500, "InternalError"), dynamodb=(500, "InternalServerError"), ses=(500, "InternalServiceErrorException")
+)
+THROTTLES: Final = refused(
+    s3=(503, "SlowDown"),
+    dynamodb=(400, "ProvisionedThroughputExceededException"),
+    ses=(429, "TooManyRequestsException"),
+)
+EXPIRED: Final = refused(
+    s3=(400, "ExpiredToken"), dynamodb=(400, "ExpiredTokenException"), ses=(403, "ExpiredTokenException")
+)
+
+TROUBLES = (
+    Trouble("throttling, 503 SlowDown", THROTTLES),
+    Trouble("unprocessed items", half_unprocessed, (WRITE,)),
+    Trouble("500", FAILS),
+    Trouble(
+        "500 until the run gives up", FAILS, times=FOR_EVER, until_the_run_gives_up=True, may_send_twice=(NOTE_TOLD,)
+    ),
+    Trouble("reset in mid-request", reset_before),
+    Trouble("reset in mid-answer", reset_in_mid_answer, times=1, may_send_twice=(SEND,)),
+    Trouble("answer lost", answer_lost, times=1, may_send_twice=(SEND,)),
+    Trouble("slow answers", answered_slowly),
+    Trouble("expired token", EXPIRED, times=1),
+)
+
+ALONE = (SEND, NOTE_TOLD)
+"""Steps of the email: one that more files share would be hit for all of them."""
+
+
+@pytest.fixture(scope="module")
+def fault(request: pytest.FixtureRequest) -> Trouble:
+    trouble: Trouble = request.param
+    return trouble
+
+
+@pytest.fixture(scope="module")
+def hit(system: FaultySystem, files: Dropper, fault: Trouble) -> dict[Step, DroppedFile]:
+    """The file that was hit at each step, after everything has recovered."""
+    at = {step: files.new(f"{fault.name} {step.name}") for step in fault.steps}
+    with ExitStack() as stack:
+        rules = {}
+        for step, file in at.items():
+            rule = Rule(step.of(*file.words), fault.effect, fault.times, fault.name)
+            rules[step] = stack.enter_context(system.proxy.rule(rule))
+        for step in ALONE:
+            if step in at:
+                files.drop(at[step])
+                system.wait_until_announced(at[step].key)
+        with system.arriving_together():
+            for step, file in at.items():
+                if step not in ALONE:
+                    files.drop(file)
+        for step, rule in rules.items():
+            wait_for(rule, step, system)
+        if fault.until_the_run_gives_up:
+            system.wait_until_quiet()
+    system.recover()
+    return at
+
+
+CASES = [(trouble, step) for trouble in TROUBLES for step in trouble.steps]
+
+
+@pytest.mark.parametrize(
+    ("fault", "step"),
+    CASES,
+    ids=[f"{slug(trouble.name)}-{slug(step.name)}" for trouble, step in CASES],
+    indirect=["fault"],
+    scope="module",
+)
+def test_a_file_is_loaded_once_although_aws_misbehaved_at(
+    system: FaultySystem, hit: dict[Step, DroppedFile], fault: Trouble, step: Step
+) -> None:
+    at_most = 2 if step in fault.may_send_twice else 1
+    assert_nothing_lost_nothing_twice(system, [hit[step]], mails_at_most=at_most)
+
+
+# ---- AWS can not be reached at all -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Outage:
+    """Begins with the first call of a step, and takes every call of everybody for a time."""
+
+    begins_with: Callable[[Call], bool]
+    begun: float | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def matches(self, call: Call) -> bool:
+        with self.lock:
+            if self.begun is None and self.begins_with(call):
+                self.begun = time.monotonic()
+            return self.begun is not None and time.monotonic() < self.begun + AWAY_SECONDS
+
+
+@dataclass(frozen=True)
+class Away:
+    name: str = f"unreachable for {AWAY_SECONDS:g} s"
+    how: str = "AWS"
+
+
+@pytest.mark.parametrize("step", ALL_STEPS, ids=lambda step: slug(step.name))
+@pytest.mark.parametrize("fault", [Away()], ids=["unreachable"])
+def test_a_file_is_loaded_once_although_aws_could_not_be_reached_from(
+    system: FaultySystem, files: Dropper, fault: Away, step: Step
+) -> None:
+    file = files.new(f"{fault.name} {step.name}")
+    outage = Outage(step.of(*file.words))
+    rule = Rule(outage.matches, reset_before, FOR_EVER, fault.name)
+    with system.proxy.rule(rule):
+        files.drop(file)
+        wait_for(rule, step, system)
+        eventually(lambda: outage.begun and time.monotonic() > outage.begun + AWAY_SECONDS, 60, "the outage to end")
+    system.recover()
+    assert_nothing_lost_nothing_twice(system, [file], mails_at_most=1)
+
+
+def wait_for(rule: Rule, step: Step, system: FaultySystem) -> None:
+    eventually(lambda: rule.hits, WITHIN_SECONDS, f"{step.name} to be reached; {system.evidence()}")
