@@ -1,7 +1,11 @@
-"""How far a long load has come: a line in the log and a bar in the Prefect UI, now and then."""
+"""How far a long load has come: a line in the log and a bar in the Prefect UI, now and then; a bar on a terminal."""
 
+import logging
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -10,6 +14,9 @@ from prefect.exceptions import PrefectException
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from rich.console import Console
+    from rich.progress import Progress
 
 EVERY_SECONDS: Final = 10.0
 """Seconds between two words about a load. A load that takes less is not worth one."""
@@ -57,3 +64,86 @@ class ProgressBar:
                 update_progress_artifact(self._id, percent)
         except (PrefectException, httpx.HTTPError):
             return
+
+
+class TerminalBars:
+    """Bars of all loads of this process, one below the other, on the terminal that standard error is.
+
+    They share the console of Prefect's log, so that lines of the log appear above them and not in their midst.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._shown = Lock(), 0
+
+    @contextmanager
+    def bar(self, name: str, rows: int, progress: Callable[[int], object]) -> Iterator[Callable[[int], object]]:
+        """What is to be called with the number of rows written so far; without a terminal, `progress` itself."""
+        console = _terminal()
+        if console is None:
+            yield progress
+            return
+        with self._lock:
+            if not self._shown:
+                self._bars = _bars(console)
+                self._bars.start()
+            self._shown += 1
+        row = self._bars.add_task(name, total=rows)
+
+        def show(written: int) -> None:
+            self._bars.update(row, completed=written)
+            progress(written)
+
+        try:
+            yield show
+        finally:
+            self._bars.refresh()
+            self._bars.remove_task(row)
+            with self._lock:
+                self._shown -= 1
+                if not self._shown:
+                    self._bars.stop()
+
+
+_TERMINAL_BARS: Final = TerminalBars()
+
+
+def terminal_bar(
+    name: str, rows: int, progress: Callable[[int], object]
+) -> AbstractContextManager[Callable[[int], object]]:
+    """A bar among those of this process: see `TerminalBars.bar`.
+
+    A function, because Prefect sends tasks to other processes with the objects that they name, and a lock can not go.
+    """
+    return _TERMINAL_BARS.bar(name, rows, progress)
+
+
+def _terminal() -> "Console | None":
+    """The console that Prefect's log goes to, if that is a terminal and not standard output."""
+    if not sys.stderr.isatty():
+        return None
+    for handler in logging.getLogger().handlers:
+        console: Console | None = getattr(handler, "console", None)
+        if console is not None and console.is_terminal and console.file is not sys.stdout:
+            return console
+    return None
+
+
+def _bars(console: "Console") -> "Progress":
+    from rich.progress import (  # noqa: PLC0415 - what only a terminal needs
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(style="dim", complete_style="green", finished_style="green", pulse_style="dim"),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )

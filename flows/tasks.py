@@ -19,7 +19,7 @@ from flows.keys import decoded_key
 from flows.large_files import LargeFiles
 from flows.lease import held
 from flows.models import SETTLED, FileReport, FileStatus, LedgerEntry, SensorFile, StoredFile
-from flows.progress import LoadProgress, ProgressBar
+from flows.progress import LoadProgress, ProgressBar, terminal_bar
 from flows.readings import RowRules, ValidatedFile, validate_file
 from flows.report import markdown_page
 
@@ -150,7 +150,8 @@ def write_readings(file: SensorFile, validated: ValidatedFile, large_files: Larg
         written = write_in_shards(file, validated, large_files)
     else:
         progress = LoadProgress(validated.counts.accepted, log.info, ProgressBar(f"Rows of {file.name} written"))
-        written = environment().readings_table.write(validated.readings(), progress)
+        with terminal_bar(file.name, validated.counts.accepted, progress) as shown:
+            written = environment().readings_table.write(validated.readings(), shown)
     seconds = time.monotonic() - started
     log.info("%s: %d rows written in %.1f s, %.0f a second", file.name, written, seconds, written / seconds)
     return written

@@ -1,6 +1,12 @@
 """A long load says how far it has come; a short one says nothing."""
 
-from flows.progress import LoadProgress
+import logging
+from io import StringIO
+
+import pytest
+from prefect.logging.handlers import PrefectConsoleHandler
+
+from flows.progress import LoadProgress, terminal_bar
 
 
 class Clock:
@@ -51,3 +57,31 @@ def test_a_table_that_takes_nothing_is_said_to() -> None:
     load = Load()
     load.written(0, at=10)
     assert "0 of 100,000 rows written (0 %), 0 a second, the table takes nothing" == load.said[-1]
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stderr", [Terminal(), StringIO()])
+def test_a_terminal_shows_bars_of_all_loads_and_nothing_else_does(
+    stderr: StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TERM": "xterm", "COLUMNS": "100"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stderr", stderr)  # here, for pytest sets its own between a fixture and the test
+    monkeypatch.setattr(logging.getLogger(), "handlers", [PrefectConsoleHandler(stderr)])
+    said: list[int] = []
+    with (
+        terminal_bar("[a].csv", 1_000, said.append) as one,
+        terminal_bar("b.csv", 2_000, said.append) as two,
+    ):
+        one(250)
+        two(500)
+        logging.getLogger().warning("a line of the log")
+    shown = stderr.getvalue()
+    assert [250, 500] == said
+    assert "a line of the log" in shown
+    parts = ["[a].csv", "250/1000", "b.csv", "500/2000"]
+    assert (parts if isinstance(stderr, Terminal) else []) == [part for part in parts if part in shown]
