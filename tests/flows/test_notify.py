@@ -1,0 +1,64 @@
+"""Everybody is told once: a message that fails is tried again alone, and keeps none of the others from going out."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from botocore.exceptions import ClientError
+
+from blocks.mailer import Mailer
+from flows import notify as notifying
+from flows.errors import AddressUnverifiedError
+from flows.models import FileReport
+from flows.notify import notify
+from tests.flows.conftest import World
+
+GROUPS = [["ada@example.com"], ["bob@example.com"], ["eve@example.com"]]
+TOO_FAST = ClientError({"Error": {"Code": "TooManyRequestsException", "Message": "rate"}}, "SendEmail")
+
+Answer = Callable[[list[str], list[str]], None]
+
+
+@pytest.fixture
+def told(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], list[str]]:  # noqa: ARG001 - its blocks
+    """Who SES is asked to tell, in order, if it takes each message unless the answer raises an error."""
+
+    def ask(answer: Answer) -> list[str]:
+        asked: list[str] = []
+
+        def send(_self: Mailer, *_: object, recipients: Sequence[str]) -> str:
+            asked.extend(recipients)
+            answer(asked, list(recipients))
+            return f"id of {recipients[0]}"
+
+        monkeypatch.setattr(Mailer, "groups", lambda _self: GROUPS)
+        monkeypatch.setattr(Mailer, "send", send)
+        monkeypatch.setattr(notifying.send_letter, "retry_delay_seconds", 0)
+        return asked
+
+    return ask
+
+
+FILES = [FileReport(bucket="landing", key="incoming/a.csv", status="failed")]
+
+
+def test_a_message_that_fails_is_tried_again_alone(told: Callable[[Answer], list[str]]) -> None:
+    def second_fails_once(asked: list[str], recipients: list[str]) -> None:
+        if recipients == GROUPS[1] and asked.count("bob@example.com") == 1:
+            raise TOO_FAST
+
+    asked = told(second_fails_once)
+    assert "id of ada@example.com, id of bob@example.com, id of eve@example.com" == notify(FILES)
+    assert ["ada@example.com", "bob@example.com", "bob@example.com", "eve@example.com"] == asked
+
+
+def test_a_message_that_ses_will_never_take_is_not_tried_again_and_the_others_go_out(
+    told: Callable[[Answer], list[str]],
+) -> None:
+    def second_is_refused(_asked: list[str], recipients: list[str]) -> None:
+        if recipients == GROUPS[1]:
+            raise AddressUnverifiedError("sensors@example.com", "not verified: bob@example.com")
+
+    asked = told(second_is_refused)
+    with pytest.raises(AddressUnverifiedError, match=r"bob@example\.com"):
+        notify(FILES)
+    assert ["ada@example.com", "bob@example.com", "eve@example.com"] == asked
