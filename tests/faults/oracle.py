@@ -8,6 +8,7 @@ from functools import cached_property
 
 from flows.models import LedgerEntry
 from flows.readings import RowRules
+from tests.faults.calls import Call
 from tests.faults.system import FaultySystem
 from tests.unit.plain_rows import Outcome, plain_outcome
 
@@ -35,6 +36,9 @@ class DroppedFile:
     def words(self) -> tuple[str, str]:
         """What a call to AWS that is about this file says."""
         return self.name, f'"{self.sensor_prefix}'
+
+    def is_meant_by(self, call: Call) -> bool:
+        return any(word in call.text for word in self.words)
 
     @cached_property
     def content(self) -> bytes:

@@ -9,11 +9,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from tests.faults.calls import Call
 
 LOOPBACK = "127.0.0.1"
+
+FOR_EVER: Final = 1_000_000
+"""Calls that a rule is for, where it is for all of them."""
 
 Moment = Literal["before", "after"]
 """Of a call: before AWS has got it, or after it has done what it was asked to and before the caller knows."""
@@ -68,7 +71,8 @@ class Hold:
     """Set by those who have killed it: what it had not said by then is not said."""
 
     def __call__(self, call: Call, forward: Forward) -> Answer:
-        answer = forward(call) if self.moment == "after" else None
+        """The answer once the call is let go. A caller that lost patience and calls again is held as well."""
+        answer = forward(call) if self.moment == "after" and not self.call else None
         self.call = call
         self.reached.set()
         self.let_go.wait()
@@ -113,10 +117,10 @@ class FaultProxy:
 
     @contextmanager
     def holding(self, matches: Callable[[Call], bool], moment: Moment) -> Iterator[Hold]:
-        """The first matching call is held; leaving the block lets it go."""
+        """Matching calls are held; leaving the block lets them go."""
         hold = Hold(moment)
         try:
-            with self.rule(Rule(matches, hold, label=f"held {moment}")):
+            with self.rule(Rule(matches, hold, FOR_EVER, label=f"held {moment}")):
                 yield hold
         finally:
             hold.let_go.set()

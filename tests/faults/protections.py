@@ -1,0 +1,223 @@
+"""The protections, taken out one by one from a copy of the project, and the tests that turn red without them.
+
+    python -m tests.faults.protections [--write-report docs/reliability.md] [NAME …]
+
+Each is one line, or one word in it. If the line is no longer there, the script says so and fails: it is then to be
+brought up to date, not left out.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PROJECT: Final = Path(__file__).parents[2]
+BEGIN, END = "<!-- protections: written by tests/faults/protections.py -->", "<!-- end of protections -->"
+SECONDS: Final = 300
+
+
+@dataclass(frozen=True)
+class Protection:
+    """One protection, how it is taken out, and quick tests of which at least one has to notice."""
+
+    name: str
+    file: str
+    line: str
+    instead: str
+    tests: tuple[str, ...]
+
+
+PROTECTIONS: Final = (
+    Protection(
+        "condition on copy: the version that was loaded",
+        "blocks/objects.py",
+        'condition = {"CopySourceIfMatch": file.etag} if file.etag else {}',
+        "condition = {}",
+        ("tests/blocks/test_moving.py", "tests/blocks/test_moving_again.py"),
+    ),
+    Protection(
+        "condition on copy: nothing at the target",
+        "blocks/objects.py",
+        'IfNoneMatch="*",',
+        "",
+        ("tests/blocks/test_moving.py", "tests/blocks/test_moving_again.py"),
+    ),
+    Protection(
+        "condition on delete: the version that was loaded",
+        "blocks/objects.py",
+        'condition = {"IfMatch": file.etag} if file.etag else {}',
+        "condition = {}",
+        ("tests/blocks/test_moving.py", "tests/blocks/test_moving_again.py"),
+    ),
+    Protection(
+        "the copy is checked before the original is deleted",
+        "blocks/objects.py",
+        "if standing is None or not self._same_content(standing, file):",
+        "if False:",
+        ("tests/blocks/test_moving.py", "tests/blocks/test_moving_again.py"),
+    ),
+    Protection(
+        "condition on claim",
+        "blocks/file_ledger.py",
+        "standing = self._put(entry, NEVER_CLAIMED)",
+        'standing = self._put(entry, f"({NEVER_CLAIMED} OR attribute_exists(#file))")',
+        ("tests/blocks/test_file_ledger.py",),
+    ),
+    Protection(
+        "condition on record: still this run's",
+        "blocks/file_ledger.py",
+        'standing = self._put(entry, f"{NEVER_CLAIMED} OR {BY_THIS_RUN}")',
+        'standing = self._put(entry, f"({NEVER_CLAIMED} OR attribute_exists(#file))")',
+        ("tests/blocks/test_file_ledger.py",),
+    ),
+    Protection(
+        "lease: it runs out",
+        "blocks/file_ledger.py",
+        'LEASE_EXPIRED: Final = f"({UNSETTLED} AND lease_until < :now)"',
+        'LEASE_EXPIRED: Final = f"({UNSETTLED} AND lease_until < :now AND attribute_not_exists(#file))"',
+        ("tests/blocks/test_file_ledger.py",),
+    ),
+    Protection(
+        "lease: it is renewed while the file is worked on",
+        "flows/lease.py",
+        "    renewing.start()",
+        "    renewing.run = lambda: None  # type: ignore[method-assign]\n    renewing.start()",
+        ("tests/flows/test_ingest.py",),
+    ),
+    Protection(
+        "lease: a failed load gives it back",
+        "flows/lease.py",
+        "ledger.release(entry, problem, counts=not isinstance(error, NOT_THE_FILES_FAULT))",
+        "pass",
+        ("tests/flows/test_ingest.py",),
+    ),
+    Protection(
+        "back-off of writes",
+        "blocks/dynamodb/pacing.py",
+        "return max(0.0, self._next - items / self.rate - now)",
+        "return 0.0",
+        ("tests/writer/test_pacing.py", "tests/writer/test_backpressure.py"),
+    ),
+    Protection(
+        "a file that fails too often is put aside",
+        "flows/tasks.py",
+        "if entry.attempts > environment().file_ledger.attempts:",
+        "if False:",
+        ("tests/flows/test_ingest.py",),
+    ),
+    Protection(
+        "sweep: stranded files",
+        "flows/sweep.py",
+        "announced = announce_stranded(situation)",
+        "announced: list[SensorFile] = []",
+        ("tests/flows/test_sweep.py",),
+    ),
+    Protection(
+        "sweep: leases of dead runs",
+        "flows/sweep.py",
+        "    free_what_dead_runs_hold(situation)",
+        "    pass",
+        ("tests/flows/test_sweep.py",),
+    ),
+    Protection(
+        "sweep: overdue pauses",
+        "flows/sweep.py",
+        "resumed = resume_overdue(situation)",
+        "resumed: list[str] = []",
+        ("tests/flows/test_sweep.py",),
+    ),
+    Protection(
+        "sweep: files nobody was told of",
+        "flows/sweep.py",
+        "notification = notify_untold(situation)",
+        "notification = None",
+        ("tests/flows/test_sweep.py",),
+    ),
+    Protection(
+        "email: a run that was begun again looks whether it was sent",
+        "flows/notify.py",
+        "    if was_sent(files):",
+        "    if False:",
+        ("tests/flows/test_notify.py",),
+    ),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """1 if some protection can be taken out without a test noticing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write-report", type=Path)
+    parser.add_argument("names", nargs="*", help="parts of the names of those to take out; all, if none is given")
+    asked = parser.parse_args(arguments)
+    chosen = [each for each in PROTECTIONS if not asked.names or any(name in each.name for name in asked.names)]
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="sensor-ingest-without-") as folder:
+        copy = Path(folder) / "project"
+        shutil.copytree(
+            PROJECT, copy, ignore=shutil.ignore_patterns(".venv", ".git", ".local", "__pycache__", ".*_cache")
+        )
+        for protection in chosen:
+            red = red_without(protection, copy)
+            sys.stdout.write(f"{protection.name}: {', '.join(red) or 'NO TEST NOTICES'}\n")
+            sys.stdout.flush()
+            rows.append((protection, red))
+    if asked.write_report:
+        write(rows, asked.write_report)
+    return int(not all(red for _, red in rows))
+
+
+def red_without(protection: Protection, copy: Path) -> list[str]:
+    """The tests that fail in the copy while the protection is out."""
+    file = copy / protection.file
+    whole = file.read_text(encoding="utf-8")
+    if whole.count(protection.line) != 1:
+        raise SystemExit(
+            f"{protection.file} has no single line {protection.line!r} any more: bring {__file__} up to date"
+        )
+    file.write_text(whole.replace(protection.line, protection.instead), encoding="utf-8")
+    try:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-p",
+                "no:cacheprovider",
+                "-p",
+                "no:xdist",
+                "-x",
+                "-rfE",
+                *protection.tests,
+            ],
+            cwd=copy,
+            env=os.environ | {"PYTHONPATH": str(copy)},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+    finally:
+        file.write_text(whole, encoding="utf-8")
+    return sorted(set(re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)))
+
+
+def write(rows: Sequence[tuple[Protection, list[str]]], target: Path) -> None:
+    """Put the list where the page has its place for it."""
+    before, _, rest = target.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    lines = ["| without | in | turns red |", "| --- | --- | --- |"]
+    for protection, red in rows:
+        tests = ", ".join(f"`{name.rpartition('::')[2]}`" for name in red) or "**nothing**"
+        lines.append(f"| {protection.name} | `{protection.file}` | {tests} |")
+    target.write_text("\n".join([f"{before}{BEGIN}", "", *lines, "", f"{END}{after}"]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
