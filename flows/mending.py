@@ -60,11 +60,12 @@ class Situation:
         return (file for file in waiting if file.uri not in in_hand)
 
     def suspects(self) -> set[str]:
-        """Addresses of the files that a load of has failed, or died with: they are tried again one by one.
+        """Addresses of the files of which more than one load has failed or died: they are tried again one by one.
 
-        So one that makes every process die takes no others with it.
+        So one that makes every process die takes no others with it for long. After one load it may have been the
+        process, which had others in hand; runs of their own for all of those would wait for one another.
         """
-        return {entry.uri for entry in self.entries if entry.status not in SETTLED and entry.attempts > 0}
+        return {entry.uri for entry in self.entries if entry.status not in SETTLED and entry.attempts > 1}
 
     def overdue(self) -> Iterator[RunUnderWay]:
         """The emails whose wait is over, and which nothing has resumed."""

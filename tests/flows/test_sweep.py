@@ -88,7 +88,15 @@ def test_files_that_a_run_holds_are_left_to_it(world: World) -> None:
     assert uri not in [file.uri for file in swept().announced]
     load_environment().file_ledger.release(entry, "it could not be loaded")
     assert uri in [file.uri for file in swept().announced]
-    assert any(said.startswith("['incoming/in-hand.csv'] ") for said in announced), "a suspect goes alone"
+
+
+def test_a_file_of_which_two_loads_have_failed_is_announced_alone(world: World) -> None:
+    world.put("0000-0001,1483906366,1\n", "incoming/in-company.csv")
+    uri = world.put("0000-0001,1483906366,1\n", "incoming/suspect.csv")
+    for _ in range(2):
+        load_environment().file_ledger.release(claimed(uri), "it could not be loaded")
+    swept()
+    assert any(said.startswith("['incoming/suspect.csv'] ") for said in announced)
 
 
 def test_files_that_a_dead_run_holds_are_freed_and_announced(world: World) -> None:

@@ -87,9 +87,9 @@ def test_a_lease_of_a_run_that_has_ended_was_left_behind() -> None:
     assert [] == list(situation(entries=[entry(lease_until=LONG_AGO)], ended={RUN}).left_behind())
 
 
-def test_a_file_that_a_load_of_has_failed_is_tried_alone() -> None:
-    assert {FILE.uri} == situation(entries=[entry(attempts=1)]).suspects()
-    assert set() == situation(entries=[entry(attempts=0)]).suspects()
+def test_a_file_of_which_two_loads_have_failed_is_tried_alone() -> None:
+    assert {FILE.uri} == situation(entries=[entry(attempts=2)]).suspects()
+    assert set() == situation(entries=[entry(attempts=1)]).suspects()
     assert set() == situation(entries=[entry(status="archived", finished_at=LONG_AGO)]).suspects()
 
 
