@@ -26,19 +26,21 @@ class Kill:
     part: Part | None = None
     runs: bool = False
     """Whether the processes of the flow runs are."""
+    runs_follow: bool = False
+    """Whether they end by themselves then: Prefect 3.8 aborts runs whose worker is gone."""
     moment: Moment = "after"
     how: str = "kill -9 of"
 
     def mails_at_most(self, step: Step) -> int:
         """Two where a process died between SES taking the email and the note of it, else one."""
         untold = (step is SEND and self.moment == "after") or (step is NOTE_TOLD and self.moment == "before")
-        return 2 if untold and self.runs else 1
+        return 2 if untold and (self.runs or self.runs_follow) else 1
 
 
 KILLS = (
     Kill("process of the run, before", runs=True, moment="before"),
     Kill("process of the run, after", runs=True),
-    Kill("worker", "worker"),
+    Kill("worker", "worker", runs_follow=True),
     Kill("worker and run", "worker", runs=True),
     Kill("relay", "relay"),
     Kill("Prefect server", "server"),
