@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from blocks.documents import save_environment
 from blocks.stack_outputs import StackOutputs
 from deployments.heartbeats import ensure_crash_automation
+from deployments.prefect_auth import refusals_explained
 from deployments.prefect_deploy import prefect_deploy_all
 from deployments.settings import EMAILS_AT_ONCE, EMAILS_QUEUE, POOL_LIMIT, WORK_POOL, Settings
 from flows.wait import SHORTEST_PAUSE_SECONDS, ensure_resume_automation
@@ -57,8 +58,12 @@ def aws_credentials(settings: Settings) -> AwsCredentials:
 
 
 def ensure_work_pool() -> None:
-    """Make the process work pool, unless there is a pool of that name: whoever made it decides what type it has."""
-    with get_client(sync_client=True) as client:
+    """Make the process work pool, unless there is a pool of that name: whoever made it decides what type it has.
+
+    Raises:
+        ApiRefusedError: the server does not take the credentials of this process.
+    """
+    with refusals_explained(), get_client(sync_client=True) as client:
         try:
             client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
         except ObjectAlreadyExists:
@@ -81,6 +86,7 @@ def deploy_all(*, stack: str | None = None, notify_after_seconds: float | None =
     """What `prefect deploy --all` said, after the work pool was ensured.
 
     Raises:
+        ApiRefusedError: the server does not take the credentials of this process.
         DeployError: it failed.
     """
     ensure_work_pool()

@@ -65,6 +65,17 @@ class ApiMissingError(SensorIngestError):
         )
 
 
+class ApiRefusedError(SensorIngestError):
+    """The Prefect server is there, and does not take the credentials of this process."""
+
+    def __init__(self, api: str, *, auth_string_is_set: bool) -> None:
+        mistake = "is another than the server's" if auth_string_is_set else "is not set"
+        super().__init__(
+            f"The Prefect server at {api} answers 401 Unauthorized: PREFECT_API_AUTH_STRING {mistake}. "
+            "Set it to what the server has as PREFECT_SERVER_API_AUTH_STRING; for Prefect Cloud set PREFECT_API_KEY."
+        )
+
+
 class DeploymentMissingError(SensorIngestError):
     """The Prefect server has no deployment of that name, so an event for it would be noticed by nobody."""
 

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -24,13 +26,16 @@ from prefect.settings import (
     PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL,
     temporary_settings,
 )
+from prefect.settings.legacy import Setting
 
 from tests.support import eventually
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 REGION = "eu-central-1"
+FOLDER = Path(__file__).parent
+ANYWHERE = frozenset({"unit"})
+"""Folders whose tests share next to nothing: each may run on any worker of pytest-xdist."""
+LONGEST_FIRST = ("flows", "e2e", "embedded")
+"""Folders that would keep one worker busy after all others have finished, if they came last."""
 
 # Prefect reads them when a test imports it: no server or client of a test sends usage statistics.
 os.environ.update({"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"})
@@ -45,6 +50,29 @@ class Aws:
 
     def client(self, service: Any) -> Any:  # noqa: ANN401 - boto3's stubs overload it for every service
         return self.session.client(service, endpoint_url=self.endpoint_url)
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    """Tests side by side (`make test`): a folder stays on one worker, so its servers and stack are started once."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        if (folder := _folder(item)) not in ANYWHERE:
+            item.add_marker(pytest.mark.xdist_group(folder))
+    items.sort(key=_turn)
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(FOLDER).parts[0]
+
+
+def _turn(item: pytest.Item) -> int:
+    """Long folders begin, others follow as they were found, and tests that fit into any gap are last."""
+    folder = _folder(item)
+    if folder in LONGEST_FIRST:
+        return LONGEST_FIRST.index(folder)
+    return len(LONGEST_FIRST) + (folder in ANYWHERE)
 
 
 @pytest.fixture(scope="session")
@@ -72,18 +100,26 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API address of a Prefect server; nothing talks to it unless it is told to."""
-    home = tmp_path_factory.mktemp("prefect")
-    settings = {
+    with running_prefect_server(tmp_path_factory.mktemp("prefect")) as api_url:
+        yield api_url
+
+
+@contextmanager
+def running_prefect_server(home: Path, more_settings: Mapping[Setting, Any] | None = None) -> Iterator[str]:
+    """The API address of a server of its own, with its database in that folder."""
+    settings: dict[Setting, Any] = {
         PREFECT_HOME: home,
         PREFECT_SERVER_ANALYTICS_ENABLED: False,
         PREFECT_SERVER_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{home}/prefect.db",
         PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: 0.2,
     }
     server = SubprocessASGIServer(port=free_port())
-    with temporary_settings(settings):
+    with temporary_settings(settings | dict(more_settings or {})):
         server.start(timeout=60)
-    yield server.api_url
-    server.stop()
+    try:
+        yield server.api_url
+    finally:
+        server.stop()
 
 
 @pytest.fixture
@@ -109,7 +145,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _answers(process: subprocess.Popen[bytes], endpoint_url: str, log: "Path") -> bool:
+def _answers(process: subprocess.Popen[bytes], endpoint_url: str, log: Path) -> bool:
     if process.poll() is not None:
         raise RuntimeError(f"the emulator ended with {process.returncode}:\n{log.read_text()}")
     try:

@@ -21,6 +21,7 @@ from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
 from deployments.doctor.findings import Check, Verdict, ok, problem, warning
 from deployments.doctor.world import World, deployment_name, prefect_yaml
+from deployments.prefect_auth import refusals_explained
 from flows.wait import SHORTEST_PAUSE_SECONDS, wait_tag
 
 _DEPLOY: Final = "`sensor-ingest deploy`"
@@ -29,7 +30,7 @@ _WORKED_BY_WORKERS: Final = frozenset({"process", "ecs", "docker", "kubernetes"}
 
 
 def api(world: World) -> Verdict:
-    """The server answers."""
+    """The server answers, and takes the credentials."""
     url = get_current_settings().api.url
     if url is None:
         return problem("PREFECT_API_URL is not set", 'set it, or: eval "$(sensor-ingest env)" for the embedded stack')
@@ -39,6 +40,8 @@ def api(world: World) -> Verdict:
             f"{url} does not answer: {str(error) or type(error).__name__}",
             "start the server (`prefect server start`, or `sensor-ingest up`), or set PREFECT_API_URL right",
         )
+    with refusals_explained():  # it tells everybody that it is healthy
+        world.prefect.api_version()
     return ok(url)
 
 

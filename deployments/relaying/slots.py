@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 
+from deployments.prefect_auth import refusals_explained
 from flows.errors import DeploymentMissingError
 from flows.limits import RUNS_AT_ONCE
 
@@ -60,7 +61,7 @@ class DeploymentSlots:
         self.limit = RUNS_AT_ONCE
 
     def free(self) -> int:
-        with self._open() as client:
+        with refusals_explained(), self._open() as client:
             self._read_deployment(client)
             self._find_what_appeared(client)
             soon = (datetime.now(UTC) + _SOON).isoformat()
