@@ -48,10 +48,11 @@ def held(entry: LedgerEntry, ledger: FileLedger) -> Iterator[None]:
     renewing.start()
     try:
         yield
-    except Exception as error:
+    except BaseException as error:  # a run that is told to end, too: its worker was killed, say
         with suppress(Exception):  # the ledger may be what failed; the lease runs out then
             problem = str(error) or type(error).__name__
-            ledger.release(entry, problem, counts=not isinstance(error, NOT_THE_FILES_FAULT))
+            its_fault = isinstance(error, Exception) and not isinstance(error, NOT_THE_FILES_FAULT)
+            ledger.release(entry, problem, counts=its_fault)
         raise
     finally:
         over.set()
