@@ -1,23 +1,20 @@
 """An environment as `sensor-ingest deploy` leaves it, in which nothing is wrong until a test breaks it."""
 
-import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect_aws.credentials import AwsCredentials
 
-from blocks.documents import BLOCK_NAME, BLOCK_TYPES
 from blocks.stack_outputs import StackOutputs
 from deployments.apply import deploy_all
 from deployments.aws_stack import ensure_stack
 from deployments.doctor import Finding, all_checks, examine
 from deployments.settings import WORK_POOL
-from tests.conftest import REGION, Aws
+from tests.conftest import REGION, Aws, running_prefect_server
 
 if TYPE_CHECKING:
     from deployments.doctor.world import World
@@ -67,8 +64,15 @@ class Patient:
         return self.prefect.read_deployment_by_name(f"{name}/{name}").id
 
 
-@pytest.fixture(scope="package")
-def environment(aws: Aws) -> dict[str, str]:
+@pytest.fixture(scope="session")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Not the one that all folders share: what is deployed here would be there for their tests too."""
+    with running_prefect_server(tmp_path_factory.mktemp("prefect-of-doctor")) as api_url:
+        yield api_url
+
+
+@pytest.fixture(scope="session")
+def environment(aws: Aws, own_server: str) -> dict[str, str]:
     return {
         "AWS_ENDPOINT_URL": aws.endpoint_url,
         "AWS_ACCESS_KEY_ID": "test",
@@ -76,44 +80,35 @@ def environment(aws: Aws) -> dict[str, str]:
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "SENSOR_INGEST_STACK": STACK,
+        "PREFECT_API_URL": own_server,
     }
 
 
-@pytest.fixture(scope="package")
-def deployed(aws: Aws, prefect_server: str, environment: dict[str, str]) -> Iterator[Patient]:
-    outputs = ensure_stack(aws.client("cloudformation"), STACK, PARAMETERS)
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        temporary_settings({PREFECT_API_URL: prefect_server}),
-        get_client(sync_client=True) as client,
-    ):
-        for name, value in (environment | {"PREFECT_API_URL": prefect_server}).items():
+@contextmanager
+def surroundings(environment: dict[str, str]) -> Iterator[None]:
+    """These variables, and no longer than that: tests of other folders may follow in this process."""
+    api = environment["PREFECT_API_URL"]
+    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: api}):
+        patch.delenv("AWS_PROFILE", raising=False)
+        for name, value in environment.items():
             patch.setenv(name, value)
-        forget_blocks(client)  # other tests save theirs under the same name
-        deploy_all()
+        yield
+
+
+@pytest.fixture(scope="session")
+def deployed(aws: Aws, environment: dict[str, str]) -> Iterator[Patient]:
+    outputs = ensure_stack(aws.client("cloudformation"), STACK, PARAMETERS)
+    with surroundings(environment):
+        client = get_client(sync_client=True)
+    with client:
+        with surroundings(environment):
+            deploy_all()
         yield Patient(aws, outputs, client)
-        for automation in client.read_automations():
-            client.delete_automation(automation.id)
-        for deployment in client.read_deployments():
-            client.delete_deployment(deployment.id)
-        client.delete_work_pool(WORK_POOL)
-        forget_blocks(client)
-
-
-def forget_blocks(client: SyncPrefectClient) -> None:
-    for slug in [each.get_block_type_slug() for each in BLOCK_TYPES] + [AwsCredentials.get_block_type_slug()]:
-        try:
-            found = client.read_block_document_by_name(BLOCK_NAME, slug)
-        except ObjectNotFound:
-            continue
-        client.delete_block_document(found.id)
 
 
 @pytest.fixture
-def patient(deployed: Patient, environment: dict[str, str], prefect_server: str, monkeypatch: Any) -> Iterator[Patient]:  # noqa: ANN401 - pytest's own
+def patient(deployed: Patient, environment: dict[str, str]) -> Iterator[Patient]:
     """The environment in good health; a test that breaks it mends it again."""
-    assert os.environ["SENSOR_INGEST_STACK"] == environment["SENSOR_INGEST_STACK"]
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
     deployed.heartbeat()
-    with temporary_settings({PREFECT_API_URL: prefect_server}):
+    with surroundings(environment):
         yield deployed
