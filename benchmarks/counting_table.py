@@ -6,6 +6,9 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
+ITEMS_PER_BATCH = 25
+"""Source: "BatchWriteItem", Amazon DynamoDB API reference."""
+
 Put = dict[str, Any]
 """One `PutRequest` of a BatchWriteItem call, as JSON has it."""
 
@@ -21,7 +24,7 @@ class Behaviour:
     items_per_second: float | None = None
     """Items taken a second. A request that comes when none is left is refused; one that fits partly is taken partly."""
     burst_seconds: float = 0.1
-    """How much of the limit is saved up while nothing comes."""
+    """How much of the limit is saved up while nothing comes; a whole batch at least, as a real table's 300 s are."""
     script: list[str] = field(default_factory=list)
     """Answers to the first requests, one each: `reset`, `hang`, `damaged`, `chunked`, a status like `500`,
     `400 CODE`, or `ok`."""
@@ -40,8 +43,7 @@ class CountingTable:
         self.requests = self.refused = self.items = self.handed_back = self.connections = 0
         self.items_by_second: Counter[int] = Counter()
         self._kept: list[bytes | list[Put]] = []
-        self._credit = (behaviour.items_per_second or 0) * behaviour.burst_seconds
-        self._credited_at = 0.0
+        self._credit, self._credited_at = float("inf"), 0.0  # all that can be saved up has been
 
     def take(self, body: bytes, now: float) -> list[Put] | None:
         """The items handed back; None if the request is refused as a whole because the limit is used up."""
@@ -117,9 +119,9 @@ class CountingTable:
     def _affordable(self, now: float) -> int:
         limit = self.behaviour.items_per_second
         if limit is None:
-            return 25
-        most = limit * self.behaviour.burst_seconds
-        self._credit = min(most, self._credit + (now - self._credited_at) * limit) if self._credited_at else most
+            return ITEMS_PER_BATCH
+        most = max(limit * self.behaviour.burst_seconds, ITEMS_PER_BATCH) if limit else 0.0
+        self._credit = min(most, self._credit + (now - self._credited_at) * limit)
         self._credited_at = now
         return max(0, int(self._credit))
 
