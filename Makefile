@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults soak check format lock clean
+.PHONY: help install demo test test-dask test-faults soak check format lock clean
 
 help:     ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -24,6 +24,9 @@ demo: $(READY)  ## the main job on this machine: a file dropped, loaded, moved, 
 
 test: check  ## everything that must pass before a commit: format, lint, types, tests
 	$(BIN)/python -m pytest
+
+test-dask: $(READY)  ## a file shared out among the workers of a local Dask cluster
+	$(BIN)/python -m pytest tests/flows/dask
 
 test-faults: $(READY)  ## kill -9 and misbehaving AWS at each step of the flow; slow; writes docs/reliability.md
 	$(BIN)/python -m pytest tests/faults --deselect tests/faults/test_soak.py --write-report docs/reliability.md
