@@ -63,6 +63,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
     items.sort(key=_turn)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say aloud what was not tested, and why: with `-q` a skipped test is one letter among hundreds."""
+    skipped = terminalreporter.getreports("skipped")
+    if skipped:
+        terminalreporter.section("NOT TESTED", red=True, bold=True)
+    for report in skipped:
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        terminalreporter.write_line(f"{report.nodeid}: {reason}", red=True)
+
+
 def _folder(item: pytest.Item) -> str:
     return item.path.relative_to(FOLDER).parts[0]
 

@@ -1,5 +1,6 @@
 """Looking at a running system from outside: the table, the bucket, the mail and the Prefect API themselves."""
 
+import json
 import os
 import subprocess
 import sys
@@ -110,3 +111,12 @@ def write(folder: Path, name: str, content: str) -> Path:
     file = folder / name
     file.write_text(content, encoding="utf-8")
     return file
+
+
+def start_run(system: System, objects: list[str], *, notify_after_seconds: float) -> None:
+    """As a person does, with `prefect deployment run`."""
+    system.run(
+        *("-m", "prefect", "deployment", "run", "ingest-sensor-files/ingest-sensor-files"),
+        *("--param", f"objects={json.dumps(objects)}"),
+        *("--param", f"notify_after_seconds={notify_after_seconds}"),
+    )
