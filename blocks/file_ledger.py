@@ -1,8 +1,9 @@
 """The ledger: which version of which file was loaded, when, by which run, and what became of its lines."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -31,6 +32,12 @@ SETTLED_ENTRY: Final = f"(attribute_exists(#file) AND NOT {UNSETTLED})"
 
 UNFINISHED_INDEX: Final = "unfinished"
 """The index of the entries that still need something: a load, or an email. The others lack its key."""
+
+MONTH_INDEX: Final = "by-month"
+"""The index of all entries by the month they were claimed in, for history."""
+
+FIRST_MONTH: Final = "2026-01"
+"""No entry is older than this project, so nobody looks further back, however many months are empty."""
 
 
 class FileLedger(AwsBlock):
@@ -204,6 +211,34 @@ class FileLedger(AwsBlock):
                 ExpressionAttributeValues=_item({":yes": "yes"}),
             ).search("Items")
             return [_entry(item) for item in items]
+
+    def newest(self, limit: int, since: datetime | None = None) -> Iterator[LedgerEntry]:
+        """Up to `limit` entries, the last claimed first, none claimed before `since`; pages are read when needed."""
+        start = utc_text(since) if since else FIRST_MONTH
+        month = datetime.now(UTC)
+        while limit > 0 and f"{month:%Y-%m}" >= max(start[:7], FIRST_MONTH):
+            for entry in islice(self._of_month(f"{month:%Y-%m}", start, limit), limit):
+                limit -= 1
+                yield entry
+            month = month.replace(day=1) - timedelta(days=1)
+
+    def _of_month(self, month: str, start: str, page_size: int) -> Iterator[LedgerEntry]:
+        query: dict[str, Any] = {
+            "TableName": self.table_name,
+            "IndexName": MONTH_INDEX,
+            "KeyConditionExpression": "#month = :month AND claimed_at >= :start",
+            "ExpressionAttributeNames": {"#month": "month"},
+            "ExpressionAttributeValues": _item({":month": month, ":start": start}),
+            "ScanIndexForward": False,
+            "Limit": page_size,
+        }
+        while True:
+            with self._naming_permission("dynamodb", f"index {MONTH_INDEX} of table {self.table_name}"):
+                page = self._client("dynamodb").query(**query)
+            yield from map(_entry, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def entries_of(self, bucket: str, key: str) -> list[LedgerEntry]:
         """All versions of one file that were ever claimed, in no particular order."""

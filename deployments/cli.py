@@ -149,6 +149,40 @@ def run(
 
 
 @app.command()
+def history(
+    *,
+    file: Annotated[str | None, typer.Option(metavar="s3://…", help="All versions of this one file.")] = None,
+    since: Annotated[str | None, typer.Option(help="An age like 24h or 7d, or a date like 2026-11-22 (UTC).")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Entries at the most.", show_default="20; all with --since or --html")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(dir_okay=False, metavar="PATH", help="Write a page with plots.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what was loaded, when, from which file and run, as the ledger remembers it; the latest first."""
+    use_stack(data_dir)
+    from datetime import UTC, datetime
+
+    from deployments.history import entries, moment, show
+    from deployments.history_page import page
+
+    try:
+        found = entries(file, moment(since) if since else None, limit or (1_000_000 if since or html else 20))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if html:
+        html.write_text(page(found, datetime.now(UTC)), encoding="utf-8")
+        typer.echo(f"{len(found)} file(s) in {html}", err=True)
+    if as_json:
+        typer.echo(json.dumps([entry.model_dump(mode="json") for entry in found], indent=2))
+    elif found:
+        show(found) if not html else None
+    else:
+        typer.echo("no file has come in that time; `sensor-ingest put FILE` drops one", err=True)
+
+
+@app.command()
 def sweep(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Take up what an event missed or a crash left behind over 15 minutes ago, as the deployment `sweep` does."""
     use_stack(data_dir)

@@ -14,7 +14,7 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
-from blocks.file_ledger import UNFINISHED_INDEX, FileLedger
+from blocks.file_ledger import MONTH_INDEX, UNFINISHED_INDEX, FileLedger
 from blocks.landing_zone import LandingZone
 from flows.models import FileStatus, SensorFile, StoredFile
 from tests.conftest import REGION, Aws
@@ -194,24 +194,25 @@ def dynamodb(aws: Aws) -> "DynamoDBClient":
 @pytest.fixture
 def file_ledger(dynamodb: "DynamoDBClient", credentials: AwsCredentials) -> FileLedger:
     table_name = make_table(dynamodb, "files", ("file", "S"), ("version", "S"))
-    dynamodb.update_table(
-        TableName=table_name,
-        AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"} for name in ("file", "version", "unfinished", "claimed_at")
-        ],
-        GlobalSecondaryIndexUpdates=[
-            {
-                "Create": {
-                    "IndexName": UNFINISHED_INDEX,
-                    "KeySchema": [
-                        {"AttributeName": "unfinished", "KeyType": "HASH"},
-                        {"AttributeName": "claimed_at", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "ALL"},
+    for index, key in ((UNFINISHED_INDEX, "unfinished"), (MONTH_INDEX, "month")):
+        dynamodb.update_table(
+            TableName=table_name,
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name in ("file", "version", key, "claimed_at")
+            ],
+            GlobalSecondaryIndexUpdates=[
+                {
+                    "Create": {
+                        "IndexName": index,
+                        "KeySchema": [
+                            {"AttributeName": key, "KeyType": "HASH"},
+                            {"AttributeName": "claimed_at", "KeyType": "RANGE"},
+                        ],
+                        "Projection": {"ProjectionType": "ALL"},
+                    }
                 }
-            }
-        ],
-    )
+            ],
+        )
     return FileLedger(table_name=table_name, credentials=credentials)
 
 
