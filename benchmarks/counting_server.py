@@ -3,7 +3,8 @@
     python -m benchmarks.counting_server --delay-seconds 0.005 --items-per-second 5000 --unprocessed-share 0.2
 
 prints its address, then serves until it is told to end. `GET /report` answers with the counts, `POST /behaviour` with a
-JSON object of `Behaviour`'s fields starts anew with another one. Signatures are not checked: speed is what it is for.
+JSON object of `Behaviour`'s fields starts anew with another one. `GET /files/NAME` answers with a file of the folder
+that `--files` names, as S3 would for a bucket called files. Signatures are not checked: speed is what it is for.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import re
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -70,6 +72,9 @@ class Counting(asyncio.Protocol):
         if head.startswith((b"GET /report ", b"POST /behaviour ")):
             self._reply(200, self._server.control(head, body))
             return
+        if head.startswith(b"GET /files/"):
+            self._server.send_file(self._transport, head.split()[1].decode())
+            return
         table = self._server.table
         table.requests += 1
         self._server.heads.append(head) if table.behaviour.keep else None
@@ -120,8 +125,10 @@ class Counting(asyncio.Protocol):
 class CountingServer:
     """The server itself; `table` is what it has counted so far."""
 
-    def __init__(self, behaviour: Behaviour | None = None) -> None:
+    def __init__(self, behaviour: Behaviour | None = None, files: Path | None = None) -> None:
         self.table = CountingTable(behaviour or Behaviour())
+        self._files, self._sending = files, set[asyncio.Task[None]]()
+        self._cpu_before = 0.0
         self.heads: list[bytes] = []
         self.endpoint_url = ""
 
@@ -129,11 +136,29 @@ class CountingServer:
         """Start anew with another behaviour."""
         self.heads = []
         self.table = CountingTable(Behaviour(**settings))
+        self._cpu_before = time.process_time()
 
     def control(self, head: bytes, body: bytes) -> bytes:
         if head.startswith(b"POST"):
             self.behave(**json.loads(body or b"{}"))
-        return json.dumps(self.table.report() | {"behaviour": asdict(self.table.behaviour)}).encode()
+        # Asked before the report is made: checking all keys takes longer than taking them.
+        more = {"cpu_seconds": time.process_time() - self._cpu_before, "behaviour": asdict(self.table.behaviour)}
+        return json.dumps(self.table.report() | more).encode()
+
+    def send_file(self, transport: asyncio.WriteTransport, path: str) -> None:
+        """Answer with the file of that name."""
+        task = asyncio.get_running_loop().create_task(self._send_file(transport, Path(path).name))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send_file(self, transport: asyncio.WriteTransport, name: str) -> None:
+        if self._files is None:
+            transport.abort()
+            return
+        with (self._files / name).open("rb") as file:
+            size = (self._files / name).stat().st_size
+            transport.write(f'HTTP/1.1 200 .\r\nETag: "1"\r\nContent-Length: {size}\r\n\r\n'.encode())
+            await asyncio.get_running_loop().sendfile(transport, file)
 
     async def serve(self, port: int = 0, tls: ssl.SSLContext | None = None) -> asyncio.Server:
         """Listen on the loopback interface, on any free port unless one is given."""
@@ -191,6 +216,7 @@ def _error(code: str) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--files", type=Path, help="folder whose files are answered with")
     parser.add_argument("--certificate", type=Path, help="speak TLS, with a certificate that is made and stored here")
     for each in fields(Behaviour):
         if each.type in (float, float | None):
@@ -198,9 +224,10 @@ def main() -> None:
     parser.add_argument("--no-keep", dest="keep", action="store_false", help="count only, keep no bodies")
     asked = vars(parser.parse_args())
     port, certificate = asked.pop("port"), asked.pop("certificate")
+    files = asked.pop("files")
 
     async def serve() -> None:
-        server = CountingServer(Behaviour(**asked))
+        server = CountingServer(Behaviour(**asked), files)
         listening = await server.serve(port, make_certificate(certificate) if certificate else None)
         print(server.endpoint_url, flush=True)
         await listening.serve_forever()

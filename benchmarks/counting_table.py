@@ -42,6 +42,7 @@ class CountingTable:
         self.script = deque(behaviour.script)
         self.requests = self.refused = self.items = self.handed_back = self.connections = 0
         self.items_by_second: Counter[int] = Counter()
+        self.last_item_at: float | None = None
         self._kept: list[bytes | list[Put]] = []
         self._credit, self._credited_at = float("inf"), 0.0  # all that can be saved up has been
 
@@ -57,6 +58,7 @@ class CountingTable:
         self.items += taken
         self.handed_back += count - taken
         self.items_by_second[int(now)] += taken
+        self.last_item_at = now
         if taken == count:
             self._keep(body)
             return []
@@ -82,6 +84,7 @@ class CountingTable:
             "items": self.items,
             "handed_back": self.handed_back,
             "connections": self.connections,
+            "last_item_at": self.last_item_at,
             "items_by_second": sorted(self.items_by_second.items()),
             "keys": len(last) if self.behaviour.keep else None,
             "written_again": again,

@@ -2,12 +2,15 @@
 
     python3 -m venv /tmp/peers && /tmp/peers/bin/pip install -r benchmarks/requirements-write.txt
     .venv/bin/python -m benchmarks.write --peers-python /tmp/peers/bin/python
-    .venv/bin/python -m benchmarks.write --tls --delay-seconds 0.005 --clients ours
+    .venv/bin/python -m benchmarks.write --tls --clients ours "ours, in processes"
     .venv/bin/python -m benchmarks.write --items-per-second 5000 --unprocessed-share 0.2 --clients ours --rows 100000
 
 Each way loads a file from its first byte to the last acknowledged item, in a process of its own, into a server that
 only counts, in another; imports are left out. All ways take turns, so that a busy machine is busy for all of them, and
-the figure is the median of their rounds. Slow ways are given fewer rows: what they cost an item does not depend on it.
+the figure is the median of their rounds. "ours, in processes" is written by `--processes` of them, which Prefect starts
+during the load; the line "without their start" leaves the time and CPU of that out. Peak MB is that of the largest
+process, server% what the server takes of a core. "ours is x" and "CPU x" compare with "ours", one process. Slow ways
+are given fewer rows: what they cost an item does not depend on it.
 """
 
 import argparse
@@ -26,8 +29,17 @@ from typing import Any
 
 from benchmarks.write_clients import CLIENTS
 
-SHARE_OF_ROWS = {"ours": 1.0, "ours, through boto3": 0.1, "batch_writer": 0.05, "put_item per row": 0.002}
 PEERS = "awswrangler"
+SILENT = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+"""No usage statistics leave the machine."""
+IN_PROCESSES = "ours, in processes"
+SHARE_OF_ROWS = {
+    "ours": 1.0,
+    IN_PROCESSES: 1.0,
+    "ours, through boto3": 0.1,
+    "batch_writer": 0.05,
+    "put_item per row": 0.002,
+}
 
 
 @contextmanager
@@ -60,23 +72,38 @@ def ask(endpoint: str, path: str, settings: dict[str, Any] | None, bundle: str) 
 
 
 def measure(
-    client: str, python: str, path: Path, endpoint: str, *, behaviour: dict[str, Any], bundle: str
+    client: str, python: str, path: Path, endpoint: str, *, behaviour: dict[str, Any], bundle: str, processes: int
 ) -> dict[str, Any]:
     """Figures of one load, and what the server says of it."""
     ask(endpoint, "/behaviour", behaviour, bundle)
     command = [python, "-m", "benchmarks.write_clients", client, str(path), endpoint]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"CA_BUNDLE": bundle}, check=False)
+    if client == IN_PROCESSES:
+        command = [python, "-m", "benchmarks.write_shards", str(path), endpoint, str(processes)]
+    environment = os.environ | {"CA_BUNDLE": bundle} | SILENT
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise RuntimeError(f"{client}: {done.stderr[-2000:]}")
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures | {"server": ask(endpoint, "/report", None, bundle)}
+    report = ask(endpoint, "/report", None, bundle)
+    if client == IN_PROCESSES:  # else the end of Prefect's runs, after the last item, would be part of it
+        figures["seconds"] = report["last_item_at"] + behaviour["delay_seconds"] - figures["started"]
+    return figures | {"server": report}
+
+
+def without_start(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a load in processes as if these had been there already."""
+    return figures | {
+        "seconds": figures["seconds"] - figures["start_seconds"],
+        "cpu_seconds": figures["cpu_seconds"] - figures["start_cpu_seconds"],
+    }
 
 
 def median(rounds: list[dict[str, Any]]) -> dict[str, float]:
     return {
         "items/s": statistics.median(each["items"] / each["seconds"] for each in rounds),
         "CPU us/item": statistics.median(1e6 * each["cpu_seconds"] / each["items"] for each in rounds),
-        "peak MB": statistics.median(each["peak_mb"] for each in rounds),
+        "peak MB": statistics.median(max(each["peak_mb"], *each.get("peaks_mb", [0])) for each in rounds),
+        "server busy": statistics.median(each["server"]["cpu_seconds"] / each["seconds"] for each in rounds),
     }
 
 
@@ -93,7 +120,8 @@ def show(name: str, figures: dict[str, float], ours: dict[str, float], last: dic
     exact = report["keys"] in (None, last["items"]) and not report["overwritten_with_another_value"]
     print(
         f"{name:22}{figures['items/s']:>10,.0f}{figures['CPU us/item']:>10.1f}{figures['peak MB']:>8.0f}"
-        f"{faster:>10.1f}{cheaper:>10.1f}{settled(report):>11,.0f}{100 * refused:>9.1f}  {'yes' if exact else 'NO'}"
+        f"{faster:>10.1f}{cheaper:>10.1f}{100 * figures['server busy']:>9.0f}"
+        f"{settled(report):>11,.0f}{100 * refused:>9.1f}  {'yes' if exact else 'NO'}"
     )
 
 
@@ -101,7 +129,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=list(CLIENTS))
+    ways = [*CLIENTS, IN_PROCESSES]
+    parser.add_argument("--clients", nargs="+", choices=ways, default=ways)
+    parser.add_argument("--processes", type=int, default=2, help=f"how many write {IN_PROCESSES!r}")
     parser.add_argument("--peers-python", help="Python of an environment with requirements-write.txt")
     parser.add_argument("--delay-seconds", type=float, default=0.005)
     parser.add_argument("--items-per-second", type=float)
@@ -119,20 +149,35 @@ def main() -> None:
             for number, client in enumerate(clients)
         }
         rounds: dict[str, list[dict[str, Any]]] = {client: [] for client in clients}
-        with server(["--certificate", bundle] if bundle else []) as endpoint:
+        tls = ["--certificate", bundle] if bundle else []
+        with server(["--files", folder, *tls]) as endpoint:
             for _ in range(asked.rounds):
                 for client, each in rounds.items():
                     python = asked.peers_python if PEERS in client else sys.executable
-                    each.append(measure(client, python, files[client], endpoint, behaviour=behaviour, bundle=bundle))
+                    figures = measure(
+                        client,
+                        python,
+                        files[client],
+                        endpoint,
+                        behaviour=behaviour,
+                        bundle=bundle,
+                        processes=asked.processes,
+                    )
+                    print(client, {name: value for name, value in figures.items() if name != "server"}, file=sys.stderr)
+                    each.append(figures)
+    show_all(rounds, f"{asked.rows:,} rows, {'TLS, ' if asked.tls else ''}{behaviour}, {asked.processes} processes")
+
+
+def show_all(rounds: dict[str, list[dict[str, Any]]], what: str) -> None:
+    if IN_PROCESSES in rounds:
+        rounds = rounds | {"  without their start": [without_start(each) for each in rounds[IN_PROCESSES]]}
     figures = {client: median(each) for client, each in rounds.items()}
+    print(f"{what}, median of {len(next(iter(rounds.values())))} rounds, load average {os.getloadavg()[0]:.1f}")
     print(
-        f"{asked.rows:,} rows, {'TLS, ' if asked.tls else ''}{behaviour}, median of {asked.rounds} rounds, one process"
-    )
-    print(
-        f"{'':22}{'items/s':>10}{'CPU us':>10}{'MB':>8}{'ours is x':>10}{'CPU x':>10}{'settled/s':>11}"
+        f"{'':22}{'items/s':>10}{'CPU us':>10}{'MB':>8}{'ours is x':>10}{'CPU x':>10}{'server%':>9}{'settled/s':>11}"
         f"{'refused%':>9}  exact"
     )
-    for client in clients:
+    for client in rounds:
         show(client, figures[client], figures.get("ours", figures[client]), rounds[client][-1])
 
 

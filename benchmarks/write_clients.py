@@ -14,14 +14,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect_aws.credentials import AwsCredentials
 
 TABLE = "readings"
 
 
-def client_settings() -> dict[str, Any]:
+def client_settings(endpoint: str = "") -> dict[str, Any]:
     return {
-        "endpoint_url": sys.argv[3],
+        "endpoint_url": endpoint or sys.argv[3],
         "region_name": "eu-central-1",
         "aws_access_key_id": "AKIDEXAMPLE",
         "aws_secret_access_key": "made-up-secret",
@@ -29,24 +32,28 @@ def client_settings() -> dict[str, Any]:
     }
 
 
-def ours(path: Path, sender: str = "fast") -> Callable[[], int]:
-    """This project: validation, duplicates and all."""
+def block_credentials(settings: dict[str, Any]) -> "AwsCredentials":
+    """The same settings as the blocks of this project have them."""
     from prefect_aws.client_parameters import AwsClientParameters
     from prefect_aws.credentials import AwsCredentials
     from pydantic import SecretStr
 
-    import blocks.dynamodb.writing  # noqa: F401 - what has to be imported once is not measured, here and below
-    from blocks.readings_table import ReadingsTable
-    from flows.readings import validate_file
-
-    settings = client_settings()
     bundle = {"verify_cert_path": settings["verify"]} if settings["verify"] else {}
-    credentials = AwsCredentials(
+    return AwsCredentials(
         aws_access_key_id=settings["aws_access_key_id"],
         aws_secret_access_key=SecretStr(settings["aws_secret_access_key"]),
         region_name=settings["region_name"],
         aws_client_parameters=AwsClientParameters(endpoint_url=settings["endpoint_url"], **bundle),
     )
+
+
+def ours(path: Path, sender: str = "fast") -> Callable[[], int]:
+    """This project: validation, duplicates and all."""
+    import blocks.dynamodb.writing  # noqa: F401 - what has to be imported once is not measured, here and below
+    from blocks.readings_table import ReadingsTable
+    from flows.readings import validate_file
+
+    credentials = block_credentials(client_settings())
     table = ReadingsTable.model_validate({"table_name": TABLE, "credentials": credentials, "sender": sender})
     table._client("dynamodb")  # noqa: SLF001 - made once, like its import
 

@@ -1,15 +1,20 @@
+import io
 import pickle
-from typing import Any
+import time
+from pathlib import Path
+from typing import Any, Self
 
 import pandas as pd
 import pytest
 from pydantic import ValidationError
 
 from blocks.dynamodb.errors import RowRefusedError
-from flows.errors import IngestFailedError, ThrottledError
+from flows.errors import IngestFailedError, ShardsDifferError, ThrottledError
 from flows.large_files import LargeFiles
-from flows.models import IngestReport
+from flows.models import IngestReport, RowCounts, SensorFile
+from flows.readings import RowRules, validate_file
 from flows.readings.shards import Shard, shards
+from flows.shards import load_shards
 
 SENSORS = [f"{place:04d}-{number:04d}" for place in range(10) for number in range(100)]
 
@@ -44,6 +49,40 @@ def test_small_files_are_never_shared_out(written_by: Any, rows: int, shared_out
 def test_dask_needs_a_cluster() -> None:
     with pytest.raises(ValidationError, match="dask_scheduler, the address"):
         LargeFiles(written_by="dask")
+
+
+class Loads:
+    """In place of the tasks of all shards: what they have written."""
+
+    def __init__(self, *written: int) -> None:
+        self._written = list(written)
+
+    def map(self, *_: object) -> Self:
+        return self
+
+    def result(self) -> list[int]:
+        return self._written
+
+
+def test_shards_that_leave_rows_out_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, counts = SensorFile(bucket="bucket", key="a.csv"), RowCounts(lines=400, rows=400, accepted=400)
+    monkeypatch.setattr("flows.shards.write_shard", Loads(200, 200))
+    assert 400 == load_shards.fn(file, RowRules(), counts, 2)
+    monkeypatch.setattr("flows.shards.write_shard", Loads(200, 199))
+    with pytest.raises(ShardsDifferError, match="399 rows written in all; expected 400 accepted"):
+        load_shards.fn(file, RowRules(), counts, 2)
+
+
+def test_a_shard_that_starts_later_takes_no_later_rows_than_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    noon, day = 1_700_000_000, 86_400
+    content = "".join(f"0000-0001,{noon + days * day},1\n" for days in (0, 1, 2)).encode()
+    monkeypatch.setattr(time, "time", lambda: noon)
+    first = validate_file(io.BytesIO(content), tmp_path, RowRules(reject_limit=1))
+    monkeypatch.setattr(time, "time", lambda: noon + 7 * day)
+    assert (2, 1) == (first.counts.accepted, first.counts.rejected)
+    assert first.counts == validate_file(io.BytesIO(content), tmp_path, first.rules).counts
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""This project's way with large files, as `write.py` measures it: `flows/shards.py` in processes that Prefect starts.
+
+    python -m benchmarks.write_shards FILE ENDPOINT PROCESSES
+
+reads the file from the counting server, which stands in for S3, once to validate it and once more in each process, and
+prints one JSON object. A temporary Prefect server is started first; that is not measured.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task, unmapped
+from prefect.cache_policies import NO_CACHE
+from prefect.settings import PREFECT_SERVER_ANALYTICS_ENABLED, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
+
+from benchmarks.write_clients import TABLE, block_credentials, client_settings
+from blocks.documents import load_environment, save_environment
+from blocks.stack_outputs import StackOutputs
+from flows.large_files import LargeFiles
+from flows.models import RowCounts, SensorFile
+from flows.readings import RowRules, validate_file
+from flows.readings.shards import Shard, shards
+from flows.shards import task_runner, write_shard
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one shard took in its process; up to `began`, that process was started and imported what it needs."""
+
+    items: int
+    began: float
+    start_cpu_seconds: float
+    cpu_seconds: float
+    peak_mb: float
+
+
+@flow
+def load_shards(file: SensorFile, rules: RowRules, counts: RowCounts, count: int) -> list[Cost]:
+    """The flow of `flows/shards.py`, but that its tasks say what they cost."""
+    costs: list[Cost] = measured_shard.map(unmapped(file), unmapped(rules), unmapped(counts), shards(count)).result()
+    return costs
+
+
+@task(cache_policy=NO_CACHE)
+def measured_shard(file: SensorFile, rules: RowRules, counts: RowCounts, shard: Shard) -> Cost:
+    began, start_cpu = time.monotonic(), time.process_time()
+    items = write_shard.fn(file, rules, counts, shard)
+    return Cost(items, began, start_cpu, time.process_time() - start_cpu, peak_mb())
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those that it has started and that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def load(file: SensorFile, processes: int) -> dict[str, Any]:
+    zone = load_environment().landing_zone
+    in_processes = load_shards.with_options(
+        task_runner=task_runner(LargeFiles(written_by="processes", shards=processes))
+    )
+    started, cpu = time.monotonic(), cpu_seconds()
+    with tempfile.TemporaryDirectory() as workspace:
+        with zone.opened(file) as body:
+            validated = validate_file(body, Path(workspace))
+        validated_at = time.monotonic()
+        costs = in_processes(file, validated.rules, validated.counts, processes)
+    return {
+        "items": sum(cost.items for cost in costs),
+        "started": started,
+        "validated_seconds": validated_at - started,
+        "seconds": time.monotonic() - started,
+        # The first process to begin: that another one began later is part of what the load took.
+        "start_seconds": min(cost.began for cost in costs) - validated_at,
+        "cpu_seconds": cpu_seconds() - cpu,
+        "start_cpu_seconds": sum(cost.start_cpu_seconds for cost in costs),
+        "peak_mb": peak_mb(),
+        "peaks_mb": [cost.peak_mb for cost in costs],
+        "shard_cpu_seconds": [cost.cpu_seconds for cost in costs],
+    }
+
+
+def main() -> None:
+    path, endpoint, processes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    known = {"BucketName": "files", "ReadingsTableName": TABLE, "IncomingPrefix": "incoming/"}
+    outputs = StackOutputs.model_validate(
+        {name: "made-up@example.com" for field in StackOutputs.model_fields.values() if (name := field.alias)} | known
+    )
+    no_statistics = temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False})
+    with no_statistics, prefect_test_harness(server_startup_timeout=300):
+        save_environment(outputs, block_credentials(client_settings(endpoint)))
+        print(json.dumps(load(SensorFile(bucket="files", key=path.name), processes)))
+
+
+if __name__ == "__main__":
+    main()
