@@ -1,6 +1,8 @@
-"""The bucket: there, versioned, announcing what arrives, and open to reading, writing and deleting."""
+"""The bucket: there, versioned, announcing what arrives, and open to what runs do there."""
 
 import uuid
+from functools import partial
+from http import HTTPStatus
 from typing import Final
 
 from botocore.exceptions import ClientError
@@ -11,6 +13,9 @@ from deployments.doctor.world import World
 
 _DEPLOY_STACK: Final = "`aws cloudformation deploy` of deployments/aws/stack.yaml again"
 _GONE: Final = frozenset({"404", "NoSuchBucket"})
+_NO_ETAG: Final = '"sensor-ingest-doctor"'
+_NOT_THERE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED})
+"""How S3 says that no such object is there. Source: "Conditional deletes", Amazon S3 user guide."""
 
 
 def _zone(world: World) -> LandingZone:
@@ -63,20 +68,28 @@ def eventbridge(world: World) -> Verdict:
 
 
 def access(world: World) -> Verdict:
-    """Writing, reading and deleting a tiny object where nothing is triggered; no version of it is left."""
+    """Listing, reading, deleting and writing where runs do, without a trace: of an object that is not there.
+
+    S3 looks at the permission first. Then it refuses to delete or to replace, on the condition that it is a certain
+    object, what does not exist. (A deletion without a condition would leave a delete marker.)
+    """
     zone = _zone(world)
     client = world.client_of(LandingZone, "s3")
+    name = f"sensor-ingest-doctor-{uuid.uuid4()}"
+    incoming = {"Bucket": zone.bucket, "Key": f"{zone.incoming_prefix}{name}"}
+    rejects = {"Bucket": zone.bucket, "Key": f"{zone.rejects_prefix}{name}"}
     client.list_objects_v2(Bucket=zone.bucket, Prefix=zone.incoming_prefix, MaxKeys=1)
-    key = f"{zone.rejects_prefix}sensor-ingest-doctor-{uuid.uuid4()}"
-    version = client.put_object(Bucket=zone.bucket, Key=key, Body=b"doctor").get("VersionId")
-    which = {"VersionId": version} if version else {}
-    try:
-        read = client.get_object(Bucket=zone.bucket, Key=key)["Body"].read()
-    finally:
-        client.delete_object(Bucket=zone.bucket, Key=key, **which)
-    if read != b"doctor":
-        return problem(f"what was read from {key} is not what was written", "try again; then ask AWS support")
-    return ok(f"listed {zone.incoming_prefix}; wrote, read and deleted an object under {zone.rejects_prefix}")
+    for attempt in (
+        partial(client.get_object, **incoming),
+        partial(client.delete_object, **incoming, IfMatch=_NO_ETAG),
+        partial(client.put_object, **rejects, Body=b"", IfMatch=_NO_ETAG),
+    ):
+        try:
+            attempt()
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in _NOT_THERE:
+                raise
+    return ok(f"listing, reading and deleting under {zone.incoming_prefix}, writing under {zone.rejects_prefix}")
 
 
 CHECKS: Final = (

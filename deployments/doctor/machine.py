@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import Final
+from typing import Any, Final
 
 from botocore.exceptions import ClientError
 from packaging.requirements import Requirement
@@ -35,20 +35,36 @@ def _wrong(line: str) -> str:
     return "" if asked.specifier.contains(found, prereleases=True) else f"{asked.name} {found}, not {asked.specifier}"
 
 
-def clock(world: World) -> Verdict:
-    """The clock against that of AWS, which dates its refusals as well."""
+def account(world: World) -> Verdict:
+    """A region, and credentials that AWS knows. What it answers is noted, as `clock` reads the date in it."""
     if world.session.region_name is None:
         return problem(
             "no region is set", 'set AWS_DEFAULT_REGION, or: eval "$(sensor-ingest env)" for the embedded stack'
         )
+    if world.session.get_credentials() is None:
+        return problem("no credentials", '`aws configure`, or a role for this machine, or: eval "$(sensor-ingest env)"')
     try:
         answer = world.client("sts").get_caller_identity()
     except ClientError as error:
-        answer = error.response
+        world.aws_said_at = _date(error.response)
+        return problem(
+            f"AWS does not take the credentials: {error.response['Error']['Code']}",
+            "`aws configure`, or `aws sso login`; if `clock` is wrong, set that first",
+        )
+    world.aws_said_at = _date(answer)
+    return ok(f"{answer['Arn']} in {world.session.region_name}")
+
+
+def _date(answer: Any) -> datetime | None:  # noqa: ANN401 - botocore's, which holds what each service says
     said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-    if said is None:
-        return ok("AWS did not say what time it is")
-    skew = datetime.now(UTC) - parsedate_to_datetime(said)
+    return parsedate_to_datetime(said) if said else None
+
+
+def clock(world: World) -> Verdict:
+    """The clock against that of AWS, which dates its refusals as well."""
+    if world.aws_said_at is None:
+        return Verdict("not checked", "not checked: needs a dated answer to aws account")
+    skew = datetime.now(UTC) - world.aws_said_at
     if abs(skew) > AWS_TOLERATES:
         way = "ahead of" if skew > timedelta(0) else "behind"
         return problem(
@@ -56,20 +72,6 @@ def clock(world: World) -> Verdict:
             "set the clock (`timedatectl set-ntp true`)",
         )
     return ok(f"within {abs(skew.total_seconds()):.0f} s of that of AWS")
-
-
-def account(world: World) -> Verdict:
-    """Credentials that AWS knows, and a region."""
-    if world.session.get_credentials() is None:
-        return problem("no credentials", '`aws configure`, or a role for this machine, or: eval "$(sensor-ingest env)"')
-    try:
-        who = world.client("sts").get_caller_identity()["Arn"]
-    except ClientError as error:
-        return problem(
-            f"AWS does not take the credentials: {error.response['Error']['Code']}",
-            "`aws configure`, or `aws sso login`",
-        )
-    return ok(f"{who} in {world.session.region_name}")
 
 
 def stack(world: World) -> Verdict:
@@ -84,7 +86,7 @@ def stack(world: World) -> Verdict:
 
 CHECKS: Final = (
     Check("dependencies", dependencies),
-    Check("clock", clock),
-    Check("aws account", account, ("clock",)),
+    Check("aws account", account),
+    Check("clock", clock),  # also where AWS has refused the account, which a wrong clock makes it do
     Check("stack", stack, ("aws account",)),
 )

@@ -102,7 +102,8 @@ def deployment(described: Mapping[str, Any]) -> Callable[[World], Verdict]:
         except ObjectNotFound:
             return problem(f"{name} is not there", _DEPLOY)
         if found.paused:
-            return problem("it is paused, so its schedule makes no runs", f"prefect deployment schedule resume {name}")
+            remedy = f"prefect api POST /deployments/{found.id}/resume_deployment"  # `deploy` leaves it paused
+            return problem("it is paused, so its schedule makes no runs", remedy)
         limit = found.global_concurrency_limit
         compared = {
             "entrypoint": (found.entrypoint, described["entrypoint"]),
@@ -116,8 +117,10 @@ def deployment(described: Mapping[str, Any]) -> Callable[[World], Verdict]:
         for what, (there, asked) in compared.items():
             if there != asked:
                 return problem(f"{what}: {there} on the server, {asked} in prefect.yaml", _DEPLOY)
-        if not all(each.active for each in found.schedules):
-            return problem("its schedule is switched off", f"switch it on in the Prefect UI, or {_DEPLOY}")
+        for schedule in found.schedules:
+            if not schedule.active:
+                remedy = f"prefect deployment schedule resume {name} {schedule.id}"
+                return problem("its schedule is switched off", remedy)
         return ok(f"{found.entrypoint} on {found.work_pool_name}")
 
     return look

@@ -12,6 +12,9 @@ from deployments.doctor.findings import Check, Verdict, ok, problem, warning
 from deployments.doctor.world import World
 
 _DEPLOY_STACK: Final = "deploy deployments/aws/stack.yaml again"
+_BUSY: Final = "all runs are busy: see that they get a worker"
+_SOON_TAKEN_SECONDS: Final = 60
+"""A relay that has runs free takes a message within seconds."""
 _LOST: Final = "uploads start nothing before the next sweep"
 
 
@@ -100,13 +103,15 @@ def backlog(world: World) -> Verdict:
     )
     if not waiting:
         return ok(f"nothing waits, {in_hand} in a relay's hand")
-    return warning(
-        f"{waiting} message(s) wait, {_oldest(world, attributes['QueueArn'])}, {in_hand} in a relay's hand",
-        "if they do not become fewer, start a relay (`sensor-ingest relay`), or see that runs get a worker",
-    )
+    age = _oldest(world, attributes["QueueArn"])
+    since = "of unknown age" if age is None else f"{age:.0f} s old"
+    seen = f"{waiting} message(s) wait, the oldest {since}, {in_hand} in a relay's hand"
+    if not in_hand and age is not None and age > _SOON_TAKEN_SECONDS:
+        return warning(seen, f"is a relay running? if not, `sensor-ingest relay`; if it is, {_BUSY}")
+    return warning(seen, f"if they do not become fewer, start a relay (`sensor-ingest relay`), or {_BUSY}")
 
 
-def _oldest(world: World, queue_arn: str) -> str:
+def _oldest(world: World, queue_arn: str) -> float | None:
     """The age of the oldest message; SQS itself does not say, CloudWatch does, a minute or more late."""
     now = datetime.now(UTC)
     try:
@@ -121,9 +126,7 @@ def _oldest(world: World, queue_arn: str) -> str:
         )["Datapoints"]
     except (BotoCoreError, ClientError):
         points = []
-    if not points:
-        return "the oldest of unknown age"
-    return f"the oldest {max(points, key=lambda point: point['Timestamp'])['Maximum']:.0f} s old"
+    return max(points, key=lambda point: point["Timestamp"])["Maximum"] if points else None
 
 
 def dead_letters(world: World) -> Verdict:

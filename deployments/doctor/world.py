@@ -1,6 +1,7 @@
 """What the doctor looks at: a Prefect server, an AWS account, and the two files that say how they should be."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from botocore.config import Config
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.schemas.automations import Automation
+from prefect_aws.credentials import AwsCredentials
 
 from blocks.aws import AwsBlock
 from blocks.documents import find_block
@@ -30,6 +32,9 @@ _AUTOMATIONS_PER_PAGE: Final = 200
 
 class World:
     """Each part of it is asked for once, when a check first needs it."""
+
+    aws_said_at: datetime | None = None
+    """The date in AWS's answer to who we are, once that was asked."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -63,9 +68,20 @@ class World:
         if block.credentials.region_name:
             settings["region_name"] = block.credentials.region_name
         if (block_type, service) not in self._clients:
-            client: Any = block.credentials.get_boto3_session().client(service, **settings)
-            self._clients[block_type, service] = client
+            self._clients[block_type, service] = self._session_of(block.credentials).client(service, **settings)
         return self._clients[block_type, service]
+
+    def _session_of(self, credentials: AwsCredentials) -> Any:  # noqa: ANN401 - boto3's, whose stubs see no service
+        """One for all blocks that share credentials: each session reads the descriptions of services anew."""
+        for known, session in self._sessions:
+            if known == credentials:
+                return session
+        self._sessions.append((credentials, credentials.get_boto3_session()))
+        return self._sessions[-1][1]
+
+    @cached_property
+    def _sessions(self) -> list[tuple[AwsCredentials, boto3.Session]]:
+        return []
 
     @cached_property
     def outputs(self) -> StackOutputs:

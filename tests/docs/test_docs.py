@@ -23,14 +23,21 @@ def test_each_finding_of_the_doctor_is_in_the_runbook() -> None:
     assert [] == [check.name for check in all_checks() if f"`{check.name}`" not in OPERATIONS]
 
 
+def _code(text: str) -> list[str]:
+    """What stands between backticks, or in blocks that are indented or fenced."""
+    fenced = re.findall(r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"^ {4}(?! *[-*] ).*", text, re.MULTILINE)
+    return [*fenced, *indented, *re.findall(r"`([^`\n]+)`", text)]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_options_and_settings_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     commands = typer.main.get_group(app).commands
-    for name, rest in re.findall(r"sensor-ingest ([a-z]+)\b([^`|\n#)]*)", text):
-        if name not in commands:
-            assert f"`sensor-ingest {name}" not in text, name
-            continue
+    for name, rest in re.findall(
+        r"(?:^|[(;&] ?)\s*sensor-ingest ([a-z]+)\b([^`|\n#)]*)", "\n".join(_code(text)), re.MULTILINE
+    ):
+        assert name in commands, name
         options = {option for each in commands[name].params for option in each.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options | {"--help"}, (name, rest)
     known = {f"SENSOR_INGEST_{field.upper()}" for field in Settings.model_fields} | {MARK}

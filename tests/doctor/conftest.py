@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 
+import boto3
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -13,14 +15,22 @@ from blocks.stack_outputs import StackOutputs
 from deployments.apply import deploy_all
 from deployments.aws_stack import ensure_stack
 from deployments.doctor import Finding, all_checks, examine
+from deployments.doctor.world import World
 from deployments.settings import WORK_POOL
 from tests.conftest import REGION, Aws, running_prefect_server
 
-if TYPE_CHECKING:
-    from deployments.doctor.world import World
-
 STACK = "doctor"
 PARAMETERS = {"SenderAddress": "doctor@example.com", "Recipients": "ada@example.com"}
+
+
+@lru_cache
+def one_session() -> boto3.Session:
+    """For all tests: each session reads boto3's descriptions of services anew."""
+    return boto3.Session()
+
+
+class OneSessionWorld(World):
+    session = property(lambda _: one_session())
 
 
 @dataclass(frozen=True)
@@ -31,17 +41,19 @@ class Patient:
     outputs: StackOutputs
     prefect: SyncPrefectClient
 
-    def finding(self, name: str, world: "World | None" = None) -> Finding:
-        """What the doctor says of one thing, having looked at what that needs, and at the blocks."""
-        checks, wanted = all_checks(), {name}
-        for check in reversed(checks):
-            if check.name in wanted or check.name.startswith("block "):
-                wanted |= {check.name, *check.needs}
-        found = examine(world, [check for check in checks if check.name in wanted])
-        return {finding.name: finding for finding in found}[name]
+    def finding(self, name: str, world: World | None = None) -> Finding:
+        """What the doctor says of one thing, having looked at what that needs."""
+        return self.findings(name, world=world)[name]
 
-    def findings(self, world: "World | None" = None) -> dict[str, Finding]:
-        return {finding.name: finding for finding in examine(world)}
+    def findings(self, *names: str, world: World | None = None) -> dict[str, Finding]:
+        """What it says of these things, and of what they need; bucket, tables and mail are the stack's, not a block's,
+        unless their block is named, too."""
+        checks, wanted = all_checks(), set(names)
+        for check in reversed(checks):
+            if check.name in wanted:
+                wanted |= set(check.needs)
+        found = examine(world or OneSessionWorld(), [check for check in checks if check.name in wanted])
+        return {finding.name: finding for finding in found}
 
     @property
     def rule_name(self) -> str:

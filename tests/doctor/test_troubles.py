@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore
@@ -17,11 +18,11 @@ from prefect.events.schemas.automations import AutomationCore
 from blocks.documents import BLOCK_NAME, find_block
 from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
-from deployments.doctor import Finding, machine
-from deployments.doctor.world import World
+from deployments.doctor import Finding, all_checks, machine, queue
+from deployments.doctor.world import World, template_properties
 from deployments.settings import WORK_POOL
 from tests.conftest import Aws
-from tests.doctor.conftest import Patient
+from tests.doctor.conftest import OneSessionWorld, Patient
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def mended_by(mend: Callable[[], object]) -> Iterator[None]:
         mend()
 
 
-class AnsweringWorld(World):
+class AnsweringWorld(OneSessionWorld):
     """The world in which AWS answers one operation otherwise: what the emulator can not be brought to say."""
 
     def __init__(self, operation: str, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:  # noqa: ANN401 - JSON
@@ -105,7 +106,7 @@ def test_a_rule_that_was_deleted_and_what_can_not_be_checked_without_it(patient:
     with mended_by(mend):
         assert_problem(patient.finding("rule target"), "does not send to the queue", "stack.yaml")
         events.delete_rule(Name=rule)
-        findings = patient.findings()
+        findings = patient.findings("rule target")
     assert_problem(findings["rule"], "was deleted", "stack.yaml")
     assert "not checked: needs rule" in findings["rule target"].seen
 
@@ -121,12 +122,19 @@ def test_a_queue_that_does_not_let_the_rule_in(patient: Patient) -> None:
     assert_problem(found, "does not let the rule send", "stack.yaml")
 
 
-def test_messages_that_no_relay_takes(patient: Patient) -> None:
+def test_messages_that_no_relay_takes(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     sqs, url = patient.aws.client("sqs"), patient.outputs.queue_url
     sqs.send_message(QueueUrl=url, MessageBody="{}")
     with mended_by(lambda: sqs.purge_queue(QueueUrl=url)):
         found = patient.finding("backlog")
-    assert_warning(found, "1 message(s) wait, the oldest of unknown age", "sensor-ingest relay")
+        monkeypatch.setattr(queue, "_oldest", lambda *_: 61.0)
+        old = patient.finding("backlog")
+        sqs.receive_message(QueueUrl=url)
+        sqs.send_message(QueueUrl=url, MessageBody="{}")
+        in_hand = patient.finding("backlog")
+    assert_warning(found, "1 message(s) wait, the oldest of unknown age", "if they do not become fewer, start a relay")
+    assert_warning(old, "the oldest 61 s old, 0 in a relay's hand", "is a relay running?")
+    assert_warning(in_hand, "the oldest 61 s old, 1 in a relay's hand", "if they do not become fewer")
 
 
 @pytest.mark.parametrize(
@@ -173,6 +181,10 @@ def test_a_deployment_that_is_paused_another_or_missing(patient: Patient) -> Non
     patient.prefect.pause_deployment(found.id)
     with mended_by(lambda: patient.prefect.resume_deployment(found.id)):
         paused = patient.finding("deployment sweep")
+    [schedule] = found.schedules
+    patient.prefect.update_deployment_schedule(found.id, schedule.id, active=False)
+    with mended_by(lambda: patient.prefect.update_deployment_schedule(found.id, schedule.id, active=True)):
+        off = patient.finding("deployment sweep")
     patient.prefect.update_deployment(found.id, DeploymentUpdate(entrypoint="flows.other.other"))
     other = patient.finding("deployment sweep")
     patient.prefect.delete_deployment(found.id)
@@ -188,7 +200,9 @@ def test_a_deployment_that_is_paused_another_or_missing(patient: Patient) -> Non
 
     with mended_by(mend):
         missing = patient.finding("deployment sweep")
-    assert_problem(paused, "it is paused", "prefect deployment schedule resume sweep/sweep")
+    assert_problem(paused, "it is paused", f"prefect api POST /deployments/{found.id}/resume_deployment")
+    off_remedy = f"prefect deployment schedule resume sweep/sweep {schedule.id}"
+    assert_problem(off, "its schedule is switched off", off_remedy)
     assert_problem(other, "flows.other.other on the server, flows.sweep.sweep in prefect.yaml", "sensor-ingest deploy")
     assert_problem(missing, "sweep/sweep is not there", "sensor-ingest deploy")
 
@@ -201,23 +215,48 @@ DENIED = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
 @pytest.mark.parametrize(
     ("operation", "finding", "answer"),
     [
+        ("GetObject", "bucket access", DENIED),
         ("PutObject", "bucket access", DENIED),
         ("DeleteObject", "bucket access", DENIED),
-        ("PutItem", "readings table writes", {"__type": "AccessDeniedException", "message": "no"}),
+        ("BatchWriteItem", "readings table writes", {"__type": "AccessDeniedException", "message": "no"}),
+        ("PutItem", "files table writes", {"__type": "AccessDeniedException", "message": "no"}),
         ("DescribeRule", "rule", {"__type": "AccessDeniedException", "message": "no"}),
     ],
 )
 def test_a_permission_that_is_missing_is_named(patient: Patient, operation: str, finding: str, answer: object) -> None:
     refused = patient.finding(finding, AnsweringWorld(operation, 403, answer))
     assert_problem(refused, f"AccessDenied: AWS refused {operation}", f"grant the permission for {operation}")
-    if operation == "DeleteObject":
-        remove_objects(patient)
 
 
-def remove_objects(patient: Patient) -> None:
-    s3, bucket = patient.aws.client("s3"), patient.outputs.bucket_name
-    for each in s3.list_object_versions(Bucket=bucket)["Versions"]:
-        s3.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
+@pytest.mark.usefixtures("patient")
+def test_nothing_is_tried_that_runs_may_not_do() -> None:
+    """Else it would name as missing, to somebody with the credentials of runs, what no run needs."""
+    world, tried = OneSessionWorld(), set()
+
+    def note(request: AWSPreparedRequest, event_name: str, **_: Any) -> None:  # noqa: ANN401 - botocore's own
+        operation = event_name.rpartition(".")[2]
+        tried.add((operation, next((each for each in ("incoming/", "rejects/") if f"/{each}" in request.url), "")))
+
+    for service in ("s3", "dynamodb"):
+        world.client(service).meta.events.register("before-send.*", note)
+    for check in all_checks():
+        if check.name == "bucket access" or check.name.endswith(" writes"):
+            assert check.look(world).level == "ok"
+    assert tried == {
+        ("ListObjectsV2", ""),
+        ("GetObject", "incoming/"),
+        ("DeleteObject", "incoming/"),
+        ("PutObject", "rejects/"),
+        ("BatchWriteItem", ""),
+        ("PutItem", ""),
+    }
+    allowed = {each["Sid"]: each["Action"] for each in template_properties("RunPolicy")["PolicyDocument"]["Statement"]}
+    assert {"s3:GetObject", "s3:DeleteObject"} <= set(allowed["TakeFromIncoming"])
+    assert {"s3:GetObject", "s3:PutObject"} <= set(allowed["PutWhereFilesGo"])  # the former for the condition
+    assert (allowed["StoreReadings"], "dynamodb:PutItem" in allowed["KeepTheLedger"]) == (
+        "dynamodb:BatchWriteItem",
+        True,
+    )
 
 
 # ---- No email -----------------------------------------------------------------------------------------------------
@@ -240,7 +279,7 @@ def test_a_sender_that_ses_does_not_know_or_has_not_verified(patient: Patient) -
 
 
 def test_an_account_in_the_sandbox_sends_to_nobody_who_is_not_verified(patient: Patient) -> None:
-    findings = patient.findings(account(production=False))
+    findings = patient.findings("mail recipients", world=account(production=False))
     assert_warning(findings["mail account"], "sandbox", "request production access")
     assert_problem(findings["mail recipients"], "ada@example.com", "create-email-identity")
 
@@ -274,7 +313,7 @@ def other_readings_table(**update: Any) -> Iterator[None]:  # noqa: ANN401 - fie
 
 def test_a_block_that_names_another_table(patient: Patient) -> None:
     with other_readings_table(table_name="no-such-table"):
-        findings = patient.findings()
+        findings = patient.findings("block sensor-readings-table contents", "readings table")
     assert_problem(
         findings["block sensor-readings-table contents"], "its table is no-such-table", "sensor-ingest deploy"
     )
@@ -287,7 +326,7 @@ def test_a_block_that_leads_to_another_region(patient: Patient) -> None:
     elsewhere = saved.credentials.model_copy(update={"region_name": "us-west-2"})
     elsewhere._block_document_id = None  # noqa: SLF001 - credentials of this block alone
     with other_readings_table(credentials=elsewhere):
-        findings = patient.findings()
+        findings = patient.findings("block sensor-readings-table contents", "readings table")
     assert_problem(findings["block sensor-readings-table contents"], "us-west-2", "sensor-ingest deploy")
     assert_problem(findings["readings table"], "in us-west-2", "region")
 
@@ -309,9 +348,9 @@ def test_a_table_with_other_keys_and_one_that_is_paid_by_capacity(patient: Patie
             ],
         )
     with other_readings_table(table_name="doctor-other-keys"):
-        other_keys = patient.finding("readings table")
+        other_keys = patient.findings("block sensor-readings-table", "readings table")["readings table"]
     with other_readings_table(table_name="doctor-provisioned"):
-        provisioned = patient.finding("readings table")
+        provisioned = patient.findings("block sensor-readings-table", "readings table")["readings table"]
     assert_problem(other_keys, "timestamp (S, RANGE), not sensor_id (S, HASH), timestamp (N, RANGE)", "stack.yaml")
     assert_warning(provisioned, "PROVISIONED", "--billing-mode PAY_PER_REQUEST")
 
@@ -337,8 +376,32 @@ def test_a_clock_that_is_wrong_also_where_aws_refuses_the_signature_for_it(patie
         else "<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code></Error></ErrorResponse>"
     )
     date = format_datetime(datetime.now(UTC) + timedelta(minutes=6), usegmt=True)
-    found = patient.finding("clock", AnsweringWorld("GetCallerIdentity", status, answer, {"date": date}))
-    assert_problem(found, "behind that of AWS", "timedatectl")
+    world = AnsweringWorld("GetCallerIdentity", status, answer, {"date": date})
+    findings = patient.findings("aws account", "clock", world=world)
+    assert_problem(findings["clock"], "behind that of AWS", "timedatectl")
+    assert (findings["aws account"].level == "ok") is (status == 200)
+
+
+def test_a_process_without_a_region_or_credentials(
+    patient: Patient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert_problem(patient.finding("aws account", World()), "no credentials", "aws configure")
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    findings = patient.findings("aws account", "clock", "stack", world=World())
+    assert_problem(findings["aws account"], "no region is set", "AWS_DEFAULT_REGION")
+    assert [findings[name].level for name in ("clock", "stack")] == ["not checked", "not checked"]
+
+
+def test_a_stack_that_is_not_there(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENSOR_INGEST_STACK", "no-such-stack")
+    found = patient.finding("stack")
+    assert_problem(found, "no-such-stack", "aws cloudformation deploy")
+    assert patient.outputs.region in found.seen
 
 
 def test_a_package_that_is_known_to_break(monkeypatch: pytest.MonkeyPatch) -> None:
