@@ -14,7 +14,15 @@ from prefect.runtime import flow_run
 
 from blocks.dynamodb.errors import RowRefusedError, TableUnreachableError
 from flows.environment import environment
-from flows.errors import ArchiveError, ClaimedElsewhereError, ObjectMissingError, PermissionMissingError, ThrottledError
+from flows.errors import (
+    ArchiveError,
+    ClaimedElsewhereError,
+    DaskMissingError,
+    ObjectMissingError,
+    PermissionMissingError,
+    ShardsDifferError,
+    ThrottledError,
+)
 from flows.keys import decoded_key
 from flows.large_files import LargeFiles
 from flows.lease import held
@@ -41,6 +49,8 @@ _FINAL = (
     ThrottledError,
     RowRefusedError,
     TableUnreachableError,
+    ShardsDifferError,
+    DaskMissingError,
 )
 """Errors that would only come again; a table that throttles was waited for long enough before it became one."""
 
