@@ -45,6 +45,10 @@ def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = HEARTB
                 threshold=1,
                 within=after,
             ),
-            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat: its process is gone")],
+            actions=[
+                ChangeFlowRunState(
+                    state=StateType.CRASHED, name=None, message="no heartbeat: its process is gone", force=False
+                )
+            ],
         )
     )
