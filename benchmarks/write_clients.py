@@ -38,7 +38,8 @@ def block_credentials(settings: dict[str, Any]) -> "AwsCredentials":
     from prefect_aws.credentials import AwsCredentials
     from pydantic import SecretStr
 
-    bundle = {"verify_cert_path": settings["verify"]} if settings["verify"] else {}
+    # Without `verify`, prefect-aws drops the path when a saved block is loaded again.
+    bundle = {"verify": True, "verify_cert_path": settings["verify"]} if settings["verify"] else {}
     return AwsCredentials(
         aws_access_key_id=settings["aws_access_key_id"],
         aws_secret_access_key=SecretStr(settings["aws_secret_access_key"]),

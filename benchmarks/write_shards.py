@@ -18,7 +18,6 @@ from typing import Any
 from prefect import flow, task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_SERVER_ANALYTICS_ENABLED, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from benchmarks.write_clients import TABLE, block_credentials, client_settings
 from blocks.documents import load_environment, save_environment
@@ -92,6 +91,9 @@ def load(file: SensorFile, processes: int) -> dict[str, Any]:
 
 
 def main() -> None:
+    # Not above: processes that are started import this module, and need no server.
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+
     path, endpoint, processes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     known = {"BucketName": "files", "ReadingsTableName": TABLE, "IncomingPrefix": "incoming/"}
     outputs = StackOutputs.model_validate(
