@@ -23,7 +23,7 @@ demo: $(READY)  ## the main job on this machine: a file dropped, loaded, moved, 
 	$(BIN)/sensor-ingest demo
 
 test: check  ## everything that must pass before a commit: format, lint, types, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 3
 
 test-dask: $(READY)  ## a file shared out among the workers of a local Dask cluster
 	$(BIN)/python -m pytest tests/flows/dask

@@ -28,14 +28,12 @@ from prefect.settings import (
 )
 from prefect.settings.legacy import Setting
 
+from tests.side_by_side import pytest_collection_modifyitems, pytest_xdist_make_scheduler  # noqa: F401 - pytest calls them
 from tests.support import eventually
 
 REGION = "eu-central-1"
-FOLDER = Path(__file__).parent
-ANYWHERE = frozenset({"unit"})
-"""Folders whose tests share next to nothing: each may run on any worker of pytest-xdist."""
-LONGEST_FIRST = ("flows", "e2e", "embedded")
-"""Folders that would keep one worker busy after all others have finished, if they came last."""
+SERVER_START_SECONDS = 180
+"""Far more than an idle machine needs; with a load of 13 on two processors, 60 were not enough."""
 
 # Prefect reads them when a test imports it: no server or client of a test sends usage statistics.
 os.environ.update({"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"})
@@ -52,17 +50,6 @@ class Aws:
         return self.session.client(service, endpoint_url=self.endpoint_url)
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
-    """Tests side by side (`make test`): a folder stays on one worker, so its servers and stack are started once."""
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        if (folder := _folder(item)) not in ANYWHERE:
-            item.add_marker(pytest.mark.xdist_group(folder))
-    items.sort(key=_turn)
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say aloud what was not tested, and why: with `-q` a skipped test is one letter among hundreds."""
     skipped = terminalreporter.getreports("skipped")
@@ -71,18 +58,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in skipped:
         reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
         terminalreporter.write_line(f"{report.nodeid}: {reason}", red=True)
-
-
-def _folder(item: pytest.Item) -> str:
-    return item.path.relative_to(FOLDER).parts[0]
-
-
-def _turn(item: pytest.Item) -> int:
-    """Long folders begin, others follow as they were found, and tests that fit into any gap are last."""
-    folder = _folder(item)
-    if folder in LONGEST_FIRST:
-        return LONGEST_FIRST.index(folder)
-    return len(LONGEST_FIRST) + (folder in ANYWHERE)
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +100,7 @@ def running_prefect_server(home: Path, more_settings: Mapping[Setting, Any] | No
     }
     server = SubprocessASGIServer(port=free_port())
     with temporary_settings(settings | dict(more_settings or {})):
-        server.start(timeout=60)
+        server.start(timeout=SERVER_START_SECONDS)
     try:
         yield server.api_url
     finally:

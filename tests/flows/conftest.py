@@ -14,7 +14,7 @@ from blocks.documents import save_environment
 from blocks.stack_outputs import StackOutputs
 from deployments.aws_stack import ensure_stack
 from deployments.mailbox import Mail, mails
-from tests.conftest import REGION, Aws
+from tests.conftest import REGION, SERVER_START_SECONDS, Aws
 
 PLANTED_SECRET = "planted-Secret+0f3a9c/what-nobody-may-see"
 
@@ -63,6 +63,6 @@ def world(aws: Aws) -> Iterator[World]:
         aws_secret_access_key=SecretStr(PLANTED_SECRET),
         aws_client_parameters=AwsClientParameters(endpoint_url=aws.endpoint_url),
     )
-    with prefect_test_harness(server_startup_timeout=60):
+    with prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS):
         save_environment(outputs, credentials)
         yield World(aws, outputs)
