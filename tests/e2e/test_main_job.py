@@ -19,6 +19,9 @@ ITEMS_OF_SAMPLE = {
     ("0000-2101", 1483908322, Decimal(340)),
 }
 
+PATIENT = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "100"}
+"""Prefect gives its temporary server 20 seconds; on a machine with a load of 13 that was not enough."""
+
 
 def test_a_dropped_file_is_loaded_moved_waited_for_and_emailed_about(system: System, tmp_path: Path) -> None:
     sample = write(tmp_path, "tutorial sämple+1.csv", SAMPLE)
@@ -85,7 +88,7 @@ def test_a_run_started_from_python_with_a_temporary_server_loads_the_sample(syst
         "print(report.files[0].accepted, report.files[0].status, report.notification.state)\n",
     )
     home = str(tmp_path / "prefect")
-    said = system.run(str(script), uri, PREFECT_API_URL=None, PREFECT_HOME=home)
+    said = system.run(str(script), uri, PREFECT_API_URL=None, PREFECT_HOME=home, **PATIENT)
     assert said.splitlines()[-1] == "7 archived Completed"
     assert len(system.readings("0003-")) == len(ITEMS_OF_SAMPLE)
 
