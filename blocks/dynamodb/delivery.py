@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -61,25 +61,40 @@ class Delivery:
         self._ready: asyncio.Queue[Batch] = asyncio.Queue()
         self._room = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._gate = asyncio.Lock()
-        feeder = asyncio.create_task(self._feed(blocks))
-        workers = [asyncio.create_task(self._work()) for _ in range(self.connections)]
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._start(self._feed(blocks))
         try:
-            # A worker ends only with an error, so the first task to be done says how the load ends.
-            done, _ = await asyncio.wait([feeder, *workers], return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await self._over
             return self.taken
         finally:
-            for task in (feeder, *workers):
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(feeder, *workers, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             self.line.close()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._note_end)
+        self._tasks.append(task)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """A worker ends only with an error, so the first task to be done says how the load ends."""
+        if task.cancelled() or self._over.done():
+            return
+        error = task.exception()
+        if error:
+            self._over.set_exception(error)
+        else:
+            self._over.set_result(None)
 
     async def _feed(self, blocks: Iterator[list[bytes]]) -> None:
         while (block := await asyncio.to_thread(next, blocks, None)) is not None:
             for body in block:
                 await self._room.acquire()
                 self._ready.put_nowait(Batch(body, body.count(b'{"PutRequest":')))
+                if len(self._tasks) <= self.connections:  # so many workers, and the feeder; a small file needs few
+                    self._start(self._work())
             await asyncio.to_thread(self.on_taken, self.taken)
         for _ in range(BATCHES_AT_ONCE):  # all room is free when nothing is left to send
             await self._room.acquire()
