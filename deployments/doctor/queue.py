@@ -16,6 +16,7 @@ _BUSY: Final = "all runs are busy: see that they get a worker"
 _SOON_TAKEN_SECONDS: Final = 60
 """A relay that has runs free takes a message within seconds."""
 _LOST: Final = "uploads start nothing before the next sweep"
+_API_DESTINATION: Final = ":api-destination/"
 
 
 def queue(world: World) -> Verdict:
@@ -54,9 +55,11 @@ def rule(world: World) -> Verdict:
 
 
 def rule_target(world: World) -> Verdict:
-    """The rule sends to our queue."""
-    targets = world.client("events").list_targets_by_rule(Rule=world.rule_name)["Targets"]
-    if world.queue(world.outputs.queue_url)["QueueArn"] not in [target["Arn"] for target in targets]:
+    """The rule sends to our queue, or to the webhook that the stack may have in its place."""
+    targets = [each["Arn"] for each in world.client("events").list_targets_by_rule(Rule=world.rule_name)["Targets"]]
+    if any(_API_DESTINATION in target for target in targets):
+        return ok("the rule sends to an API destination: no relay is needed")
+    if world.queue(world.outputs.queue_url)["QueueArn"] not in targets:
         return problem(f"the rule does not send to the queue: {_LOST}", _DEPLOY_STACK)
     return ok("the rule sends to the queue")
 

@@ -111,6 +111,22 @@ def test_a_rule_that_was_deleted_and_what_can_not_be_checked_without_it(patient:
     assert "not checked: needs rule" in findings["rule target"].seen
 
 
+def test_a_rule_that_sends_to_a_webhook_is_no_trouble(patient: Patient) -> None:
+    events, rule = patient.aws.client("events"), patient.rule_name
+    targets = events.list_targets_by_rule(Rule=rule)["Targets"]
+    destination = (
+        patient.attributes(patient.outputs.queue_url)["QueueArn"].rsplit(":", 1)[0].replace(":sqs:", ":events:")
+    )
+    webhook = {
+        "Arn": f"{destination}:api-destination/webhook/0b5e",
+        "RoleArn": "arn:aws:iam::000000000000:role/webhook",
+    }
+    events.put_targets(Rule=rule, Targets=[{"Id": targets[0]["Id"], **webhook}])
+    with mended_by(lambda: events.put_targets(Rule=rule, Targets=targets)):
+        found = patient.finding("rule target")
+    assert ("ok", True) == (found.level, "API destination" in found.seen)
+
+
 def test_a_queue_that_does_not_let_the_rule_in(patient: Patient) -> None:
     sqs, url = patient.aws.client("sqs"), patient.outputs.queue_url
     policy = patient.attributes(url)["Policy"]
