@@ -1,0 +1,38 @@
+# The image of runs, worker and relay in ECS: one image, three commands. Nothing secret goes into it.
+#
+#     docker build --tag sensor-ingest .
+#
+# The tag below gets new patches of Python and Debian with each build. To have the same one every time, give its digest:
+# --build-arg BASE=python:3.11-slim-bookworm@sha256:…
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+# Extras of pyproject.toml, separated by spaces: dask.
+ARG EXTRAS=""
+WORKDIR /app
+RUN python -m venv /opt/venv
+COPY pyproject.toml requirements.lock ./
+COPY deployments/image_requirements.py deployments/
+RUN python deployments/image_requirements.py ${EXTRAS} > /tmp/requirements.lock \
+    && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes --requirement /tmp/requirements.lock
+COPY README.md LICENSE prefect.yaml ./
+COPY flows flows
+COPY blocks blocks
+COPY deployments deployments
+# Where prefect.yaml lies beside the packages, `sensor-ingest deploy` and `doctor` find it.
+RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+    && /opt/venv/bin/python -m compileall -q flows blocks deployments
+
+FROM ${BASE}
+RUN useradd --uid 10001 --create-home sensor-ingest
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app /app
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false \
+    DO_NOT_TRACK=1
+USER 10001
+WORKDIR /app
+# What runs, worker and relay import is there.
+RUN python -c "import deployments.relay, flows.ingest, flows.notify, flows.sweep, prefect_aws.workers.ecs_worker"
+CMD ["sensor-ingest", "--help"]
