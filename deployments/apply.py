@@ -15,7 +15,8 @@ from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
 from blocks.documents import save_environment
-from blocks.stack_outputs import StackOutputs
+from blocks.stack_outputs import STACK_NAME, StackOutputs
+from deployments.ecs_pool import ensure_ecs_pool
 from deployments.heartbeats import ensure_crash_automation
 from deployments.prefect_auth import refusals_explained
 from deployments.prefect_deploy import prefect_deploy_all
@@ -57,13 +58,21 @@ def aws_credentials(settings: Settings) -> AwsCredentials:
     )
 
 
-def ensure_work_pool() -> None:
+def ensure_work_pool(stack: str = STACK_NAME, ecs_stack: str | None = None) -> None:
     """Make the process work pool, unless there is a pool of that name: whoever made it decides what type it has.
+
+    With an ECS stack it is a pool for runs in ECS, made from the outputs of both stacks.
 
     Raises:
         ApiRefusedError: the server does not take the credentials of this process.
+        EcsStackMissingError: there is no such stack for ECS.
+        PoolTypeError: a pool for ECS was asked for, and there is one of another type.
+        StackMissingError: a pool for ECS was asked for, and there is no such stack.
     """
     with refusals_explained(), get_client(sync_client=True) as client:
+        if ecs_stack:
+            ensure_ecs_pool(client, stack, ecs_stack)
+            return
         try:
             client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
         except ObjectAlreadyExists:
@@ -82,13 +91,16 @@ def ensure_limits(client: SyncPrefectClient) -> None:
         client.update_work_queue(queue.id, concurrency_limit=EMAILS_AT_ONCE)
 
 
-def deploy_all(*, stack: str | None = None, notify_after_seconds: float | None = None) -> str:
+def deploy_all(
+    *, stack: str | None = None, ecs_stack: str | None = None, notify_after_seconds: float | None = None
+) -> str:
     """What `prefect deploy --all` said, after the work pool was ensured.
 
     Raises:
         ApiRefusedError: the server does not take the credentials of this process.
         DeployError: it failed.
+        SensorIngestError: others, as `ensure_work_pool` says.
     """
-    ensure_work_pool()
+    ensure_work_pool(stack or Settings().stack, ecs_stack)
     asked_for = {"SENSOR_INGEST_STACK": stack, "SENSOR_INGEST_NOTIFY_AFTER_SECONDS": notify_after_seconds}
     return prefect_deploy_all(os.environ | {name: str(value) for name, value in asked_for.items() if value is not None})

@@ -196,6 +196,9 @@ def sweep(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
 def deploy(
     *,
     stack: Annotated[str | None, typer.Option(help="CloudFormation stack to read the outputs of.")] = None,
+    ecs_stack: Annotated[
+        str | None, typer.Option(help="CloudFormation stack of aws/ecs.yaml, for runs as tasks in ECS.")
+    ] = None,
     notify_after: Annotated[
         float | None, typer.Option(min=0, metavar="SECONDS", help="Seconds between loading and email of deployed runs.")
     ] = None,
@@ -205,7 +208,7 @@ def deploy(
     use_stack(data_dir)
     from deployments.apply import deploy_all
 
-    typer.echo(deploy_all(stack=stack, notify_after_seconds=notify_after))
+    typer.echo(deploy_all(stack=stack, ecs_stack=ecs_stack, notify_after_seconds=notify_after))
 
 
 @app.command()

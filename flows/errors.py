@@ -143,6 +143,26 @@ class StackMissingError(SensorIngestError):
         )
 
 
+class EcsStackMissingError(SensorIngestError):
+    """No CloudFormation stack of that name, made from the template for ECS, is where it was looked for."""
+
+    def __init__(self, stack: str, region: str, missing_outputs: Iterable[str]) -> None:
+        super().__init__(
+            f"No CloudFormation stack {stack!r} in region {region} has the outputs {', '.join(missing_outputs)}. Are "
+            "region, credentials and name the right ones? deployments/aws/ecs.yaml makes it, see docs/aws.md."
+        )
+
+
+class PoolTypeError(SensorIngestError):
+    """The work pool is there, with a type that can not be changed any more."""
+
+    def __init__(self, pool: str, found: str, wanted: str) -> None:
+        super().__init__(
+            f"The work pool {pool} is of type {found}, not {wanted}, and a pool keeps its type. Once no run is left in "
+            f"it: prefect work-pool delete {pool}, then deploy again."
+        )
+
+
 class StackFailedError(SensorIngestError):
     """CloudFormation could not create or update the stack."""
 
