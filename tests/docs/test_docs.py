@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it carries no types
+from prefect.settings import Settings as PrefectSettings
+from prefect.settings.legacy import _get_valid_setting_names
 
 from deployments.cli import app
 from deployments.doctor import all_checks
@@ -42,6 +45,34 @@ def test_commands_options_and_settings_exist(page: Path) -> None:
         assert set(re.findall(r"--[a-z-]+", rest)) <= options | {"--help"}, (name, rest)
     known = {f"SENSOR_INGEST_{field.upper()}" for field in Settings.model_fields} | {MARK}
     assert set(re.findall(r"SENSOR_INGEST_[A-Z_]+", text)) <= known
+
+
+def test_parameters_outputs_and_paths_on_the_page_about_aws_exist() -> None:
+    text = (PROJECT / "docs" / "aws.md").read_text(encoding="utf-8")
+    code = "\n".join(_code(text))
+    templates = {
+        name: cfn_yaml.loads((PROJECT / "deployments" / "aws" / name).read_text(encoding="utf-8"))
+        for name in ("stack.yaml", "ecs.yaml")
+    }
+    deploys = re.findall(
+        r"--template-file deployments/aws/(\S+) (.*?--parameter-overrides.*)", code.replace("\\\n", " ")
+    )
+    assert {"stack.yaml", "ecs.yaml"} == {name for name, _ in deploys}
+    for name, rest in deploys:
+        assert set(re.findall(r"\b([A-Z][A-Za-z]+)=", rest)) <= templates[name]["Parameters"].keys(), name
+    outputs = set(re.findall(r"\$\(output (\w+)", code))
+    assert outputs <= templates["stack.yaml"]["Outputs"].keys() | templates["ecs.yaml"]["Outputs"].keys()
+    for path in re.findall(r"\bdeployments/[\w./*-]+", code):
+        assert list(PROJECT.glob(path)), path
+    described = "".join(re.findall(r"^\| `.*", text, re.MULTILINE))
+    for name, template in templates.items():
+        assert [] == [each for each in template["Parameters"] if f"`{each}`" not in described], name
+
+
+def test_settings_of_prefect_on_the_page_about_aws_are_prefects() -> None:
+    text = (PROJECT / "docs" / "aws.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"PREFECT_[A-Z_]*[A-Z]", text)) - {"PREFECT_AUTH_STRING"}  # which Prefect does not read
+    assert named <= _get_valid_setting_names(PrefectSettings)
 
 
 def test_reasons_are_those_of_the_code() -> None:
