@@ -75,6 +75,13 @@ def test_settings_of_prefect_on_the_page_about_aws_are_prefects() -> None:
     assert named <= _get_valid_setting_names(PrefectSettings)
 
 
+def test_each_make_target_is_in_the_table_for_contributors() -> None:
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE)) - {"help"}
+    page = (PROJECT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    assert targets == set(re.findall(r"^\| `make ([a-z-]+)`", page, re.MULTILINE))
+
+
 def test_reasons_are_those_of_the_code() -> None:
     listed = OPERATIONS.split("one of these reasons:")[1].split("\n\n")[0]
     assert set(REASONS) == set(re.findall(r"`(\w+)`", listed))
