@@ -16,6 +16,7 @@ from flows.large_files import LargeFiles
 from flows.limits import LONGEST_WAIT_SECONDS
 from flows.models import FileReport, IngestReport, SensorFile
 from flows.report import headline, outcome, report_of_error, run_title
+from flows.steps import FILES_WITH_STEPS
 from flows.tasks import ingest_file, publish_report
 from flows.wait import notify_later
 
@@ -67,7 +68,7 @@ def ingest_sensor_files(
     """
     environment()  # blocks that are missing fail the run here, at once, and not file by file
     files = list({file.uri: file for file in objects}.values())
-    loads = ingest_file.map(files, unmapped(large_files), force=force)
+    loads = ingest_file.map(files, unmapped(large_files), force=force, show_steps=len(files) <= FILES_WITH_STEPS)
     reports = [_report(file, load) for file, load in zip(files, loads, strict=True)]
     publish_report(reports, return_state=True)  # a page that can not be shown keeps nobody from being told
     news = [report for report in reports if not report.already_done]

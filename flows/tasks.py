@@ -30,6 +30,7 @@ from flows.models import SETTLED, FileReport, FileStatus, LedgerEntry, SensorFil
 from flows.progress import LoadProgress, ProgressBar, terminal_bar
 from flows.readings import RowRules, ValidatedFile, validate_file
 from flows.report import markdown_page
+from flows.steps import as_task_run, within_task_run
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
@@ -73,22 +74,29 @@ _TRIED_AGAIN: Final[dict[str, Any]] = {
 
 
 @task(task_run_name="{file.name}", cache_policy=NO_CACHE)
-def ingest_file(file: SensorFile, large_files: LargeFiles = LargeFiles(), *, force: bool = False) -> FileReport:  # noqa: B008 - it is frozen
+def ingest_file(
+    file: SensorFile,
+    large_files: LargeFiles = LargeFiles(),  # noqa: B008 - it is frozen
+    *,
+    force: bool = False,
+    show_steps: bool = True,
+) -> FileReport:
     """What became of one file: claimed, validated, its good rows written, and only then moved.
 
     Every step may be repeated: the same rows, the same copy. So another run can finish what this one leaves undone.
     """
-    found, entry = claim(file, force=force)
+    step = as_task_run if show_steps else within_task_run
+    found, entry = step(claim)(file, force=force)
     if entry.status in SETTLED:
         return entry.model_copy(update={"already_done": entry.flow_run_id != flow_run.id})
     with held(entry, environment().file_ledger), TemporaryDirectory(prefix="sensor-ingest-") as workspace:
         if entry.attempts > environment().file_ledger.attempts:
-            return give_up(found, entry)
-        validated = validate_rows(found, Path(workspace))
+            return step(give_up)(found, entry)
+        validated = step(validate_rows)(found, Path(workspace))
         if validated.verdict == "refused":
-            return refuse_file(found, validated, entry)
-        write_readings(found, validated, large_files)
-        return archive_file(found, validated, entry)
+            return step(refuse_file)(found, validated, entry)
+        step(write_readings)(found, validated, large_files)
+        return step(archive_file)(found, validated, entry)
 
 
 @task(

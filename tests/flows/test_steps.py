@@ -1,0 +1,64 @@
+"""What is tried again is the same, whether a step is a task run of its own or a part of the file's."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.runtime import flow_run
+
+from flows import ingest, tasks
+from flows.errors import ArchiveError
+from flows.ingest import ingest_sensor_files
+from flows.models import SensorFile
+from flows.steps import as_task_run, within_task_run
+from tests.flows.conftest import World
+
+GOOD = "2222-2222,1483906366,1.5\n"
+
+
+@pytest.mark.parametrize("kind", [as_task_run, within_task_run])
+@pytest.mark.parametrize(("error", "tries"), [(OSError("reset"), 4), (ArchiveError("s3://b/k", "changed"), 1)])
+def test_a_step_is_tried_again_after_what_may_pass_and_only_then(
+    world: World,  # noqa: ARG001 - its server
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Callable[[Any], Callable[..., Any]],
+    error: Exception,
+    tries: int,
+) -> None:
+    asked: list[object] = []
+
+    def breaks(file: SensorFile, validated: object, entry: object) -> None:  # noqa: ARG001 - names of the step's own
+        asked.append(file)
+        raise error
+
+    step = tasks.archive_file.with_options(retry_delay_seconds=[0, 0, 0])
+    monkeypatch.setattr(step, "fn", breaks)
+
+    @flow
+    def work() -> None:
+        kind(step)(SensorFile(bucket="landing", key="incoming/a.csv"), None, None)
+
+    with pytest.raises(type(error)):
+        work()
+    assert tries == len(asked)
+
+
+@pytest.mark.parametrize(("most", "task_runs"), [(2, 2 * 5), (1, 2 * 1)])
+def test_a_run_of_many_files_makes_one_task_run_for_each(
+    world: World, monkeypatch: pytest.MonkeyPatch, most: int, task_runs: int
+) -> None:
+    monkeypatch.setattr(ingest, "FILES_WITH_STEPS", most)
+    runs = []
+    monkeypatch.setattr(ingest, "notify_later", lambda *_: runs.append(flow_run.id))
+    names = [f"{number}-of-{most}.csv" for number in range(2)]
+    state = ingest_sensor_files(
+        [SensorFile.model_validate(world.put(GOOD, f"incoming/{name}")) for name in names], return_state=True
+    )
+    assert state.name == "Completed"
+    with get_client(sync_client=True) as client:
+        of_run = FlowRunFilter(id=FlowRunFilterId(any_=[runs[0]]))
+        made = [each.name for each in client.read_task_runs(flow_run_filter=of_run)]
+    assert task_runs == len([name for name in made if "-of-" in name])
