@@ -94,7 +94,7 @@ PROTECTIONS: Final = (
     Protection(
         "lease: a failed load gives it back",
         "flows/lease.py",
-        "ledger.release(entry, problem, counts=not isinstance(error, NOT_THE_FILES_FAULT))",
+        "ledger.release(entry, problem, counts=its_fault)",
         "pass",
         ("tests/flows/test_ingest.py::test_a_file_whose_load_failed_can_be_loaded_by_the_next_run_at_once",),
     ),

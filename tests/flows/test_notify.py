@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 import pytest
 from botocore.exceptions import ClientError
 
+from blocks.documents import load_environment
 from blocks.mailer import Mailer
 from flows import notify as notifying
 from flows.errors import AddressUnverifiedError
 from flows.models import FileReport
 from flows.notify import notify
+from tests.blocks.ledger_entries import FILE, finished
 from tests.flows.conftest import World
 
 GROUPS = [["ada@example.com"], ["bob@example.com"], ["eve@example.com"]]
@@ -62,3 +64,14 @@ def test_a_message_that_ses_will_never_take_is_not_tried_again_and_the_others_go
     with pytest.raises(AddressUnverifiedError, match=r"bob@example\.com"):
         notify(FILES)
     assert ["ada@example.com", "bob@example.com", "eve@example.com"] == asked
+
+
+def test_a_run_that_is_begun_again_after_its_email_went_out_sends_no_other(told: Callable[[Answer], list[str]]) -> None:
+    ledger = load_environment().file_ledger
+    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/told.csv"}), "a run"), "archived")
+    ledger.record(loaded)
+    asked = told(lambda *_: None)
+    assert notify([loaded]).startswith("id of ada@example.com")
+    assert len(GROUPS) == len(asked)
+    assert notify([loaded]) == "sent before"
+    assert len(GROUPS) == len(asked)
