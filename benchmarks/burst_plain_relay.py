@@ -1,6 +1,7 @@
 """What the relay is compared with: each message becomes an event of its own, at once, and so each file a run.
 
-What holds runs back is then Prefect alone: the limits of deployment and pool.
+What holds runs back is then Prefect alone: the limits of deployment and pool. While Prefect is too busy to take an
+event, its message stays in the queue, and comes again.
 """
 
 import boto3
@@ -23,10 +24,14 @@ def main() -> None:
             except StopRequested:
                 return
             for message in messages:
-                for file in arrivals(message["Body"], prefix=outputs.incoming_prefix):
-                    announce([file], outputs.incoming_prefix)
-                    print("announced", file.uri, flush=True)
-            queue.delete(messages)
+                try:
+                    for file in arrivals(message["Body"], prefix=outputs.incoming_prefix):
+                        announce([file], outputs.incoming_prefix)
+                        print("announced", file.uri, flush=True)
+                except Exception as error:  # noqa: BLE001 - Prefect is away in many ways
+                    print("not announced:", error, flush=True)
+                else:
+                    queue.delete([message])
 
 
 if __name__ == "__main__":

@@ -116,7 +116,11 @@ class Watch:
     # Processes
 
     def relay_rss(self) -> float:
-        return psutil.Process(self.stack.description.parts["relay"].pid).memory_info().rss / 2**20
+        """MiB; not a number while there is no relay."""
+        try:
+            return psutil.Process(self.stack.description.parts["relay"].pid).memory_info().rss / 2**20
+        except psutil.Error:
+            return float("nan")
 
     def run_processes(self) -> list[psutil.Process]:
         return psutil.Process(self.stack.description.parts["worker"].pid).children(recursive=True)
