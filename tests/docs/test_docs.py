@@ -80,6 +80,8 @@ def test_each_make_target_is_in_the_table_for_contributors() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE)) - {"help"}
     page = (PROJECT / "docs" / "contributing.md").read_text(encoding="utf-8")
     assert targets == set(re.findall(r"^\| `make ([a-z-]+)`", page, re.MULTILINE))
+    folders = {path.parent.relative_to(PROJECT).parts[1] for path in (PROJECT / "tests").glob("*/**/test_*.py")}
+    assert folders == set(re.findall(r"`tests/(\w+)`", page.split("| folder |")[1]))
 
 
 def test_reasons_are_those_of_the_code() -> None:
