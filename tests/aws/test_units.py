@@ -19,6 +19,7 @@ from prefect.settings import Settings as PrefectSettings
 from prefect.settings.legacy import _get_valid_setting_names
 
 from deployments.cli import app
+from deployments.embedded.prefect_parts import _server_settings
 from deployments.settings import WORK_POOL, Settings
 
 FOLDER: Final = Path(__file__).parents[2] / "deployments" / "systemd"
@@ -131,6 +132,11 @@ def test_examples_set_what_prefect_and_this_project_know_to_values_that_they_tak
         monkeypatch.setenv(name, value)
     assert PrefectSettings()
     assert Settings()
+
+
+def test_the_server_batches_what_the_embedded_one_does() -> None:
+    embedded = {name: value for name, value in _server_settings(4200, "").items() if "_SERVICES_" in name}
+    assert embedded.items() <= variables(FOLDER / "server.env.example").items()
 
 
 def test_no_example_holds_a_secret() -> None:
