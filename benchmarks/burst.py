@@ -27,7 +27,7 @@ from deployments.embedded.startup import RELAY_COMMAND
 from deployments.prefect_deploy import prefect_deploy_all
 from flows.wait import SLACK_SECONDS, wait_tag
 
-PLAIN_RELAY = (sys.executable, "-m", "benchmarks.burst_plain_relay")
+PLAIN_RELAY = (sys.executable, str(Path(__file__).with_name("burst_plain_relay.py")))
 
 failed: list[str] = []
 
