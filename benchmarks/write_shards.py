@@ -26,7 +26,7 @@ from flows.large_files import LargeFiles
 from flows.models import RowCounts, SensorFile
 from flows.readings import RowRules, validate_file
 from flows.readings.shards import Shard, shards
-from flows.shards import task_runner, write_shard
+from flows.shards import shard_rules, task_runner, write_shard
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,14 @@ def cpu_seconds() -> float:
 
 def load(file: SensorFile, processes: int) -> dict[str, Any]:
     zone = load_environment().landing_zone
-    in_processes = load_shards.with_options(
-        task_runner=task_runner(LargeFiles(written_by="processes", shards=processes))
-    )
+    large_files = LargeFiles(written_by="processes", shards=processes)
+    in_processes = load_shards.with_options(task_runner=task_runner(large_files))
     started, cpu = time.monotonic(), cpu_seconds()
     with tempfile.TemporaryDirectory() as workspace:
         with zone.opened(file) as body:
             validated = validate_file(body, Path(workspace))
         validated_at = time.monotonic()
-        costs = in_processes(file, validated.rules, validated.counts, processes)
+        costs = in_processes(file, shard_rules(validated.rules, large_files), validated.counts, processes)
     return {
         "items": sum(cost.items for cost in costs),
         "started": started,

@@ -4,6 +4,7 @@ Imported only by a run that has such a file; `docs/decisions/0022-*.md` says why
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,7 +30,12 @@ def write_in_shards(file: SensorFile, validated: ValidatedFile, large_files: Lar
         ShardsDifferError: the shards together are not what was validated.
     """
     load = load_shards.with_options(task_runner=task_runner(large_files))
-    return load(file, validated.rules, validated.counts, large_files.shards)
+    return load(file, shard_rules(validated.rules, large_files), validated.counts, large_files.shards)
+
+
+def shard_rules(rules: RowRules, large_files: LargeFiles) -> RowRules:
+    """The same rules, for processes of one machine: together they take no more memory for duplicates than one."""
+    return replace(rules, memory_shared_by=large_files.shards) if large_files.written_by == "processes" else rules
 
 
 def task_runner(large_files: LargeFiles) -> TaskRunner[Any]:

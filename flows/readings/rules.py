@@ -50,6 +50,9 @@ class RowRules:
     duplicate_memory_bytes: int = 256 * _MIB
     """Memory that finding duplicates may take. More rows than fit cost more passes over their keys, not more memory."""
 
+    memory_shared_by: int = 1
+    """Processes that look for the duplicates of one file at the same time, and share the memory for that."""
+
     max_gzip_bytes: int = 64 * 1024 * _MIB
     """Size that a compressed file may expand to."""
 
@@ -73,6 +76,8 @@ class RowRules:
             raise ValueError("block_bytes is from 1 to 2**30, max_line_bytes from 1 to 2**29")
         if self.duplicate_memory_bytes < _MIB:
             raise ValueError(f"duplicate_memory_bytes is at least {_MIB}, not {self.duplicate_memory_bytes}")
+        if self.memory_shared_by < 1:
+            raise ValueError(f"memory_shared_by is at least 1, not {self.memory_shared_by}")
         try:
             pc.match_substring_regex(pa.array([""]), self.sensor_id_pattern)
         except pa.ArrowInvalid as error:

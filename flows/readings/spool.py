@@ -54,7 +54,8 @@ class Spool:
         self._codes = sensor_codes(rules)
         self._sensors, self._timeline = SensorCount(), TimelineBuilder()
         self._files = ExitStack()
-        self._keys = self._files.enter_context(KeyFile(workspace / "keys.int64", rules.duplicate_memory_bytes))
+        memory = rules.duplicate_memory_bytes // rules.memory_shared_by
+        self._keys = self._files.enter_context(KeyFile(workspace / "keys.int64", memory))
         self._writer = self._files.enter_context(pa.ipc.new_stream(self._rows_path, SCHEMA))
         self._stored = self._replaced_at_once = self._marked = 0
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.readings import RowRules, ValidatedFile, validate_file
+from flows.readings import RowRules, ValidatedFile, spool, validate_file
 from flows.readings.duplicates import KeyFile
 from flows.readings.rules import TIMESTAMP_BITS
 from tests.unit.test_readings_files import read_csv
@@ -125,6 +125,18 @@ def test_the_shares_of_all_passes_make_up_the_whole(tmp_path: Path) -> None:
     assert list(range(0, 300_000, 2)) == sorted(np.concatenate(passes).tolist())
 
 
+def test_processes_that_share_the_memory_take_their_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+
+    def key_file(path: Path, memory_bytes: int) -> KeyFile:
+        taken.append(memory_bytes)
+        return KeyFile(path, memory_bytes)
+
+    monkeypatch.setattr(spool, "KeyFile", key_file)
+    validated(ROW, tmp_path, duplicate_memory_bytes=64 * MIB, memory_shared_by=4)
+    assert [16 * MIB] == taken
+
+
 def test_the_largest_key_stays_apart_from_its_neighbours(tmp_path: Path) -> None:
     last = 2**TIMESTAMP_BITS - 1
     content = f"9999-9999,{last},1\n9999-9999,0,2\n9999-9998,{last},3\n3289-1135,{last},4\n0000-0000,0,5\n".encode()
@@ -197,6 +209,7 @@ def test_no_cell_of_the_reject_file_starts_a_formula(tmp_path: Path) -> None:
         ("block_bytes", 0),
         ("max_line_bytes", 2**30),
         ("duplicate_memory_bytes", 1000),
+        ("memory_shared_by", 0),
         ("sensor_id_pattern", "("),
         ("sensor_id_pattern", r"(?=x)"),
     ],
