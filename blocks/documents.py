@@ -1,10 +1,12 @@
 """The saved blocks of one environment: how they come to a Prefect server, and how a run finds them there."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import boto3
 from prefect.blocks.core import Block
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect_aws.credentials import AwsCredentials
@@ -46,7 +48,7 @@ def load_environment() -> Environment:
     """
     if get_current_settings().api.url is None:
         save_environment(StackOutputs.read(StackSettings().stack, boto3.client("cloudformation")), AwsCredentials())
-    return Environment(_load(LandingZone), _load(ReadingsTable), _load(FileLedger), _load(Mailer))
+    return asyncio.run(_loaded())
 
 
 def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list[str]:
@@ -92,19 +94,37 @@ def _is_emulated(credentials: AwsCredentials) -> bool:
     return credentials.aws_client_parameters.endpoint_url is not None
 
 
-def _load(block_type: type[B]) -> B:
-    block = find_block(block_type)
-    if block is None:
+async def _loaded() -> Environment:
+    # With one client for all of them: `Block.load` makes one for each, and reads the CA certificates every time.
+    async with get_client() as client:
+        return Environment(
+            await _load(LandingZone, client),
+            await _load(ReadingsTable, client),
+            await _load(FileLedger, client),
+            await _load(Mailer, client),
+        )
+
+
+async def _load(block_type: type[B], client: PrefectClient) -> B:
+    try:
+        return await block_type.aload(BLOCK_NAME, client=client)
+    except ValueError as error:
+        if not _is_not_found(error):
+            raise
         api = get_current_settings().api.url or "(temporary server)"
-        raise BlockMissingError(f"{block_type.get_block_type_slug()}/{BLOCK_NAME}", api)
-    return block
+        raise BlockMissingError(f"{block_type.get_block_type_slug()}/{BLOCK_NAME}", api) from error
 
 
 def find_block(block_type: type[B]) -> B | None:
     """The block of that type as it is saved on the Prefect server; None where none is."""
     try:
         return block_type.load(BLOCK_NAME)  # type: ignore[return-value] # no event loop runs here, so it is the block
-    except ValueError as error:  # Prefect 3.8 turns "not found" into a ValueError, and names the cause
-        if isinstance(error.__cause__, ObjectNotFound):
+    except ValueError as error:
+        if _is_not_found(error):
             return None
         raise
+
+
+def _is_not_found(error: ValueError) -> bool:
+    """Prefect 3.8 turns "not found" into a ValueError, and names the cause."""
+    return isinstance(error.__cause__, ObjectNotFound)

@@ -1,9 +1,11 @@
 """How many runs the ingest deployment may have now: so many that none of them has to wait inside Prefect."""
 
 import logging
+import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -54,6 +56,7 @@ class DeploymentSlots:
     ) -> None:
         self._open = open_client or (lambda: get_client(sync_client=True))
         self._now = now
+        self._client: SyncPrefectClient | None = None
         self._sent: deque[float] = deque()
         self._runs_made = 0
         self._read_at = float("-inf")
@@ -61,7 +64,7 @@ class DeploymentSlots:
         self.limit = RUNS_AT_ONCE
 
     def free(self) -> int:
-        with refusals_explained(), self._open() as client:
+        with self._asking() as client:
             self._read_deployment(client)
             self._find_what_appeared(client)
             soon = (datetime.now(UTC) + _SOON).isoformat()
@@ -70,10 +73,23 @@ class DeploymentSlots:
 
     def taken(self) -> None:
         if not self._sent:
-            with self._open() as client:
+            with self._asking() as client:
                 self._read_deployment(client)
                 self._runs_made = self._count(client)
         self._sent.append(self._now())
+
+    @contextmanager
+    def _asking(self) -> Iterator[SyncPrefectClient]:
+        """The client of last time, as making one takes longer than a question; after a failure another."""
+        client = self._client or self._open().__enter__()
+        self._client = None
+        with refusals_explained():
+            try:
+                yield client
+            except BaseException:
+                client.__exit__(*sys.exc_info())
+                raise
+        self._client = client
 
     def _read_deployment(self, client: SyncPrefectClient) -> None:
         """Look up the deployment and the limit that it was given.
