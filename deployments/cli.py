@@ -263,6 +263,14 @@ def main() -> None:
     except SensorIngestError as error:
         typer.echo(f"sensor-ingest: {error}", err=True)
         sys.exit(1)
+    except Exception as error:
+        from deployments.unreachable import remedy
+
+        said = remedy(error)
+        if said is None:
+            raise
+        typer.echo(f"sensor-ingest: {said}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

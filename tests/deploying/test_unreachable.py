@@ -1,0 +1,41 @@
+"""Commands without a server, an endpoint or credentials say so in words."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOBODY = "http://127.0.0.1:9"
+AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "said"),
+    [
+        ("deploy", AWS, f"No Prefect server answers at PREFECT_API_URL, {NOBODY}/api."),
+        ("history", AWS, f"No Prefect server answers at PREFECT_API_URL, {NOBODY}/api."),
+        ("relay", AWS | {"AWS_MAX_ATTEMPTS": "1"}, "AWS does not answer: "),
+        ("relay", {"AWS_DEFAULT_REGION": "us-east-1"}, "There are no AWS credentials"),
+        ("relay", {}, "No AWS region is named"),
+    ],
+)
+def test_what_does_not_answer_is_named_with_the_remedy(
+    tmp_path: Path, command: str, environment: dict[str, str], said: str
+) -> None:
+    foreign = ("AWS_", "PREFECT_", "SENSOR_INGEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    nobody = {"AWS_ENDPOINT_URL": NOBODY, "PREFECT_API_URL": f"{NOBODY}/api", "AWS_EC2_METADATA_DISABLED": "true"}
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.cli", command],
+        env=kept | nobody | environment | {"HOME": str(tmp_path), "PREFECT_CLIENT_MAX_RETRIES": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert 1 == done.returncode, done.stderr
+    assert done.stderr.startswith(f"sensor-ingest: {said}"), done.stderr
+    assert "sensor-ingest env" in done.stderr
+    assert "Traceback" not in done.stderr
