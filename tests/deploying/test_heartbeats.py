@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import Event, RelatedResource, Resource
 from prefect.events.clients import get_events_client
-from prefect.states import Running
+from prefect.states import Completed, Paused, Pending, Running
 
 from deployments.heartbeats import AUTOMATION, TAG, ensure_crash_automation
 from deployments.prefect_deploy import PROJECT_FOLDER
@@ -38,17 +39,36 @@ def state_type(client: SyncPrefectClient, run: FlowRun) -> StateType | None:
     return client.read_flow_run(run.id).state_type
 
 
+def is_crashed(client: SyncPrefectClient, run: FlowRun) -> bool:
+    return state_type(client, run) == StateType.CRASHED
+
+
 @pytest.mark.usefixtures("prefect_api")
-def test_a_run_that_sends_no_more_heartbeats_is_shown_as_crashed_and_those_of_others_are_left_alone() -> None:
+def test_a_run_that_shows_nothing_any_more_is_crashed_and_those_that_ended_or_are_others_are_left_alone() -> None:
     with get_client(sync_client=True) as client:
         ensure_crash_automation(client, WITHIN)
         ensure_crash_automation(client, WITHIN)
         assert 1 == len(client.read_automations_by_name(AUTOMATION))
-        ours, of_others = (client.create_flow_run(dead_for_a_while, state=Running()) for _ in range(2))
+        of_others = client.create_flow_run(dead_for_a_while, state=Running())
         asyncio.run(heartbeat(of_others))
-        asyncio.run(heartbeat(ours, TAG))
-        eventually(lambda: state_type(client, ours) == StateType.CRASHED, 60, "the run to be shown as crashed")
-        assert StateType.RUNNING == state_type(client, of_others)
+        left_alone = {
+            "of others": of_others,
+            "ended": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running()),
+            "waits": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running()),
+        }
+        client.set_flow_run_state(left_alone["ended"].id, Completed(name="PartlyRejected"))
+        client.set_flow_run_state(left_alone["waits"].id, Paused(timeout_seconds=600))
+        dead = {
+            "handed over": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Pending()),
+            "begun": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running()),
+            "once alive": client.create_flow_run(dead_for_a_while, state=Running()),
+        }
+        asyncio.run(heartbeat(dead["once alive"], TAG))
+        for how, run in dead.items():
+            eventually(partial(is_crashed, client, run), 60, f"{how}: shown as crashed")
+        assert {"of others": StateType.RUNNING, "ended": StateType.COMPLETED, "waits": StateType.PAUSED} == {
+            how: state_type(client, run) for how, run in left_alone.items()
+        }
 
 
 def test_runs_of_every_deployment_carry_the_tag() -> None:

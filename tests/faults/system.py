@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import httpx
 import psutil
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_RETRY_EXTRA_CODES, temporary_settings
 
 from blocks.file_ledger import FileLedger
@@ -21,6 +22,7 @@ from blocks.readings_table import ReadingsTable
 from deployments.embedded import EmbeddedStack, StackDescription
 from deployments.embedded.processes import find_process, other_processes
 from deployments.embedded.startup import RELAY_COMMAND
+from deployments.heartbeats import AUTOMATION, ensure_crash_automation
 from deployments.mailbox import mails
 from deployments.prefect_deploy import prefect_deploy_all
 from flows.models import SETTLED, LedgerEntry, SweepReport
@@ -38,6 +40,12 @@ PATIENCE_SECONDS: Final = 15.0
 
 RUNS_AT_ONCE: Final = 8
 """More than usual: files that a load died with are announced one by one, and Prefect looks for a slot every 30 s."""
+
+HEARTBEAT_SECONDS: Final = 30
+"""Between two heartbeats of a run; the least that Prefect takes."""
+
+DEAD_AFTER: Final = timedelta(seconds=75)
+"""Without a sign of life a run is dead then, and gives up its slot: two heartbeats and a half."""
 
 NOTIFY_AFTER_SECONDS: Final = 1.0
 """Below ten seconds the email is scheduled instead of paused: the pause has cases of its own."""
@@ -256,7 +264,7 @@ _RELAY: Final = "import os,sys; os.environ['AWS_ENDPOINT_URL']=sys.argv[1]; os.e
 
 
 def _make_hasty(system: FaultySystem) -> None:
-    """Short leases, as people may set them in the UI, and no sweep but those that cases ask for."""
+    """Short leases and pulses, as people may set them, and no sweep but those that cases ask for."""
     with system.as_client():
         for block_type, fields in (
             (FileLedger, {"lease_seconds": LEASE_SECONDS}),
@@ -264,11 +272,20 @@ def _make_hasty(system: FaultySystem) -> None:
         ):
             block: Any = block_type.load("sensor-ingest")
             block.model_copy(update=fields).save("sensor-ingest", overwrite=True)
+        with get_client(sync_client=True) as client:
+            for automation in client.read_automations_by_name(AUTOMATION):
+                client.delete_automation(automation.id)
+            ensure_crash_automation(client, DEAD_AFTER)
     for deployment in system.api("deployments/filter", {}):
+        variables = deployment["job_variables"]
+        variables["env"] = variables.get("env", {}) | {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+        changed: dict[str, Any] = {"job_variables": variables}
+        if deployment["name"] == "sweep":
+            changed["paused"] = True
+        if deployment["name"] == "ingest-sensor-files":
+            changed["concurrency_limit"] = RUNS_AT_ONCE
         url = f"{system.environment['PREFECT_API_URL']}/deployments/{deployment['id']}"
-        changed = {"sweep": {"paused": True}, "ingest-sensor-files": {"concurrency_limit": RUNS_AT_ONCE}}
-        if deployment["name"] in changed:
-            httpx.patch(url, json=changed[deployment["name"]]).raise_for_status()
+        httpx.patch(url, json=changed).raise_for_status()
 
 
 def kill(process: psutil.Process) -> None:
