@@ -21,6 +21,7 @@ from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
 from deployments.doctor.findings import Check, Verdict, ok, problem, warning
 from deployments.doctor.world import World, deployment_name, prefect_yaml
+from deployments.heartbeats import AUTOMATION
 from deployments.prefect_auth import refusals_explained
 from flows.wait import SHORTEST_PAUSE_SECONDS, wait_tag
 
@@ -183,6 +184,14 @@ def _within(automation: Automation) -> timedelta | None:
     return automation.trigger.within if isinstance(automation.trigger, EventTrigger) else None
 
 
+def crash(world: World) -> Verdict:
+    """The automation that ends runs whose process is gone."""
+    found = [each for each in world.automations if each.name == AUTOMATION]
+    if not found:
+        return problem("none ends runs whose process is gone, so they keep their slots", _DEPLOY)
+    return _enabled(found, "it is disabled, so runs whose process is gone keep their slots")
+
+
 def _enabled(automations: list[Automation], otherwise: str) -> Verdict:
     if not any(each.enabled for each in automations):
         return problem(otherwise, f"prefect automation resume {automations[0].name!r}")
@@ -251,6 +260,7 @@ def checks() -> list[Check]:
             for each in described.get("triggers", [])
         ]
     found.append(Check("automation resume", resume, ("deployment ingest-sensor-files",)))
+    found.append(Check("automation crash", crash, ("prefect api",)))
     for block_type in BLOCK_TYPES:
         name = f"block {block_type.get_block_type_slug()}"
         found += [

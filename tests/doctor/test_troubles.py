@@ -20,6 +20,7 @@ from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
 from deployments.doctor import Finding, all_checks, machine, queue
 from deployments.doctor.world import World, template_properties
+from deployments.heartbeats import AUTOMATION
 from deployments.settings import WORK_POOL
 from tests.conftest import Aws
 from tests.doctor.conftest import OneSessionWorld, Patient
@@ -154,14 +155,16 @@ def test_messages_that_no_relay_takes(patient: Patient, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("name", "seen"),
+    ("finding", "name", "seen"),
     [
-        ("sensor files arrived", "announced files start no run"),
-        ("sensor-ingest: resume notify-after-600s", "emails stay paused"),
+        ("automation sensor files arrived", "sensor files arrived", "announced files start no run"),
+        ("automation resume", "sensor-ingest: resume notify-after-600s", "emails stay paused"),
+        ("automation crash", AUTOMATION, "keep their slots"),
     ],
 )
-def test_an_automation_that_is_disabled_and_one_that_is_gone(patient: Patient, name: str, seen: str) -> None:
-    finding = "automation resume" if "resume" in name else f"automation {name}"
+def test_an_automation_that_is_disabled_and_one_that_is_gone(
+    patient: Patient, finding: str, name: str, seen: str
+) -> None:
     [automation] = patient.prefect.read_automations_by_name(name)
     patient.prefect.pause_automation(automation.id)
     disabled = patient.finding(finding)
