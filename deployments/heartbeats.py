@@ -12,11 +12,11 @@ AUTOMATION: Final = "sensor-ingest: crash runs that give no sign of life"
 
 TAG: Final = "sensor-ingest"
 
-HEARTBEATS_MISSED: Final = timedelta(seconds=600)
-"""How long after its last sign of life a run is taken for dead: three heartbeats, and a minute.
+HEARTBEATS_MISSED: Final = timedelta(seconds=300)
+"""How long after its last sign of life a run is taken for dead: four heartbeats, and a minute.
 
-Prefect 3.8 sends one every 180 s (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`). Source: "How to detect and respond to zombie
-flows", Prefect documentation.
+`prefect.yaml` has them sent every 60 s (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`). Source: "How to detect and respond to
+zombie flows", Prefect documentation.
 """
 
 _MAY_DIE_AFTER: Final = ("Pending", "Running", "heartbeat")
@@ -36,7 +36,7 @@ def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = HEARTB
     client.create_automation(
         AutomationCore(
             name=AUTOMATION,
-            description="A run that was handed to a worker, and shows nothing for ten minutes, has lost its process. "
+            description="A run that was handed to a worker, and shows nothing for five minutes, has lost its process. "
             "The next sweep takes up its files.",
             trigger=EventTrigger(
                 posture=Posture.Proactive,
