@@ -19,7 +19,7 @@ HEARTBEATS_MISSED: Final = timedelta(seconds=300)
 zombie flows", Prefect documentation.
 """
 
-_MAY_DIE_AFTER: Final = ("Pending", "Running", "heartbeat")
+_MAY_DIE_AFTER: Final = ("Pending", "Submitting", "InfrastructurePending", "Running", "Retrying", "heartbeat")
 """Where a run has a process, or is about to get one: a worker that dies in between leaves it `Pending` for ever."""
 
 

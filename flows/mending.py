@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,7 +14,7 @@ OVERDUE_AFTER: Final = timedelta(seconds=60)
 
 @dataclass(frozen=True)
 class RunUnderWay:
-    """A run of `ingest-sensor-files` or `notify` that has not ended."""
+    """A run of one of our flows that has not ended."""
 
     id: str
     name: str
@@ -41,6 +41,17 @@ class Situation:
     emails: list[RunUnderWay]
     ended: AbstractSet[str]
     """Ids of the runs named in the entries that the server knows to have ended."""
+    sweeps: list[RunUnderWay] = field(default_factory=list)
+    """Those but this one."""
+    dead_after: timedelta = timedelta(minutes=15)
+    """How long a run that should have a process may be without a sign of life before its slot is given to others."""
+
+    def dead(self) -> Iterator[RunUnderWay]:
+        """The runs whose process is gone without a word: each keeps a slot that others wait for."""
+        waited_with = self._told_soon()  # a run that waits in its own process shows nothing but its paused email
+        for run in [*self.ingests, *self.emails, *self.sweeps]:
+            if not self._shows_life(run, self.dead_after) and not (run in self.ingests and run.files & waited_with):
+                yield run
 
     def left_behind(self) -> Iterator[LedgerEntry]:
         """The entries on which a run holds a lease that has ended, and did not give it back: its process is gone."""
@@ -75,7 +86,7 @@ class Situation:
 
     def untold(self) -> Iterator[LedgerEntry]:
         """The settled entries about which no email was sent, and none is on the way."""
-        told_soon = {file for run in self.emails if self._is_alive(run) for file in run.files}
+        told_soon = self._told_soon()
         alive = {run.id for run in self.ingests if self._is_alive(run)}
         for entry in self.entries:
             finished_long_ago = entry.finished_at is not None and entry.finished_at + self.patience < self.now
@@ -90,6 +101,9 @@ class Situation:
     def _in_runs(self) -> set[str]:
         return {file for run in self.ingests if self._is_alive(run) for file in run.files}
 
+    def _told_soon(self) -> set[str]:
+        return {file for run in self.emails if self._is_alive(run) for file in run.files}
+
     def _is_leased(self, entry: LedgerEntry) -> bool:
         return entry.status not in SETTLED and entry.lease_until is not None and entry.lease_until > self.now
 
@@ -97,7 +111,11 @@ class Situation:
         return self._is_leased(entry) and entry.flow_run_id not in self.ended
 
     def _is_alive(self, run: RunUnderWay) -> bool:
-        """Whether the run can be counted on.
+        """Whether the run can be counted on."""
+        return self._shows_life(run, self.patience)
+
+    def _shows_life(self, run: RunUnderWay, within: timedelta) -> bool:
+        """Whether the run waits for its turn, or has shown a sign of life.
 
         Prefect shows a run as running for ever whose process and worker died together. One that loads renews leases and
         settles files; one that waits for a worker or a slot has nothing to show.
@@ -108,4 +126,4 @@ class Situation:
         if any(self._is_leased(entry) for entry in mine):
             return True
         signs = [run.since, *(entry.finished_at or entry.claimed_at for entry in mine)]
-        return max(signs) + self.patience > self.now
+        return max(signs) + within > self.now

@@ -203,6 +203,7 @@ class IngestReport(BaseModel):
 class SweepReport(BaseModel):
     """What one sweep took up again."""
 
+    crashed: Annotated[list[str], Field(description="Names of the runs whose process was gone.")]
     announced: list[SensorFile]
     resumed: Annotated[list[str], Field(description="Names of the runs whose wait was long over.")]
     notification: Annotated[
@@ -211,7 +212,8 @@ class SweepReport(BaseModel):
 
     def __str__(self) -> str:
         """The same for people, a line for each."""
-        lines = [f"announced again: {file.uri}" for file in self.announced]
+        lines = [f"had died: {printable(name)}" for name in self.crashed]
+        lines += [f"announced again: {file.uri}" for file in self.announced]
         lines += [f"resumed: {printable(name)}" for name in self.resumed]
         lines += [f"told after all: {printable(self.notification.flow_run_name)}"] if self.notification else []
         return "\n".join(lines) or "nothing was left behind"

@@ -9,6 +9,9 @@ from uuid import UUID
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Crashed
 from pydantic import Field
 
 from flows.announcing import announce
@@ -21,6 +24,9 @@ from flows.wait import notify_later
 
 OLDER_THAN_SECONDS: Final = 900
 """Age from which a file in `incoming/` is taken for stranded: an event takes seconds, a lease 15 minutes."""
+
+DEAD_AFTER_SECONDS: Final = 900
+"""Age of a run's last sign of life from which its process is taken for gone: a lease is renewed every 5 minutes."""
 
 EVENTS_PER_SWEEP: Final = 20
 """Events that one sweep sends at most; the next one goes on. So a long backlog does not become runs all at once."""
@@ -37,20 +43,32 @@ OlderThanSeconds = Annotated[
 _AGAIN: Final[dict[str, Any]] = {"cache_policy": NO_CACHE, "retries": 2, "retry_delay_seconds": [2, 10]}
 
 
+DeadAfterSeconds = Annotated[
+    float,
+    Field(
+        ge=0,
+        description="Seconds without a sign of life after which a run that should have a process is shown as Crashed.",
+    ),
+]
+
+
 @flow(name="sweep", description="Take up again what an event missed or a crash left behind.")
-def sweep(older_than_seconds: OlderThanSeconds = OLDER_THAN_SECONDS) -> SweepReport:
+def sweep(
+    older_than_seconds: OlderThanSeconds = OLDER_THAN_SECONDS, dead_after_seconds: DeadAfterSeconds = DEAD_AFTER_SECONDS
+) -> SweepReport:
     """What was taken up: files announced again, emails resumed or sent after all. Where all is well, nothing."""
-    situation = look_around(older_than_seconds)
+    situation = look_around(older_than_seconds, dead_after_seconds)
+    dead = crash_dead_runs(situation)
     free_what_dead_runs_hold(situation)
     close_what_is_gone(situation)
     announced = announce_stranded(situation)
     resumed = resume_overdue(situation)
     notification = notify_untold(situation)
-    return SweepReport(announced=announced, resumed=resumed, notification=notification)
+    return SweepReport(crashed=dead, announced=announced, resumed=resumed, notification=notification)
 
 
 @task(task_run_name="look around", **_AGAIN)
-def look_around(older_than_seconds: float) -> Situation:
+def look_around(older_than_seconds: float, dead_after_seconds: float) -> Situation:
     """Who is at work on what, as ledger and Prefect server know it."""
     # The ledger first: a run that ends after that is taken for dead, or for alive, by what is newer.
     entries = environment().file_ledger.unfinished()
@@ -62,7 +80,24 @@ def look_around(older_than_seconds: float) -> Situation:
             ingests=runs_under_way(client, "ingest-sensor-files"),
             emails=runs_under_way(client, "notify"),
             ended=ended(client, {entry.flow_run_id for entry in entries if entry.flow_run_id}),
+            sweeps=[run for run in runs_under_way(client, "sweep") if run.id != flow_run.id],
+            dead_after=timedelta(seconds=dead_after_seconds),
         )
+
+
+@task(task_run_name="crash dead runs", **_AGAIN)
+def crash_dead_runs(situation: Situation) -> list[str]:
+    """The names of the runs whose process is gone; they are shown as Crashed now, and keep no slot any more.
+
+    An automation does so sooner (`deployments/heartbeats.py`), but it knows only what a server saw that was not killed.
+    """
+    dead = list(situation.dead())
+    gone: State[Any] = Crashed(message="no sign of life: its process is gone; the sweep has taken up its files")
+    with get_client(sync_client=True) as client:
+        for run in dead:
+            get_run_logger().warning("%s has been %s since %s, without a sign of life", run.name, run.state, run.since)
+            client.set_flow_run_state(UUID(run.id), gone, force=True)
+    return [run.name for run in dead]
 
 
 @task(task_run_name="free what dead runs hold", **_AGAIN)

@@ -124,6 +124,13 @@ PROTECTIONS: Final = (
         ),
     ),
     Protection(
+        "sweep: slots of dead runs",
+        "flows/sweep.py",
+        "dead = crash_dead_runs(situation)",
+        "dead: list[str] = []",
+        ("tests/flows/test_sweep.py::test_a_run_whose_process_is_gone_gives_up_its_slot",),
+    ),
+    Protection(
         "sweep: leases of dead runs",
         "flows/sweep.py",
         "    free_what_dead_runs_hold(situation)",

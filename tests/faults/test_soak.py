@@ -80,6 +80,6 @@ def recover(system: FaultySystem) -> int:
     """The number of sweeps after which nothing was left to take up."""
     for sweeps in range(1, SWEEPS_AT_MOST + 1):
         report = system.recover()
-        if not report.announced and not report.resumed and not report.notification:
+        if not any((report.crashed, report.announced, report.resumed, report.notification)):
             return sweeps
     raise AssertionError(f"sweeps still find something after {SWEEPS_AT_MOST}; {system.evidence()}")

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
-from prefect.states import Completed, Paused
+from prefect.client.schemas.objects import State, StateType
+from prefect.states import Completed, Paused, Pending
 
 from blocks.documents import load_environment
 from flows import mending
@@ -33,8 +33,8 @@ def _nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     announced.clear()
 
 
-def swept(older_than_seconds: float = 0) -> SweepReport:
-    report = sweep(older_than_seconds)
+def swept(older_than_seconds: float = 0, **asked: float) -> SweepReport:
+    report = sweep(older_than_seconds, **asked)
     assert isinstance(report, SweepReport)
     return report
 
@@ -152,3 +152,12 @@ def test_an_email_that_nothing_resumed_is_resumed(world: World, monkeypatch: pyt
     assert 1 == len(swept(60).resumed)
     assert "Paused" == state_of(waiting)
     assert "Paused" != state_of(overdue)
+
+
+@pytest.mark.usefixtures("world")
+def test_a_run_whose_process_is_gone_gives_up_its_slot() -> None:
+    with get_client(sync_client=True) as client:
+        dead = client.create_flow_run(notify, name="dead", parameters={"files": []}, state=Pending(name="Submitting"))
+        assert "dead" not in swept().crashed
+        assert "dead" in swept(dead_after_seconds=0).crashed
+        assert StateType.CRASHED == client.read_flow_run(dead.id).state_type

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from flows.mending import RunUnderWay, Situation
 from flows.models import LedgerEntry, SensorFile
 
@@ -135,3 +137,29 @@ def test_a_result_is_told_though_an_email_seems_to_be_sent_by_a_run_that_died() 
 def test_a_result_that_is_new_is_left_to_the_run_that_has_it() -> None:
     assert [] == list(situation(entries=[entry(status="archived", finished_at=JUST_NOW)]).untold())
     assert [] == list(situation(entries=[entry(lease_until=LONG_AGO)]).untold())
+
+
+# ---- Runs whose process is gone --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["ingests", "emails", "sweeps"])
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "CANCELLING"])
+def test_a_run_that_should_have_a_process_and_shows_nothing_is_dead(kind: str, state: str) -> None:
+    assert [RUN] == [each.id for each in situation(**{kind: [run(state, LONG_AGO)]}).dead()]
+    assert not list(situation(**{kind: [run(state, JUST_NOW)]}).dead())
+
+
+@pytest.mark.parametrize("state", ["SCHEDULED", "PAUSED"])
+def test_a_run_that_waits_for_its_turn_is_not_dead_however_long_it_waits(state: str) -> None:
+    assert not list(situation(ingests=[run(state, LONG_AGO)], emails=[run(state, LONG_AGO)]).dead())
+
+
+def test_a_run_that_renews_a_lease_or_has_just_settled_a_file_is_not_dead() -> None:
+    running = [run("RUNNING", LONG_AGO)]
+    assert not list(situation(ingests=running, entries=[entry(lease_until=SOON)]).dead())
+    assert not list(situation(ingests=running, entries=[entry(status="archived", finished_at=JUST_NOW)]).dead())
+
+
+def test_a_run_that_waits_in_its_own_process_for_its_email_is_not_dead() -> None:
+    waits = run("PAUSED", LONG_AGO, id="run-2")
+    assert not list(situation(ingests=[run("RUNNING", LONG_AGO)], emails=[waits]).dead())
