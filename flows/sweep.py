@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 from pydantic import Field
@@ -21,6 +20,9 @@ from flows.mending import Situation
 from flows.models import LedgerEntry, Notification, SensorFile, SweepReport
 from flows.runs import ended, runs_under_way
 from flows.wait import notify_later
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 OLDER_THAN_SECONDS: Final = 900
 """Age from which a file in `incoming/` is taken for stranded: an event takes seconds, a lease 15 minutes."""
