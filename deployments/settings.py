@@ -9,8 +9,12 @@ from flows.limits import LONGEST_WAIT_SECONDS
 
 WORK_POOL: Final = "sensor-ingest"
 
-POOL_LIMIT: Final = 5
-"""Runs of all deployments at the same time: as many as the others may have, and a sweep. Each takes 150 MB or more."""
+POOL_LIMIT: Final = 10
+"""Runs in the pool at once, as a guard behind the other limits.
+
+Twice what those add up to, ingest runs, emails and a sweep: a run that died with its worker keeps its slot until a sweep
+frees it, and the sweep needs one for that.
+"""
 
 EMAILS_QUEUE: Final = "emails"
 """The work queue that prefect.yaml gives to `notify`."""
