@@ -12,8 +12,8 @@ WORK_POOL: Final = "sensor-ingest"
 POOL_LIMIT: Final = 10
 """Runs in the pool at once, as a guard behind the other limits.
 
-Twice what those add up to, ingest runs, emails and a sweep: a run that died with its worker keeps its slot until a sweep
-frees it, and the sweep needs one for that.
+Twice what those add up to, ingest runs, emails and a sweep: a run that died with its worker keeps its slot until a
+sweep frees it, and the sweep needs one for that.
 """
 
 EMAILS_QUEUE: Final = "emails"
