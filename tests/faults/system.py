@@ -111,7 +111,7 @@ class FaultySystem(System):
         """Every part runs, and does its work again."""
         eventually(self._is_up, UP_SECONDS, "everything to be up again")
 
-    def wait_until_quiet(self) -> None:
+    def wait_until_quiet(self, within_seconds: float = WITHIN_SECONDS) -> None:
         """No flow run has a process, or is about to have one, and no lease is running on a file that nobody settled.
 
         Runs that wait in vain, for a slot that a dead run keeps, are for the sweep to free.
@@ -124,7 +124,10 @@ class FaultySystem(System):
                 quiet_since = time.monotonic()
             return (self._is_quiet() and self._is_quiet()) or time.monotonic() - quiet_since > IN_VAIN_SECONDS
 
-        eventually(is_quiet, WITHIN_SECONDS, f"quiet; {self.evidence()}")
+        try:
+            eventually(is_quiet, within_seconds, "quiet")
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}; {self.evidence()}") from late
 
     def sweep_once(self) -> SweepReport:
         """One sweep, of the kind that takes up everything, however fresh it is."""
@@ -133,16 +136,16 @@ class FaultySystem(System):
         assert isinstance(report, SweepReport)
         return report
 
-    def recover(self) -> SweepReport:
-        """Everything up again, one sweep, and what it started is over."""
+    def recover(self, within_seconds: float = WITHIN_SECONDS) -> SweepReport:
+        """Everything up again, one sweep, and what it started is over, each within that time."""
         begun = time.monotonic()
         self.wait_until_up()
         up = time.monotonic()
-        self.wait_until_quiet()
+        self.wait_until_quiet(within_seconds)
         quiet = time.monotonic()
         report = self.sweep_once()
         swept = time.monotonic()
-        self.wait_until_quiet()
+        self.wait_until_quiet(within_seconds)
         ended = time.monotonic()
         spent = f"up {up - begun:.0f} s, quiet {quiet - up:.0f} s, {swept - quiet:.0f} s, {ended - swept:.0f} s after"
         log.info("recovered in: %s; sweep: %s", spent, report)

@@ -20,6 +20,9 @@ VICTIMS: Final = ("run", "run", "worker", "relay", "server", "postgres")
 SWEEPS_AT_MOST: Final = 5
 """What died twice may need a second sweep: the first one begins what then is checked."""
 
+BACKLOG_SECONDS: Final = 900
+"""What has piled up while everything kept dying may be hundreds of files and emails, two of which go at a time."""
+
 log = logging.getLogger(__name__)
 
 
@@ -79,7 +82,7 @@ def kill_one(system: FaultySystem, victim: str, chance: random.Random) -> bool:
 def recover(system: FaultySystem) -> int:
     """The number of sweeps after which nothing was left to take up."""
     for sweeps in range(1, SWEEPS_AT_MOST + 1):
-        report = system.recover()
+        report = system.recover(BACKLOG_SECONDS)
         if not any((report.crashed, report.announced, report.resumed, report.notification)):
             return sweeps
     raise AssertionError(f"sweeps still find something after {SWEEPS_AT_MOST}; {system.evidence()}")
