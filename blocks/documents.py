@@ -1,6 +1,5 @@
 """The saved blocks of one environment: how they come to a Prefect server, and how a run finds them there."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -9,6 +8,7 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
+from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect_aws.credentials import AwsCredentials
 
 from blocks.aws import AwsBlock
@@ -48,7 +48,7 @@ def load_environment() -> Environment:
     """
     if get_current_settings().api.url is None:
         save_environment(StackOutputs.read(StackSettings().stack, boto3.client("cloudformation")), AwsCredentials())
-    return asyncio.run(_loaded())
+    return run_coro_as_sync(_loaded())  # also where a loop runs already: in a notebook, say
 
 
 def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list[str]:

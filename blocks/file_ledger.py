@@ -28,7 +28,7 @@ BY_THIS_RUN: Final = "flow_run_id = :run"
 CLAIMED_BY_THIS_RUN: Final = f"({UNSETTLED} AND {BY_THIS_RUN})"
 LANDED_SINCE_IT_WAS_SETTLED: Final = f"(attribute_exists(finished_at) AND NOT {UNSETTLED} AND finished_at < :landed)"
 HELD_BY_NOBODY_ELSE: Final = f"({NEVER_CLAIMED} OR NOT {UNSETTLED} OR lease_until < :now OR {BY_THIS_RUN})"
-SETTLED_ENTRY: Final = f"(attribute_exists(#file) AND NOT {UNSETTLED})"
+SETTLED_BY_THIS_RUN: Final = f"(attribute_exists(#file) AND NOT {UNSETTLED} AND {BY_THIS_RUN})"
 
 UNFINISHED_INDEX: Final = "unfinished"
 """The index of the entries that still need something: a load, or an email. The others lack its key."""
@@ -163,24 +163,31 @@ class FileLedger(AwsBlock):
 
     # ---- Who was told --------------------------------------------------------------------------------------------
 
-    def is_noted_as_told(self, report: FileReport) -> bool:
-        """Whether people were told what became of this file in the ingest run that the report is from."""
+    def told_by(self, report: FileReport) -> str | None:
+        """The flow run that told people what became of this file in the ingest run that the report is from."""
         if not report.version:
-            return False
+            return None
         with self._naming_permission("dynamodb", f"table {self.table_name}"):
             answer = self._client("dynamodb").get_item(
                 TableName=self.table_name,
                 Key=_key(report),
                 ConsistentRead=True,
-                ProjectionExpression="notified_at, flow_run_id",
+                ProjectionExpression="notified_at, notified_by, flow_run_id",
             )
         noted = answer.get("Item", {})
-        return "notified_at" in noted and noted.get("flow_run_id", {}).get("S") == report.flow_run_id
+        if "notified_at" not in noted or noted.get("flow_run_id", {}).get("S") != report.flow_run_id:
+            return None
+        return noted.get("notified_by", {}).get("S", "")
 
-    def note_notified(self, report: FileReport) -> None:
-        """Note in the file's entry, if the ledger has one that is settled, that the people who asked have been told."""
-        now = {":told": utc_text(datetime.now(UTC))}
-        self._update(report, "SET notified_at = :told REMOVE unfinished", SETTLED_ENTRY, now)
+    def note_notified(self, report: FileReport, by: str) -> None:
+        """Note in the file's entry that people have been told, by that flow run.
+
+        Only if the entry is the one that the report is from: another run may have loaded the file again since, and that
+        is another piece of news.
+        """
+        told = {":told": utc_text(datetime.now(UTC)), ":by": by}
+        change = "SET notified_at = :told, notified_by = :by REMOVE unfinished"
+        self._update(report, change, SETTLED_BY_THIS_RUN, told)
 
     # ---- What is known -------------------------------------------------------------------------------------------
 

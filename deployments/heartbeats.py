@@ -24,35 +24,37 @@ _MAY_DIE_AFTER: Final = ("Pending", "Submitting", "InfrastructurePending", "Runn
 
 
 def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = HEARTBEATS_MISSED) -> None:
-    """Make the automation, unless there is one of that name.
+    """Make the automation, or bring the one of that name up to date; whether it is enabled is left to people.
 
     Dead runs do not only look odd: each keeps a slot of its deployment, queue and pool.
 
     Such automations can fire though the run is alive (PrefectHQ/prefect#18653). That does no harm here: what the run
     has claimed is given to another run, which stores the same rows, and the first of the two to finish is remembered.
     """
-    if client.read_automations_by_name(AUTOMATION):
-        return
-    client.create_automation(
-        AutomationCore(
-            name=AUTOMATION,
-            description="A run that was handed to a worker, and shows nothing for five minutes, has lost its process. "
-            "The next sweep takes up its files.",
-            trigger=EventTrigger(
-                posture=Posture.Proactive,
-                match={"prefect.resource.id": "prefect.flow-run.*"},
-                # A server may be shared: only runs of our deployments, which prefect.yaml gives this tag.
-                match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
-                for_each={"prefect.resource.id"},
-                after={f"prefect.flow-run.{sign}" for sign in _MAY_DIE_AFTER},
-                expect={"prefect.flow-run.*"},  # whatever else it shows, it lives or has ended
-                threshold=1,
-                within=after,
-            ),
-            actions=[
-                ChangeFlowRunState(
-                    state=StateType.CRASHED, name=None, message="no sign of life: its process is gone", force=False
-                )
-            ],
-        )
+    wanted = AutomationCore(
+        name=AUTOMATION,
+        description="A run that was handed to a worker, and shows nothing for five minutes, has lost its process. "
+        "The next sweep takes up its files.",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            # A server may be shared: only runs of our deployments, which prefect.yaml gives this tag.
+            match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
+            for_each={"prefect.resource.id"},
+            after={f"prefect.flow-run.{sign}" for sign in _MAY_DIE_AFTER},
+            expect={"prefect.flow-run.*"},  # whatever else it shows, it lives or has ended
+            threshold=1,
+            within=after,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED, name=None, message="no sign of life: its process is gone", force=False
+            )
+        ],
     )
+    standing = client.read_automations_by_name(AUTOMATION)
+    for automation in standing:
+        kept = wanted.model_copy(update={"enabled": automation.enabled})
+        client.update_automation(automation.id, kept)
+    if not standing:
+        client.create_automation(wanted)

@@ -180,6 +180,7 @@ class LedgerEntry(FileReport):
     lease_until: UtcMoment | None = None
     finished_at: UtcMoment | None = None
     notified_at: UtcMoment | None = None
+    notified_by: Annotated[str | None, Field(description="The flow run that told people.")] = None
 
 
 class Notification(BaseModel):

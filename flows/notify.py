@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from threading import Timer
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -47,26 +48,35 @@ def notify(
     """The id that SES gave the email."""
     if pause_seconds:
         _pause_in_this_process(pause_seconds)
-    if was_sent(files):
+    news = not_told_before(files)
+    if not news:
         return "sent before"
-    message_id = email_report(files)
-    note_notified(files)
+    message_id = email_report(news)
+    note_notified(news)
     return message_id
 
 
 @task(task_run_name="look whether it was sent", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
-def was_sent(files: list[FileReport]) -> bool:
-    """Whether the email about these files went out before; what it left to be noted in the ledger is noted now.
+def not_told_before(files: list[FileReport]) -> list[FileReport]:
+    """The files that no email was about before: all, as a rule.
 
-    A run that is begun again, because its process died or the sweep took it for dead, finds itself here. The first file
-    is noted first, so it tells for all of them.
+    A run that is begun again, because its process died, finds its own note at the first file, which is noted first, so
+    it tells for all of them; what was left to be noted is noted now. A sweep that took the ingest run for dead may have
+    told of some of its files; those are left out.
     """
+    ledger, log = environment().file_ledger, get_run_logger()
     known = [file for file in files if file.version]
-    if not known or not environment().file_ledger.is_noted_as_told(known[0]):
-        return False
-    get_run_logger().info("The email about these files was sent before.")
-    note_notified.fn(files)
-    return True
+    teller = ledger.told_by(known[0]) if known else None
+    if teller is None:
+        return files
+    if teller == flow_run.id:
+        log.info("The email about these files was sent before.")
+        note_notified.fn(files)
+        return []
+    with ThreadPoolExecutor(NOTES_AT_ONCE) as pool:
+        told = {file.uri for file, by in zip(known, pool.map(ledger.told_by, known), strict=True) if by is not None}
+    log.info("An email about %d of the %d files was sent before.", len(told), len(files))
+    return [file for file in files if file.uri not in told]
 
 
 def email_report(files: list[FileReport]) -> str:
@@ -111,12 +121,12 @@ def _pages() -> list[tuple[str, str]]:
 @task(task_run_name="note in the ledger", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
 def note_notified(files: list[FileReport]) -> None:
     """Note in the ledger, for each file that it knows, that people have been told."""
-    ledger = environment().file_ledger
+    note = partial(environment().file_ledger.note_notified, by=str(flow_run.id))
     known = [file for file in files if file.version]
     for first in known[:1]:
-        ledger.note_notified(first)  # it tells for all of them whether the email went out
+        note(first)  # it tells for all of them whether the email went out
     with ThreadPoolExecutor(NOTES_AT_ONCE) as pool:
-        list(pool.map(ledger.note_notified, known[1:]))
+        list(pool.map(note, known[1:]))
 
 
 def _pause_in_this_process(seconds: float) -> None:

@@ -11,6 +11,7 @@ from flows import notify as notifying
 from flows.errors import AddressUnverifiedError
 from flows.models import FileReport
 from flows.notify import notify
+from flows.report import Letter, letter_about
 from tests.blocks.ledger_entries import FILE, finished
 from tests.flows.conftest import World
 
@@ -75,3 +76,28 @@ def test_a_run_that_is_begun_again_after_its_email_went_out_sends_no_other(told:
     assert len(GROUPS) == len(asked)
     assert notify([loaded]) == "sent before"
     assert len(GROUPS) == len(asked)
+
+
+def test_files_that_another_run_told_of_are_left_out_and_the_others_are_told_of(
+    told: Callable[[Answer], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = load_environment().file_ledger
+    files: list[FileReport] = []
+    for name in ("first", "second"):
+        entry = ledger.claim(FILE.model_copy(update={"key": f"incoming/{name}.csv"}), "a run")
+        loaded = finished(entry, "archived")
+        ledger.record(loaded)
+        files.append(loaded)
+    ledger.note_notified(files[0], by="a sweep's email")
+    about: list[list[str]] = []
+
+    def seen(news: list[FileReport], pages: list[tuple[str, str]]) -> Letter:
+        about.append([file.name for file in news])
+        return letter_about(news, pages)
+
+    monkeypatch.setattr(notifying, "letter_about", seen)
+    asked = told(lambda *_: None)
+    notify(files)
+    assert [["second.csv"]] == about
+    assert len(GROUPS) == len(asked)
+    assert ledger.told_by(files[1]) is not None
