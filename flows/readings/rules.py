@@ -47,7 +47,7 @@ class RowRules:
     block_bytes: int = 2 * _MIB
     """Bytes looked at in one go: about 75,000 rows. The outcome does not depend on it; memory and speed do."""
 
-    duplicate_memory_bytes: int = 256 * _MIB
+    duplicate_memory_bytes: int = 192 * _MIB
     """Memory that finding duplicates may take. More rows than fit cost more passes over their keys, not more memory."""
 
     memory_shared_by: int = 1
