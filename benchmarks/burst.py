@@ -25,7 +25,8 @@ from benchmarks.burst_watch import ROWS, Watch, memory_curve, new_sensor, second
 from deployments.embedded import EmbeddedStack
 from deployments.embedded.startup import RELAY_COMMAND
 from deployments.prefect_deploy import prefect_deploy_all
-from flows.wait import SLACK_SECONDS, wait_tag
+from flows.limits import PAUSE_TIMEOUT_SLACK_SECONDS
+from flows.wait import wait_tag
 
 PLAIN_RELAY = (sys.executable, str(Path(__file__).with_name("burst_plain_relay.py")))
 
@@ -185,6 +186,7 @@ def waits(watch: Watch, count: int, wait_seconds: float) -> None:
 
 def paused_email(watch: Watch, deployment: str, number: int, wait_seconds: float) -> dict[str, Any]:
     """What `flows.wait` creates at the end of an ingest run."""
+    times_out = time.gmtime(time.time() + PAUSE_TIMEOUT_SLACK_SECONDS)
     file = {
         "bucket": "landing",
         "key": f"incoming/{number}.csv",
@@ -201,7 +203,7 @@ def paused_email(watch: Watch, deployment: str, number: int, wait_seconds: float
             "type": "PAUSED",
             "name": "Paused",
             "state_details": {
-                "pause_timeout": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + SLACK_SECONDS)),
+                "pause_timeout": time.strftime("%Y-%m-%dT%H:%M:%SZ", times_out),
                 "pause_reschedule": True,
             },
         },

@@ -105,6 +105,33 @@ class FileLedger(AwsBlock):
             raise ClaimedElsewhereError(file.uri, standing.flow_run_id or "?", str(standing.lease_until))
         return standing
 
+    def claim_again(self, archived: LedgerEntry, flow_run_id: str) -> LedgerEntry:
+        """The entry of an archived file, ours to load once more from where it is.
+
+        What the earlier load found stays in it until this one has found it anew: should this one die, the file is still
+        archived, and its rows are still in the table.
+
+        Raises:
+            ClaimedElsewhereError: another run holds a lease on it.
+            PermissionMissingError: DynamoDB refused the call.
+        """
+        now = datetime.now(UTC)
+        claim = {
+            "status": "loading",
+            "claimed_at": now,
+            "lease_until": now + timedelta(seconds=self.lease_seconds),
+            "flow_run_id": flow_run_id,
+            "attempts": 1,
+            "finished_at": None,
+            "notified_at": None,
+            "notified_by": None,
+        }
+        entry = archived.model_copy(update=claim)
+        standing = self._put(entry, HELD_BY_NOBODY_ELSE)
+        if standing:
+            raise ClaimedElsewhereError(entry.uri, standing.flow_run_id or "?", str(standing.lease_until))
+        return entry
+
     def renew(self, entry: LedgerEntry) -> bool:
         """Whether this run still holds the file; if so, for `lease_seconds` from now."""
         lease_until = datetime.now(UTC) + timedelta(seconds=self.lease_seconds)
@@ -194,6 +221,15 @@ class FileLedger(AwsBlock):
     def settled(self, file: SensorFile) -> LedgerEntry | None:
         """The entry of a file that was dealt with and moved on; the newest, if no version is asked for."""
         entries = [entry for entry in self.entries_of(file.bucket, file.key) if entry.status in SETTLED]
+        asked_for = [entry for entry in entries if file.version in (None, entry.version, entry.etag)]
+        return max(asked_for, key=lambda entry: entry.claimed_at, default=None)
+
+    def archived(self, file: SensorFile) -> LedgerEntry | None:
+        """The entry of a file that was loaded and is kept elsewhere now; the newest, if no version is asked for.
+
+        One that was being loaded once more when its run died is among them.
+        """
+        entries = [entry for entry in self.entries_of(file.bucket, file.key) if entry.is_kept]
         asked_for = [entry for entry in entries if file.version in (None, entry.version, entry.etag)]
         return max(asked_for, key=lambda entry: entry.claimed_at, default=None)
 

@@ -1,6 +1,6 @@
 """What deploying ensures besides the deployments: blocks, the automation that ends the wait, and first the work pool.
 
-Everything here may be done again: it brings a server to the same state, whatever it was in before.
+Everything here may be done again. What people may have set for themselves, such as limits and recipients, is left so.
 """
 
 import os
@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from blocks.documents import save_environment
 from blocks.stack_outputs import STACK_NAME, StackOutputs
+from deployments.crash_automation import ensure_crash_automation
 from deployments.ecs_pool import ensure_ecs_pool
-from deployments.heartbeats import ensure_crash_automation
 from deployments.prefect_auth import refusals_explained
 from deployments.prefect_deploy import prefect_deploy_all
 from deployments.settings import EMAILS_AT_ONCE, EMAILS_QUEUE, POOL_LIMIT, WORK_POOL, Settings

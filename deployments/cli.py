@@ -111,7 +111,7 @@ def check(
     """Say what would become of a file, and write nothing. Exits with 0: accepted, 3: accepted in part, 4: refused."""
     if file.startswith("s3://"):
         use_stack(data_dir)
-    from deployments.checking import EXIT_CODES, as_document, as_text, validated_file
+    from deployments.file_check import EXIT_CODES, as_document, as_text, validated_file
 
     try:
         validated = validated_file(file, rejects)
@@ -186,8 +186,10 @@ def history(
 def sweep(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Take up what an event missed or a crash left behind over 15 minutes ago, as the deployment `sweep` does."""
     use_stack(data_dir)
+    from deployments.prefect_auth import require_api
     from flows.sweep import sweep as sweep_flow
 
+    require_api()
     report = sweep_flow()
     typer.echo(report.model_dump_json(indent=2) if as_json else str(report))
 
@@ -207,7 +209,9 @@ def deploy(
     """Bring a Prefect server to where runs work: work pool, blocks, deployments, automations. Repeat it as you like."""
     use_stack(data_dir)
     from deployments.apply import deploy_all
+    from deployments.prefect_auth import require_api
 
+    require_api()
     typer.echo(deploy_all(stack=stack, ecs_stack=ecs_stack, notify_after_seconds=notify_after))
 
 

@@ -13,7 +13,7 @@ import psutil
 
 from deployments.dropping import drop
 from deployments.embedded import EmbeddedStack, StackDescription
-from deployments.mailbox import Mail, mails
+from deployments.embedded.mailbox import Mail, mails
 from deployments.prefect_deploy import prefect_deploy_all
 from flows.errors import SensorIngestError
 

@@ -1,4 +1,4 @@
-"""What a Prefect server says to a process whose credentials it does not take, in words that help."""
+"""Which Prefect server this process talks to, and what it says to one whose credentials it does not take."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,17 @@ from http import HTTPStatus
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
-from flows.errors import ApiRefusedError
+from flows.errors import ApiMissingError, ApiRefusedError
+
+
+def require_api() -> None:
+    """Raises unless a Prefect server is named; without one Prefect starts a temporary one, which knows of nothing.
+
+    Raises:
+        ApiMissingError: none is.
+    """
+    if get_current_settings().api.url is None:
+        raise ApiMissingError
 
 
 @contextmanager

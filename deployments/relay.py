@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import boto3
-from prefect.settings import get_current_settings
 
 from blocks.stack_outputs import StackOutputs
 from deployments.arrivals import UnknownMessageError, arrivals
+from deployments.prefect_auth import require_api
 from deployments.relaying.arrival_queue import LONG_POLL_SECONDS, MESSAGES_PER_CALL, ArrivalQueue, Keeper
 from deployments.relaying.batch import Batch, Recent
 from deployments.relaying.figures import Figures, Reporter, metrics_endpoint, say_every_minute
@@ -23,7 +23,6 @@ from deployments.relaying.slots import DeploymentSlots, Slots
 from deployments.settings import Settings
 from deployments.stopping import StopRequested, StopSignal
 from flows.announcing import announce
-from flows.errors import ApiMissingError
 from flows.limits import in_groups
 from flows.models import SensorFile
 
@@ -74,8 +73,7 @@ class Relay:
             ApiMissingError: no Prefect server is named, and a temporary one would swallow what is announced to it.
             StackMissingError: there is no such stack where the AWS credentials and region lead.
         """
-        if get_current_settings().api.url is None:
-            raise ApiMissingError
+        require_api()
         outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
         queue = ArrivalQueue(boto3.client("sqs"), outputs.queue_url)
         return cls(queue, outputs.incoming_prefix, DeploymentSlots())
@@ -165,7 +163,7 @@ class Relay:
         self.queue.delete(batch.settle([]))  # doubles, folders, deletions
         for files in in_groups(batch.files.values()):
             self._when_a_run_may_begin(batch, keeper, stop)
-            self._insist(self.slots.taken, batch, keeper, stop)
+            self._insist(self.slots.take, batch, keeper, stop)
             self._announce(files, batch, keeper, stop)
             self._recent.add(files)
             self.figures.events += 1

@@ -1,11 +1,11 @@
 """The event that files have arrived, which starts the ingest deployment."""
 
-import asyncio
 from collections.abc import Sequence
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from prefect.events import Event, Resource
 from prefect.events.clients import get_events_client
+from prefect.utilities.asyncutils import run_coro_as_sync
 
 from flows.keys import s3_uri
 from flows.models import SensorFile
@@ -14,7 +14,7 @@ from flows.models import SensorFile
 def announce(files: Sequence[SensorFile], incoming_prefix: str, occasion: str = "") -> UUID:
     """The id of the event `sensor-files.arrived`; when it comes back, the Prefect server has acknowledged the event."""
     event = arrival_event(files, incoming_prefix, occasion)
-    asyncio.run(_emit(event))
+    run_coro_as_sync(_emit(event))  # also where an event loop runs already, as in a notebook
     return event.id
 
 

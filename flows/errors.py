@@ -60,7 +60,7 @@ class ApiMissingError(SensorIngestError):
 
     def __init__(self) -> None:
         super().__init__(
-            "PREFECT_API_URL is not set, so there is no Prefect server to announce files to. "
+            "PREFECT_API_URL is not set, so there is no Prefect server whose runs this could be about. "
             '`eval "$(sensor-ingest env)"` sets it for the embedded stack; for a server of your own it ends in /api.'
         )
 

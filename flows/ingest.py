@@ -16,7 +16,7 @@ from flows.large_files import LargeFiles
 from flows.limits import LONGEST_WAIT_SECONDS
 from flows.models import FileReport, IngestReport, SensorFile
 from flows.report import headline, outcome, report_of_error, run_title
-from flows.steps import FILES_WITH_STEPS
+from flows.step_runs import FILES_WITH_STEPS
 from flows.tasks import ingest_file, publish_report
 from flows.wait import notify_later
 

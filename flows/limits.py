@@ -20,6 +20,9 @@ REJECT_LIMIT: Final = 0.10
 LONGEST_WAIT_SECONDS: Final = 30 * 24 * 3600
 """The longest wait between loading and email; our own limit, against slips of the keyboard."""
 
+PAUSE_TIMEOUT_SLACK_SECONDS: Final = 7 * 24 * 3600
+"""How much later than the wait a pause times out, which would fail the run: a week for a server that was away."""
+
 PARAMETERS_BYTES: Final = 450_000
 """Room for reports in a flow run's parameters. Prefect 3.8 takes 524,288 bytes of them (`max_parameter_size`)."""
 

@@ -182,6 +182,11 @@ class LedgerEntry(FileReport):
     notified_at: UtcMoment | None = None
     notified_by: Annotated[str | None, Field(description="The flow run that told people.")] = None
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the file was loaded and archived, be it that it is being loaded once more from there."""
+        return self.archived_to is not None and self.status in ("archived", "loading", "loaded")
+
 
 class Notification(BaseModel):
     """The run that emails about the files of an ingest run."""

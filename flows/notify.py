@@ -16,17 +16,15 @@ from pydantic import Field
 
 from flows.environment import environment
 from flows.errors import AddressUnverifiedError, MailQuotaError, PermissionMissingError
+from flows.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from flows.models import FileReport
-from flows.report import Letter, letter_about, run_title
+from flows.report import Letter, email_run_name, letter_about
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.tasks import Task
 
 NOTIFY_DEPLOYMENT: Final = "notify/notify"
-
-SLACK_SECONDS: Final = 600
-"""How much later than the wait a pause in this process times out, which would fail the run."""
 
 NOTES_AT_ONCE: Final = 8
 """Calls to the ledger at the same time; one email may be about 500 files."""
@@ -35,7 +33,7 @@ NOTES_AT_ONCE: Final = 8
 def _run_name() -> str:
     """`email about sensors.csv`, from the parameters as they came: Prefect asks before it validates them."""
     files: list[Any] = flow_run.parameters["files"]
-    return f"email about {run_title([FileReport.model_validate(file).name for file in files])}"
+    return email_run_name([FileReport.model_validate(file).name for file in files])
 
 
 @flow(name="notify", description="Email what became of the files of one ingest run.", flow_run_name=_run_name)
@@ -51,9 +49,10 @@ def notify(
     news = not_told_before(files)
     if not news:
         return "sent before"
-    message_id = email_report(news)
-    note_notified(news)
-    return message_id
+    messages = email_report(news)
+    if any(message.is_completed() for message in messages):
+        note_notified(news)  # also if some recipients could not be reached: the next sweep would mail the others again
+    return ", ".join([message.result() for message in messages])
 
 
 @task(task_run_name="look whether it was sent", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
@@ -79,21 +78,20 @@ def not_told_before(files: list[FileReport]) -> list[FileReport]:
     return [file for file in files if file.uri not in told]
 
 
-def email_report(files: list[FileReport]) -> str:
-    """The ids that SES gave the email, which goes to all recipients of the mailer block.
+def email_report(files: list[FileReport]) -> "list[State[str]]":
+    """How sending the email to all recipients of the mailer block went, message by message; each has the id from SES.
 
     One message has room for so many of them. Each message is a task run of its own: if one fails, the others go out all
     the same, and it alone is tried again.
     """
     letter = letter_about(files, _pages())
     groups = environment().mailer.groups()
-    states = [
+    return [
         send_letter.with_options(task_run_name="email" if len(groups) == 1 else f"email {number} of {len(groups)}")(
             letter, group, return_state=True
         )
         for number, group in enumerate(groups, start=1)
     ]
-    return ", ".join([state.result() for state in states])
 
 
 def _may_pass(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
@@ -141,6 +139,6 @@ def _pause_in_this_process(seconds: float) -> None:
     timer.daemon = True
     timer.start()
     try:
-        pause_flow_run(timeout=int(seconds) + SLACK_SECONDS, poll_interval=1)
+        pause_flow_run(timeout=int(seconds) + PAUSE_TIMEOUT_SLACK_SECONDS, poll_interval=1)
     finally:
         timer.cancel()

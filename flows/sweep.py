@@ -91,7 +91,7 @@ def look_around(older_than_seconds: float, dead_after_seconds: float) -> Situati
 def crash_dead_runs(situation: Situation) -> list[str]:
     """The names of the runs whose process is gone; they are shown as Crashed now, and keep no slot any more.
 
-    An automation does so sooner (`deployments/heartbeats.py`), but it knows only what a server saw that was not killed.
+    An automation does so sooner (`deployments/crash_automation.py`), but what it has seen dies with the server.
     """
     dead = list(situation.dead())
     gone: State[Any] = Crashed(message="no sign of life: its process is gone; the sweep has taken up its files")
@@ -116,7 +116,9 @@ def close_what_is_gone(situation: Situation) -> None:
     blocks = environment()
     for entry in situation.abandoned():
         found = blocks.landing_zone.describe(SensorFile(bucket=entry.bucket, key=entry.key))
-        if found is None:
+        if entry.is_kept:
+            blocks.file_ledger.close(entry, "archived", _what_is_known_of_a_second_load(entry))
+        elif found is None:
             blocks.file_ledger.close(entry, "missing", _what_is_known_of(entry))
         elif entry.version not in (found.version, found.etag):
             blocks.file_ledger.close(entry, "superseded", f"version {found.version} took its place; {_rows(entry)}")
@@ -168,6 +170,11 @@ def _in_events(files: Iterable[SensorFile], alone: set[str]) -> Iterator[list[Se
 def _what_is_known_of(entry: LedgerEntry) -> str:
     archived = f"; a copy is at {entry.archived_to}" if entry.archived_to else ""
     return f"it was taken out of incoming/ by somebody else before it was dealt with; {_rows(entry)}{archived}"
+
+
+def _what_is_known_of_a_second_load(entry: LedgerEntry) -> str:
+    why = f": {entry.problem}" if entry.problem else ""
+    return f"it was to be loaded again, and was not{why}; it is archived, and in the table, as the load before left it"
 
 
 def _rows(entry: LedgerEntry) -> str:

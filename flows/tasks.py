@@ -30,7 +30,7 @@ from flows.models import SETTLED, FileReport, FileStatus, LedgerEntry, SensorFil
 from flows.progress import LoadProgress, ProgressBar, terminal_bar
 from flows.readings import RowRules, ValidatedFile, validate_file
 from flows.report import markdown_page
-from flows.steps import as_task_run, within_task_run
+from flows.step_runs import as_task_run, within_task_run
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
@@ -126,9 +126,12 @@ def claim(file: SensorFile, *, force: bool = False) -> tuple[SensorFile, LedgerE
             ledger.supersede(file, found.version, flow_run.id)
         _clear_leftover(found, entry)
         return found, entry
+    archived = ledger.archived(file) if force else None
+    if archived:
+        return _claimed_again(archived)
     settled = ledger.settled(file)
     if settled:
-        return _claimed_again(settled) if force and settled.status == "archived" else (file, settled)
+        return file, settled
     newer = ledger.newer_than(file)
     skipped = ledger.supersede(file, newer.version, flow_run.id) if newer else None
     if skipped:
@@ -218,21 +221,15 @@ def _found(file: SensorFile) -> StoredFile | None:
     return None
 
 
-def _claimed_again(settled: LedgerEntry) -> tuple[SensorFile, LedgerEntry]:
+def _claimed_again(archived: LedgerEntry) -> tuple[SensorFile, LedgerEntry]:
     """The archived object, and the entry of the file that it was, to be loaded from there once more."""
     blocks = environment()
-    archived_at = settled.archived_to or settled.uri
-    archived = blocks.landing_zone.describe(SensorFile.model_validate(archived_at))
-    if archived is None:
+    archived_at = archived.archived_to or archived.uri
+    found = blocks.landing_zone.describe(SensorFile.model_validate(archived_at))
+    if found is None:
         raise ObjectMissingError(archived_at, 0)
-    as_it_landed = archived.model_copy(
-        update={"bucket": settled.bucket, "key": settled.key, "version_id": settled.version, "etag": settled.etag}
-    )
-    entry = blocks.file_ledger.claim(as_it_landed, flow_run.id, again=True)
     # Read without naming the version: that would take a permission which runs have for incoming/ only.
-    return archived.model_copy(update={"version_id": None}), entry.model_copy(
-        update={"archived_to": settled.archived_to}
-    )
+    return found.model_copy(update={"version_id": None}), blocks.file_ledger.claim_again(archived, flow_run.id)
 
 
 def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, *, event: str) -> LedgerEntry:

@@ -19,9 +19,10 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Paused, Pending, Scheduled
 from prefect.tasks import Task
 
+from flows.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from flows.models import FileReport, Notification
 from flows.notify import NOTIFY_DEPLOYMENT, notify
-from flows.report import run_title, within_parameters
+from flows.report import email_run_name, within_parameters
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 SHORTEST_PAUSE_SECONDS: Final = 10.0
 """A proactive automation can not wait for less. Source: Prefect 3.8, `EventTrigger.within`."""
-
-SLACK_SECONDS: Final = 7 * 24 * 3600
-"""How much later than the wait a pause times out, which would fail the run: a week for a server that was away."""
 
 _TAG_START: Final = "notify-after-"
 
@@ -131,7 +129,7 @@ def _create_subflow(
             target.id,
             parameters={"files": [file.model_dump(mode="json") for file in files]},
             state=state,
-            name=f"email about {run_title([file.name for file in files])}",
+            name=email_run_name([file.name for file in files]),
             tags=[wait_tag(wait_seconds)],
             idempotency_key=f"notify-{flow_run.id}-{flow_run.run_count}",  # a run that is retried has news of its own
             parent_task_run_id=placeholder.id,
@@ -148,7 +146,7 @@ def _create_subflow(
         return create(Scheduled(scheduled_time=due_at))
     ensure_resume_automation(client, wait_seconds)
     try:
-        return create(Paused(timeout_seconds=int(wait_seconds) + SLACK_SECONDS, reschedule=True))
+        return create(Paused(timeout_seconds=int(wait_seconds) + PAUSE_TIMEOUT_SLACK_SECONDS, reschedule=True))
     except PrefectHTTPStatusError as error:
         if error.response.is_server_error:
             raise
@@ -161,7 +159,7 @@ def _notify_in_this_process(files: list[FileReport], wait_seconds: float, due_at
     run_id = state.state_details.flow_run_id
     return Notification(
         flow_run_id=str(run_id),
-        flow_run_name=f"email about {run_title([file.name for file in files])}",
+        flow_run_name=email_run_name([file.name for file in files]),
         state=state.name or state.type.value,
         due_at=due_at,
     )

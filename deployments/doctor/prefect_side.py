@@ -19,10 +19,12 @@ from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
+from deployments.crash_automation import AUTOMATION
 from deployments.doctor.findings import Check, Verdict, ok, problem, warning
 from deployments.doctor.world import World, deployment_name, prefect_yaml
-from deployments.heartbeats import AUTOMATION
 from deployments.prefect_auth import refusals_explained
+from deployments.settings import EMAILS_AT_ONCE, POOL_LIMIT
+from flows.limits import RUNS_AT_ONCE
 from flows.wait import SHORTEST_PAUSE_SECONDS, wait_tag
 
 _DEPLOY: Final = "`sensor-ingest deploy`"
@@ -77,6 +79,10 @@ def work_pool(world: World) -> Verdict:
     if pool.type not in _WORKED_BY_WORKERS:
         remedy = "see that its runs have this project installed, or make a process pool of that name"
         return warning(f"{pool.name} is of type {pool.type}", remedy)
+    needed = RUNS_AT_ONCE + EMAILS_AT_ONCE + 1
+    if pool.concurrency_limit is not None and pool.concurrency_limit < needed:
+        remedy = f"prefect work-pool set-concurrency-limit {pool.name} {POOL_LIMIT}"
+        return warning(f"its limit of {pool.concurrency_limit} may leave a sweep no room: {needed} can be due", remedy)
     return ok(f"{pool.name}, type {pool.type}")
 
 

@@ -53,7 +53,7 @@ def _server_settings(port: int, database_url: str) -> dict[str, str]:
     }
 
 
-def ensure_work_pool(api_url: str) -> None:
+def make_process_pool(api_url: str) -> None:
     """Make the work pool, so that worker and deployments, which both would make it, can start side by side.
 
     Raises:

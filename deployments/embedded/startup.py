@@ -12,7 +12,7 @@ from deployments.embedded.dead_runs import settle_dead_runs
 from deployments.embedded.description import StackDescription
 from deployments.embedded.emulator import emulator_part, ensure_aws, has_state
 from deployments.embedded.parts import Part
-from deployments.embedded.prefect_parts import ensure_work_pool, server_part, start_engines_directly, worker_part
+from deployments.embedded.prefect_parts import make_process_pool, server_part, start_engines_directly, worker_part
 from deployments.embedded.supervisor import Say, SupervisedPart, Supervisor
 
 Deploy = Callable[[Mapping[str, str]], object]
@@ -78,7 +78,7 @@ class Startup:
         server = self.supervisor.launch(server_part(self.stack, self._start_database(), self.environment))
         server.wait_until_ready()
         server.watch()
-        ensure_work_pool(self.stack.prefect_api_url)
+        make_process_pool(self.stack.prefect_api_url)
         settle_dead_runs(self.stack.prefect_api_url, self.say)
         return self.supervisor.launch(worker_part(self.stack, self.environment))
 

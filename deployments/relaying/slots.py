@@ -39,8 +39,8 @@ class Slots(Protocol):
     def free(self) -> int:
         """The number of runs that would begin at once. Raises while the Prefect server can not be reached."""
 
-    def taken(self) -> None:
-        """An event is about to be sent that starts a run."""
+    def take(self) -> None:
+        """Take one for the event that is about to be sent, which starts a run."""
 
 
 class DeploymentSlots:
@@ -71,7 +71,7 @@ class DeploymentSlots:
             busy = self._count(client, state={"type": {"any_": _BUSY}}, expected_start_time={"before_": soon})
         return max(0, self.limit - busy - len(self._sent))
 
-    def taken(self) -> None:
+    def take(self) -> None:
         if not self._sent:
             with self._asking() as client:
                 self._read_deployment(client)

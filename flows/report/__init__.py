@@ -3,10 +3,11 @@
 from flows.report.mail import Letter, email_text, letter_about
 from flows.report.page import markdown_page
 from flows.report.parameters import within_parameters
-from flows.report.titles import headline, outcome, report_of_error, run_title
+from flows.report.titles import email_run_name, headline, outcome, report_of_error, run_title
 
 __all__ = [
     "Letter",
+    "email_run_name",
     "email_text",
     "headline",
     "letter_about",

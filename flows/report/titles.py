@@ -17,6 +17,11 @@ def run_title(names: Sequence[str]) -> str:
     return first if len(names) == 1 else f"{first} and {len(names) - 1} more"
 
 
+def email_run_name(names: Sequence[str]) -> str:
+    """`email about sensors.csv`: what a run of `notify` is called, whoever makes it."""
+    return f"email about {run_title(names)}"
+
+
 def headline(reports: Sequence[FileReport]) -> str:
     """The result in one line: `sensors.csv: 7 rows loaded`, `3 files: 2 loaded, 1 refused`."""
     if len(reports) == 1:

@@ -22,8 +22,8 @@ from blocks.documents import BLOCK_NAME, BLOCK_TYPES
 from blocks.stack_outputs import StackOutputs
 from deployments.apply import deploy_all
 from deployments.aws_stack import ensure_stack
+from deployments.crash_automation import AUTOMATION
 from deployments.doctor import all_checks, examine
-from deployments.heartbeats import AUTOMATION
 from deployments.relaying.slots import DeploymentSlots
 from deployments.settings import WORK_POOL
 from flows.announcing import announce

@@ -11,6 +11,28 @@ NOBODY = "http://127.0.0.1:9"
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
+def _said(command: str, environment: dict[str, str], home: Path) -> str:
+    foreign = ("AWS_", "PREFECT_", "SENSOR_INGEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.cli", command],
+        env=kept | environment | {"HOME": str(home), "PREFECT_CLIENT_MAX_RETRIES": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert 1 == done.returncode, done.stderr
+    assert "sensor-ingest env" in done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("command", ["sweep", "deploy", "relay"])
+def test_no_temporary_server_takes_the_place_of_one_that_is_not_named(tmp_path: Path, command: str) -> None:
+    assert _said(command, AWS, tmp_path).startswith("sensor-ingest: PREFECT_API_URL is not set")
+
+
 @pytest.mark.parametrize(
     ("command", "environment", "said"),
     [
@@ -24,18 +46,6 @@ AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAUL
 def test_what_does_not_answer_is_named_with_the_remedy(
     tmp_path: Path, command: str, environment: dict[str, str], said: str
 ) -> None:
-    foreign = ("AWS_", "PREFECT_", "SENSOR_INGEST_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     nobody = {"AWS_ENDPOINT_URL": NOBODY, "PREFECT_API_URL": f"{NOBODY}/api", "AWS_EC2_METADATA_DISABLED": "true"}
-    done = subprocess.run(
-        [sys.executable, "-m", "deployments.cli", command],
-        env=kept | nobody | environment | {"HOME": str(tmp_path), "PREFECT_CLIENT_MAX_RETRIES": "0"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert 1 == done.returncode, done.stderr
-    assert done.stderr.startswith(f"sensor-ingest: {said}"), done.stderr
-    assert "sensor-ingest env" in done.stderr
-    assert "Traceback" not in done.stderr
+    heard = _said(command, nobody | environment, tmp_path)
+    assert heard.startswith(f"sensor-ingest: {said}"), heard

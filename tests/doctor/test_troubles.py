@@ -18,10 +18,10 @@ from prefect.events.schemas.automations import AutomationCore
 from blocks.documents import BLOCK_NAME, find_block
 from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
+from deployments.crash_automation import AUTOMATION
 from deployments.doctor import Finding, all_checks, machine, queue
 from deployments.doctor.world import World, template_properties
-from deployments.heartbeats import AUTOMATION
-from deployments.settings import WORK_POOL
+from deployments.settings import POOL_LIMIT, WORK_POOL
 from tests.conftest import Aws
 from tests.doctor.conftest import OneSessionWorld, Patient
 
@@ -193,6 +193,13 @@ def test_a_pool_without_a_worker_and_one_that_is_paused(patient: Patient) -> Non
     patient.prefect.update_work_pool(WORK_POOL, WorkPoolUpdate(is_paused=True))
     with mended_by(lambda: patient.prefect.update_work_pool(WORK_POOL, WorkPoolUpdate(is_paused=False))):
         assert_problem(patient.finding("work pool"), "is paused", f"prefect work-pool resume {WORK_POOL}")
+
+
+def test_a_pool_that_leaves_a_sweep_no_room(patient: Patient) -> None:
+    patient.prefect.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=2))
+    with mended_by(lambda: patient.prefect.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=POOL_LIMIT))):
+        found = patient.finding("work pool")
+    assert_warning(found, "limit of 2", f"prefect work-pool set-concurrency-limit {WORK_POOL} {POOL_LIMIT}")
 
 
 def test_a_deployment_that_is_paused_another_or_missing(patient: Patient) -> None:

@@ -15,7 +15,7 @@ import psutil
 
 from blocks.stack_outputs import StackOutputs
 from deployments.embedded import StackDescription, running_stack
-from deployments.mailbox import Mail, mails
+from deployments.embedded.mailbox import Mail, mails
 
 Reading = tuple[str, int, Decimal]
 

@@ -4,8 +4,8 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+from deployments.crash_automation import AUTOMATION
 from deployments.demo import SAMPLE
-from deployments.heartbeats import AUTOMATION
 from tests.e2e.system import System, start_run, write
 from tests.support import eventually
 

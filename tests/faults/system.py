@@ -19,11 +19,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_RETRY_EXTRA_CODES, 
 
 from blocks.file_ledger import FileLedger
 from blocks.readings_table import ReadingsTable
+from deployments.crash_automation import AUTOMATION, ensure_crash_automation
 from deployments.embedded import EmbeddedStack, StackDescription
+from deployments.embedded.mailbox import mails
 from deployments.embedded.processes import find_process, other_processes
 from deployments.embedded.startup import RELAY_COMMAND
-from deployments.heartbeats import AUTOMATION, ensure_crash_automation
-from deployments.mailbox import mails
 from deployments.prefect_deploy import prefect_deploy_all
 from flows.models import SETTLED, LedgerEntry, SweepReport
 from flows.sweep import sweep

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from blocks.documents import save_environment
 from blocks.stack_outputs import StackOutputs
 from deployments.aws_stack import ensure_stack
-from deployments.mailbox import Mail, mails
+from deployments.embedded.mailbox import Mail, mails
 from tests.conftest import REGION, SERVER_START_SECONDS, Aws
 
 PLANTED_SECRET = "planted-Secret+0f3a9c/what-nobody-may-see"

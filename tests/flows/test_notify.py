@@ -61,10 +61,27 @@ def test_a_message_that_ses_will_never_take_is_not_tried_again_and_the_others_go
         if recipients == GROUPS[1]:
             raise AddressUnverifiedError("sensors@example.com", "not verified: bob@example.com")
 
+    ledger = load_environment().file_ledger
+    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/partly-told.csv"}), "a run"), "archived")
+    ledger.record(loaded)
     asked = told(second_is_refused)
     with pytest.raises(AddressUnverifiedError, match=r"bob@example\.com"):
-        notify(FILES)
+        notify([loaded])
     assert ["ada@example.com", "bob@example.com", "eve@example.com"] == asked
+    assert ledger.told_by(loaded), "the next sweep would mail those again who have it"
+
+
+def test_what_ses_takes_for_nobody_is_noted_as_told_to_nobody(told: Callable[[Answer], list[str]]) -> None:
+    def all_are_refused(_asked: list[str], recipients: list[str]) -> None:
+        raise AddressUnverifiedError("sensors@example.com", f"not verified: {recipients}")
+
+    ledger = load_environment().file_ledger
+    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/untold.csv"}), "a run"), "archived")
+    ledger.record(loaded)
+    told(all_are_refused)
+    with pytest.raises(AddressUnverifiedError):
+        notify([loaded])
+    assert ledger.told_by(loaded) is None
 
 
 def test_a_run_that_is_begun_again_after_its_email_went_out_sends_no_other(told: Callable[[Answer], list[str]]) -> None:

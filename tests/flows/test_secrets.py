@@ -9,7 +9,7 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from blocks.readings_table import ReadingsTable
-from deployments.mailbox import mails
+from deployments.embedded.mailbox import mails
 from flows.ingest import ingest_sensor_files
 from flows.models import SensorFile
 from flows.sweep import sweep

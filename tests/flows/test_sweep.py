@@ -13,11 +13,17 @@ from prefect.states import Completed, Paused, Pending
 from blocks.documents import load_environment
 from flows import mending
 from flows import sweep as sweeping
-from flows.models import LedgerEntry, SensorFile, SweepReport
+from flows.ingest import ingest_sensor_files
+from flows.models import FileReport, LedgerEntry, SensorFile, SweepReport
 from flows.notify import notify
 from flows.sweep import sweep
 from flows.wait import wait_tag
 from tests.flows.conftest import World
+
+ROW = "0000-0001,1483906366,1"
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+"""A flow run that no server knows."""
 
 announced: list[str] = []
 
@@ -39,7 +45,7 @@ def swept(older_than_seconds: float = 0, **asked: float) -> SweepReport:
     return report
 
 
-def claimed(uri: str, run_id: str = "00000000-0000-4000-8000-000000000000") -> LedgerEntry:
+def claimed(uri: str, run_id: str = NOBODY) -> LedgerEntry:
     blocks = load_environment()
     found = blocks.landing_zone.describe(SensorFile.model_validate(uri))
     assert found is not None
@@ -69,21 +75,21 @@ def the_entry(world: World, key: str) -> LedgerEntry:
 
 
 def test_files_that_have_waited_too_long_are_announced_but_for_folders_and_other_prefixes(world: World) -> None:
-    stranded = world.put("0000-0001,1483906366,1\n", "incoming/stranded é+1.csv")
+    stranded = world.put(f"{ROW}\n", "incoming/stranded é+1.csv")
     world.put("", "incoming/folder/")
-    world.put("0000-0001,1483906366,1\n", "processed/done.csv")
+    world.put(f"{ROW}\n", "processed/done.csv")
     found = [file.uri for file in swept().announced if "stranded" in file.uri or "done" in file.uri]
     assert [stranded] == found
     assert any("incoming/stranded é+1.csv" in said for said in announced)
 
 
 def test_files_that_have_just_arrived_are_left_to_their_events(world: World) -> None:
-    world.put("0000-0001,1483906366,1\n", "incoming/fresh.csv")
+    world.put(f"{ROW}\n", "incoming/fresh.csv")
     assert [] == [file.key for file in swept(3600).announced]
 
 
 def test_files_that_a_run_holds_are_left_to_it(world: World) -> None:
-    uri = world.put("0000-0001,1483906366,1\n", "incoming/in-hand.csv")
+    uri = world.put(f"{ROW}\n", "incoming/in-hand.csv")
     entry = claimed(uri)
     assert uri not in [file.uri for file in swept().announced]
     load_environment().file_ledger.release(entry, "it could not be loaded")
@@ -91,8 +97,8 @@ def test_files_that_a_run_holds_are_left_to_it(world: World) -> None:
 
 
 def test_a_file_of_which_two_loads_have_failed_is_announced_alone(world: World) -> None:
-    world.put("0000-0001,1483906366,1\n", "incoming/in-company.csv")
-    uri = world.put("0000-0001,1483906366,1\n", "incoming/suspect.csv")
+    world.put(f"{ROW}\n", "incoming/in-company.csv")
+    uri = world.put(f"{ROW}\n", "incoming/suspect.csv")
     for _ in range(2):
         load_environment().file_ledger.release(claimed(uri), "it could not be loaded")
     swept()
@@ -100,25 +106,46 @@ def test_a_file_of_which_two_loads_have_failed_is_announced_alone(world: World) 
 
 
 def test_files_that_a_dead_run_holds_are_freed_and_announced(world: World) -> None:
-    uri = world.put("0000-0001,1483906366,1\n", "incoming/held-by-the-dead.csv")
+    uri = world.put(f"{ROW}\n", "incoming/held-by-the-dead.csv")
     claimed(uri, run_of_another_process(Completed(), []))
     assert uri in [file.uri for file in swept().announced]
     assert "loading" == claimed(uri, str(uuid4())).status
 
 
 def test_a_file_that_somebody_took_away_while_it_was_loaded_is_noted_as_missing(world: World) -> None:
-    entry = claimed(world.put("0000-0001,1483906366,1\n", "incoming/taken-away.csv"))
+    entry = claimed(world.put(f"{ROW}\n", "incoming/taken-away.csv"))
     load_environment().file_ledger.release(entry)
     world.aws.client("s3").delete_object(Bucket=entry.bucket, Key=entry.key)
     swept()
     assert "missing" == the_entry(world, entry.key).status
 
 
+def loaded(uri: str, *, force: bool = False) -> FileReport:
+    state: State[Any] = ingest_sensor_files([SensorFile.model_validate(uri)], 0, force=force, return_state=True)
+    result: Any = state.result()
+    report: FileReport = result.files[0]
+    return report
+
+
+def test_an_archived_file_whose_second_load_died_is_archived_still_and_can_be_loaded_again(world: World) -> None:
+    first = loaded(world.put(f"{ROW}\n", "incoming/twice.csv"))
+    before = the_entry(world, first.key)
+    ledger = load_environment().file_ledger
+    ledger.release(ledger.claim_again(before, NOBODY), "its process died")
+    once_more = loaded(first.uri, force=True)
+    assert ("archived", first.archived_to) == (once_more.status, once_more.archived_to)
+    ledger.release(ledger.claim_again(the_entry(world, first.key), NOBODY), "its process died")
+    swept()
+    after = the_entry(world, first.key)
+    assert ("archived", before.archived_to, 1) == (after.status, after.archived_to, after.accepted)
+    assert "its process died" in str(after.problem)
+
+
 # ---- Emails --------------------------------------------------------------------------------------------------------
 
 
 def settled(world: World, name: str) -> LedgerEntry:
-    entry = claimed(world.put("0000-0001,1483906366,1\n", f"incoming/{name}"))
+    entry = claimed(world.put(f"{ROW}\n", f"incoming/{name}"))
     done = entry.model_copy(
         update={"status": "archived", "finished_at": entry.claimed_at - timedelta(hours=1), "lease_until": None}
     )

@@ -112,7 +112,7 @@ class FreeRuns:
         self.meanwhile(self.asked)
         return self.free_now
 
-    def taken(self) -> None:
+    def take(self) -> None:
         self.free_now -= 1
 
 

@@ -1,5 +1,7 @@
 """The event that files have arrived, as a Prefect server keeps it."""
 
+import asyncio
+
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -44,6 +46,15 @@ def test_another_arrival_is_another_event(changed: dict[str, str]) -> None:
 
 def test_files_that_are_announced_again_on_purpose_are_another_event() -> None:
     assert arrival_event(FILES, "incoming/").id != arrival_event(FILES, "incoming/", "a sweep").id
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_files_can_be_announced_where_an_event_loop_runs() -> None:
+    async def in_a_loop() -> str:
+        return str(announce(FILES[:1], "incoming/"))
+
+    event_id = asyncio.run(in_a_loop())
+    assert eventually(lambda: events_on_server(event_id), 20, "the event")
 
 
 def test_a_server_that_is_not_there_makes_the_announcement_fail() -> None:

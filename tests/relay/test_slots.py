@@ -81,8 +81,8 @@ def test_an_event_has_a_slot_before_its_run_appears_and_the_run_has_it_then(
 ) -> None:
     slots = DeploymentSlots()
     free = [slots.free()]
-    slots.taken()
-    slots.taken()
+    slots.take()
+    slots.take()
     free.append(slots.free())
     run = begin(client, deployment, Running())
     free.append(slots.free())
@@ -99,7 +99,7 @@ def test_an_event_that_starts_no_run_gives_its_slot_back_and_that_is_said(
     assert deployment
     now = itertools.chain([0.0] * 3, itertools.repeat(APPEARS_WITHIN_SECONDS + 1))
     slots = DeploymentSlots(now=lambda: next(now))
-    slots.taken()
+    slots.take()
     assert LIMIT == slots.free()
     assert "has started no run of ingest-sensor-files/ingest-sensor-files: is its automation enabled?" in caplog.text
 

@@ -13,7 +13,7 @@ from prefect.events import Event, RelatedResource, Resource
 from prefect.events.clients import get_events_client
 from prefect.states import Completed, Paused, Pending, Running
 
-from deployments.heartbeats import AUTOMATION, TAG, ensure_crash_automation
+from deployments.crash_automation import AUTOMATION, TAG, ensure_crash_automation
 from deployments.prefect_deploy import PROJECT_FOLDER
 from tests.support import eventually
 

@@ -13,7 +13,7 @@ from flows import ingest, tasks
 from flows.errors import ArchiveError
 from flows.ingest import ingest_sensor_files
 from flows.models import SensorFile
-from flows.steps import as_task_run, within_task_run
+from flows.step_runs import as_task_run, within_task_run
 from tests.flows.conftest import World
 
 GOOD = "2222-2222,1483906366,1.5\n"
@@ -44,6 +44,11 @@ def test_a_step_is_tried_again_after_what_may_pass_and_only_then(
     with pytest.raises(type(error)):
         work()
     assert tries == len(asked)
+
+
+def test_a_step_whose_pauses_are_not_listed_is_refused_rather_than_tried_less_often() -> None:
+    with pytest.raises(TypeError, match="retry_delay_seconds"):
+        within_task_run(tasks.archive_file.with_options(retries=3, retry_delay_seconds=2))
 
 
 @pytest.mark.parametrize(("most", "task_runs"), [(2, 2 * 5), (1, 2 * 1)])

@@ -24,11 +24,17 @@ def as_task_run(step: Task[P, R]) -> Callable[P, R]:
 
 
 def within_task_run(step: Task[P, R]) -> Callable[P, R]:
-    """The step without a task run: after the errors and the pauses of the task it is tried again in this one."""
+    """The step without a task run: after the errors and the pauses of the task it is tried again in this one.
+
+    Raises:
+        TypeError: the task is to be tried again and does not list its pauses, so they would be missed here.
+    """
+    pauses = step.retry_delay_seconds if step.retries else []
+    if not isinstance(pauses, list) or len(pauses) != (step.retries or 0):
+        raise TypeError(f"{step.name}: retry_delay_seconds is to be a list of {step.retries} pauses")
 
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        pauses = step.retry_delay_seconds
-        for pause in pauses if isinstance(pauses, list) else []:
+        for pause in pauses:
             try:
                 return step.fn(*args, **kwargs)
             except Exception as error:

@@ -34,7 +34,7 @@ def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = HEARTB
     wanted = AutomationCore(
         name=AUTOMATION,
         description="A run that was handed to a worker, and shows nothing for five minutes, has lost its process. "
-        "The next sweep takes up its files.",
+        "A sweep takes up its files.",
         trigger=EventTrigger(
             posture=Posture.Proactive,
             match={"prefect.resource.id": "prefect.flow-run.*"},
