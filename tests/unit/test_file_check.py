@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from deployments import file_check
 from deployments.cli import app
 
 if TYPE_CHECKING:
