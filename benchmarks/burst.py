@@ -175,10 +175,12 @@ def waits(watch: Watch, count: int, wait_seconds: float) -> None:
     wait_for(lambda: watch.count("notify", "PAUSED") < count, wait_seconds + 60)
     resumed = time.monotonic()
     wait_for(lambda: watch.count("notify", "COMPLETED", "FAILED", "CRASHED") == count, 60 + 10 * count, every=2)
-    print(f"    all ended {time.monotonic() - resumed:.0f} s after the first was resumed")
-    late = [lateness(watch, run, wait_seconds) for run in created]
+    took = time.monotonic() - resumed
+    print(f"    all ended {took:.0f} s after the first was resumed, {60 * count / took:.0f} a minute")
+    late = [lateness(watch, run, wait_seconds) for run in created]  # in the order in which they are due
     print(f"    resumed after the wait by {min(late):.1f} to {max(late):.1f} s, median {statistics.median(late):.1f} s")
-    check("each was resumed within 15 s", holds=max(late) <= 15, seen=f"{max(late):.1f} s")
+    waited_for = sum(each > 15 + place * took / count for place, each in enumerate(late))
+    check("each was resumed within 15 s and the worker's pace, none waited for", holds=not waited_for, seen=waited_for)
     states = Counter(run["state_name"] for run in watch.runs("notify"))
     check("all of them Completed", holds=states == {"Completed": count}, seen=dict(states))
     check("each sent one mail", holds=watch.mails() == count, seen=watch.mails())
