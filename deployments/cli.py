@@ -82,7 +82,7 @@ def env(*, data_dir: Annotated[Path, typer.Option(help="Directory of the embedde
 
 @app.command()
 def put(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files to upload.")],
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="Files to upload.")],
     *,
     key: Annotated[str | None, typer.Option(help="Key under incoming/, for one file; its name, if not given.")] = None,
     data_dir: DataDir = None,
@@ -123,7 +123,9 @@ def check(
 
 @app.command()
 def run(
-    files: Annotated[list[str], typer.Argument(help="Addresses like s3://bucket/incoming/sensors.csv.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="ADDRESS", help="Addresses like s3://bucket/incoming/sensors.csv.")
+    ],
     *,
     notify_after: NotifyAfter = 600,
     force: Annotated[bool, typer.Option("--force", help="Load again what was loaded before.")] = False,
@@ -134,10 +136,14 @@ def run(
     use_stack(data_dir)
     from flows.errors import IngestFailedError
     from flows.ingest import ingest_sensor_files
+    from flows.keys import parse_s3_uri, s3_uri
     from flows.models import SensorFile
     from flows.report import email_text
 
-    objects = [SensorFile.model_validate(file) for file in files]
+    try:
+        objects = [SensorFile.model_validate(s3_uri(*parse_s3_uri(file))) for file in files]
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; `sensor-ingest put` uploads a file of this machine") from error
     state = ingest_sensor_files(objects, notify_after, force, return_state=True)
     result: Any = state.result(raise_on_failure=False)
     report = result.report if isinstance(result, IngestFailedError) else result

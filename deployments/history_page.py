@@ -11,8 +11,9 @@ from deployments.history import delay
 from flows.models import LedgerEntry
 from flows.text import printable
 
+FEWEST_BARS: Final = 12
 BARS: Final = 48
-"""Parts that the time is divided into, at most."""
+"""Parts that the time is divided into, at least and at most."""
 
 FILES_SHOWN: Final = 200
 """Files in the table below the plots, the latest first."""
@@ -84,13 +85,14 @@ As of {made_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC.</p>
 
 
 def _spans(entries: Sequence[LedgerEntry]) -> list[Span]:
-    """The time from the first file to the last in equal parts of a length that people count in."""
+    """The time up to the last file, from the first on or earlier, in equal parts of a length that people count in."""
     if not entries:
         return []
     moments = [entry.claimed_at.astimezone(UTC) for entry in entries]
     step = next((step for step in _STEPS if (max(moments) - min(moments)) / step < BARS), _STEPS[-1])
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    first, last = (min(moments) - epoch) // step, (max(moments) - epoch) // step
+    last = (max(moments) - epoch) // step
+    first = min((min(moments) - epoch) // step, last - FEWEST_BARS + 1)
     spans = [Span(epoch + number * step, []) for number in range(first, last + 1)]
     for entry, moment in zip(entries, moments, strict=True):
         spans[(moment - epoch) // step - first].entries.append(entry)

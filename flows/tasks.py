@@ -181,7 +181,7 @@ def write_readings(file: SensorFile, validated: ValidatedFile, large_files: Larg
 @task(task_run_name="archive {file.name}", **_TRIED_AGAIN)
 def archive_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) -> FileReport:
     """The report of a loaded file: its rejects are stored first, then it leaves `incoming/` for `processed/`."""
-    rejects_at = _store_rejects(file, validated, refused=False)
+    rejects_at = _store_rejects(entry, validated, refused=False)
     loaded = _with_result(entry, validated, status="loaded", rejects_at=rejects_at)
     environment().file_ledger.record(loaded)
     return _settle(file, loaded, "archived", event="sensor-file.loaded")
@@ -190,7 +190,7 @@ def archive_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry)
 @task(task_run_name="refuse {file.name}", **_TRIED_AGAIN)
 def refuse_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) -> FileReport:
     """The report of a refused file: none of it is in the table; it is under `refused/`, its rejects beside it."""
-    rejects_at = _store_rejects(file, validated, refused=True)
+    rejects_at = _store_rejects(entry, validated, refused=True)
     return _settle(file, _with_result(entry, validated, rejects_at=rejects_at), "refused", event="sensor-file.refused")
 
 
@@ -264,10 +264,12 @@ def _clear_leftover(file: SensorFile, entry: LedgerEntry) -> None:
         environment().landing_zone.clear(file)
 
 
-def _store_rejects(file: SensorFile, validated: ValidatedFile, *, refused: bool) -> str | None:
+def _store_rejects(entry: LedgerEntry, validated: ValidatedFile, *, refused: bool) -> str | None:
+    """Where the refused rows are; they are named after the file as it landed, wherever it was read from."""
     if validated.rejects_path is None:
         return None
-    return environment().landing_zone.store_rejects(file, validated.rejects_path, refused=refused)
+    landed = SensorFile(bucket=entry.bucket, key=entry.key, version_id=entry.version)
+    return environment().landing_zone.store_rejects(landed, validated.rejects_path, refused=refused)
 
 
 def _with_result(entry: LedgerEntry, validated: ValidatedFile, **known: Any) -> LedgerEntry:  # noqa: ANN401 - fields

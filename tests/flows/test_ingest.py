@@ -120,7 +120,8 @@ def test_an_older_version_whose_event_comes_after_a_newer_one_was_loaded_is_skip
 
 
 def test_a_file_is_loaded_again_on_purpose_from_where_it_was_archived(world: World) -> None:
-    uri = world.put("0013-0001,1483906366,1\n", "incoming/forced.csv")
+    rows = ["0013-0001,1483906366,1", *(f"0013-0002,{1483906366 + n},1" for n in range(20)), "nonsense"]
+    uri = world.put("\n".join(rows), "incoming/forced.csv")
     first = ingest(uri)[1].files[0]
     world.aws.client("dynamodb").delete_item(
         TableName=world.outputs.readings_table_name,
@@ -128,7 +129,8 @@ def test_a_file_is_loaded_again_on_purpose_from_where_it_was_archived(world: Wor
     )
     assert "AlreadyLoaded" == ingest(uri)[0].name
     state, report = ingest_files(SensorFile.model_validate(uri), force=True)
-    assert ("Completed", first.archived_to) == (state.name, report.files[0].archived_to)
+    again = report.files[0]
+    assert ("PartlyRejected", first.archived_to, first.rejects_at) == (state.name, again.archived_to, again.rejects_at)
     assert [1] == world.values_of("0013-0001")
     assert {"processed/forced.csv"} == world.keys("forced.csv")
 
