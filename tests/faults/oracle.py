@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from flows.limits import REJECT_LIMIT
 from flows.models import LedgerEntry
 from flows.readings import RowRules
+from tests.e2e.system import Reading
 from tests.faults.calls import Call
 from tests.faults.system import FaultySystem
 from tests.unit.plain_rows import Outcome, plain_outcome
@@ -51,6 +53,12 @@ class DroppedFile:
         rows += [f"{self.sensor_prefix}0000,{FIRST_SECOND},00.35", f"{self.sensor_prefix}0001,soon,1", "no reading"]
         return ("\n".join(rows) + "\n").encode()
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether too many of its rows break a rule."""
+        rejected = len(self.outcome.rejects)
+        return rejected > REJECT_LIMIT * (self.outcome.good + rejected)
+
     @cached_property
     def outcome(self) -> Outcome:
         """What has to become of it, by the plain rules."""
@@ -84,17 +92,32 @@ def assert_nothing_lost_nothing_twice(
         mails_at_most: emails that may say of a file that it was loaded: 1 unless the process died, or the answer got
             lost, between SES taking the email and the note of it.
     """
-    readings, keys = system.all_readings(), system.object_keys()
+    readings, keys, mails = system.all_readings(), system.object_keys(), system.mails()
     for file in files:
-        expected = {(sensor, second, value) for (sensor, second), value in file.outcome.readings.items()}
-        assert expected == readings.get(file.sensor_prefix, set()), f"{file.name}: the table differs from the oracle"
-        assert {f"processed/{file.name}"} == places(keys, file), f"{file.name}: {places(keys, file)}"
-        assert f"rejects/{file.name}.rejects.csv" in keys, f"{file.name}: its rejects are not stored"
-        assert file.content == system.content(f"processed/{file.name}"), f"{file.name}: the archived bytes differ"
+        kept = "refused" if file.is_refused else "processed"
+        rejects = f"refused/{file.name}.rejects.csv" if file.is_refused else f"rejects/{file.name}.rejects.csv"
+        assert expected_readings(file) == readings.get(file.sensor_prefix, set()), f"{file.name}: the table differs"
+        assert {f"{kept}/{file.name}"} == places(keys, file), f"{file.name}: {places(keys, file)}"
+        assert rejects in keys, f"{file.name}: its rejects are not stored"
+        assert file.content == system.content(f"{kept}/{file.name}"), f"{file.name}: the archived bytes differ"
         [entry] = system.entries_of(file.key)
         assert_entry_is_complete(entry, file)
-        told = system.mails_saying_loaded(file.name)
-        assert 1 <= told <= mails_at_most, f"{file.name}: {told} emails say that it was loaded"
+        told = sum(tells_of(mail, file, entry) for mail in mails)
+        assert 1 <= told <= mails_at_most, f"{file.name}: {told} emails tell of it"
+
+
+def expected_readings(file: DroppedFile) -> set[Reading]:
+    if file.is_refused:
+        return set()
+    return {(sensor, second, value) for (sensor, second), value in file.outcome.readings.items()}
+
+
+def tells_of(mail: str, file: DroppedFile, entry: LedgerEntry) -> bool:
+    """Whether the email says what became of the file, or is the one that was noted, and too long to name every file."""
+    result = "refused" if file.is_refused else r"[\d,]+ rows? loaded"
+    if re.search(rf"{re.escape(file.name)}: {result}", mail):
+        return True
+    return "not shown here" in mail and f"flow-run/{entry.notified_by}" in mail
 
 
 def assert_entry_is_complete(entry: LedgerEntry, file: DroppedFile) -> None:
@@ -103,8 +126,9 @@ def assert_entry_is_complete(entry: LedgerEntry, file: DroppedFile) -> None:
     accepted = len(outcome.readings)
     expected = (outcome.lines, outcome.header, outcome.blank, accepted, outcome.good - accepted, len(outcome.rejects))
     assert expected == counts, f"{file.name}: the counts in the ledger are wrong"
-    assert ("archived", True) == (entry.status, entry.notified_at is not None), f"{file.name}: {entry!r}"
-    assert f"s3://{entry.bucket}/processed/{file.name}" == entry.archived_to
+    status, kept = ("refused", "refused") if file.is_refused else ("archived", "processed")
+    assert (status, True) == (entry.status, entry.notified_at is not None), f"{file.name}: {entry!r}"
+    assert f"s3://{entry.bucket}/{kept}/{file.name}" == entry.archived_to
 
 
 def places(keys: set[str], file: DroppedFile) -> set[str]:

@@ -1,7 +1,6 @@
 """An embedded stack whose way to AWS leads through the fault proxy, and hands to break and to mend it with."""
 
 import logging
-import re
 import sys
 import time
 from collections import defaultdict
@@ -191,11 +190,9 @@ class FaultySystem(System):
     def entries_of(self, key: str) -> list[LedgerEntry]:
         return self._ledger().entries_of(self.outputs.bucket_name, key)
 
-    def mails_saying_loaded(self, name: str) -> int:
-        """Emails that say of that file that it was loaded."""
-        loaded = re.compile(rf"{re.escape(name)}: [\d,]+ rows? loaded")
-        said = (f"{mail.subject}\n{mail.text}" for mail in mails(self.stack.aws_endpoint_url))
-        return sum(loaded.search(text) is not None for text in said)
+    def mails(self) -> list[str]:
+        """The emails that SES took, as people read them: subject and text."""
+        return [f"{mail.subject}\n{mail.text}" for mail in mails(self.stack.aws_endpoint_url)]
 
     def evidence(self) -> str:
         """What a case that fails should show."""
