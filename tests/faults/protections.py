@@ -158,6 +158,20 @@ PROTECTIONS: Final = (
         "    news = files\n    if not news:",
         ("tests/flows/test_notify.py",),
     ),
+    Protection(
+        "email: noted as soon as some people have it",
+        "flows/notify.py",
+        "if any(message.is_completed() for message in messages):",
+        "if all(message.is_completed() for message in messages):",
+        ("tests/flows/test_notify.py",),
+    ),
+    Protection(
+        "a second load that dies leaves the file archived",
+        "flows/sweep.py",
+        "if entry.is_kept:",
+        "if not entry:",
+        ("tests/flows/test_sweep.py",),
+    ),
 )
 
 
