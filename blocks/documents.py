@@ -5,10 +5,9 @@ from typing import Any, Final, TypeVar
 
 import boto3
 from prefect.blocks.core import Block
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.context import SyncClientContext
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
-from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect_aws.credentials import AwsCredentials
 
 from blocks.aws import AwsBlock
@@ -48,7 +47,9 @@ def load_environment() -> Environment:
     """
     if get_current_settings().api.url is None:
         save_environment(StackOutputs.read(StackSettings().stack, boto3.client("cloudformation")), AwsCredentials())
-    return run_coro_as_sync(_loaded())  # also where a loop runs already: in a notebook, say
+    # In a run its client is used, elsewhere one for all four: making one reads the CA certificates.
+    with SyncClientContext.get_or_create():
+        return Environment(_load(LandingZone), _load(ReadingsTable), _load(FileLedger), _load(Mailer))
 
 
 def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list[str]:
@@ -94,20 +95,9 @@ def _is_emulated(credentials: AwsCredentials) -> bool:
     return credentials.aws_client_parameters.endpoint_url is not None
 
 
-async def _loaded() -> Environment:
-    # With one client for all of them: `Block.load` makes one for each, and reads the CA certificates every time.
-    async with get_client() as client:
-        return Environment(
-            await _load(LandingZone, client),
-            await _load(ReadingsTable, client),
-            await _load(FileLedger, client),
-            await _load(Mailer, client),
-        )
-
-
-async def _load(block_type: type[B], client: PrefectClient) -> B:
+def _load(block_type: type[B]) -> B:
     try:
-        return await block_type.aload(BLOCK_NAME, client=client)
+        return block_type.load(BLOCK_NAME, _sync=True)  # type: ignore[return-value,call-arg] # as `async_dispatch` has it
     except ValueError as error:
         if not _is_not_found(error):
             raise

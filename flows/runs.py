@@ -32,8 +32,11 @@ def runs_under_way(client: SyncPrefectClient, flow_name: str) -> list[RunUnderWa
 
 
 def ended(client: SyncPrefectClient, run_ids: Collection[str]) -> set[str]:
-    """Those of the runs that the server knows to have ended. Of a run that it does not know, nothing is known."""
-    ids = sorted(map(UUID, run_ids))
+    """Those of the runs that the server knows to have ended. Of a run that it does not know, nothing is known.
+
+    Nor of what is no run's id: one entry that somebody else wrote into the ledger must not end every sweep.
+    """
+    ids = sorted(filter(None, map(_uuid, run_ids)))
     found: set[str] = set()
     for start in range(0, len(ids), _IDS_PER_QUESTION):
         filter_ = FlowRunFilter(
@@ -61,6 +64,13 @@ def _pages(client: SyncPrefectClient, flow_name: str) -> Iterator[FlowRun]:
         if len(page) < RUNS_PER_PAGE:
             return
         offset += len(page)
+
+
+def _uuid(run_id: str) -> UUID | None:
+    try:
+        return UUID(run_id)
+    except ValueError:
+        return None
 
 
 def _under_way(run: FlowRun) -> RunUnderWay:

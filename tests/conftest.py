@@ -17,6 +17,7 @@ from typing import Any
 
 import boto3
 import pytest
+from prefect.events.worker import EventsWorker
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import (
     PREFECT_API_URL,
@@ -110,8 +111,23 @@ def running_prefect_server(home: Path, more_settings: Mapping[Setting, Any] | No
 @pytest.fixture
 def prefect_api(prefect_server: str) -> Iterator[str]:
     """The address of the Prefect server that the code under test talks to."""
-    with temporary_settings({PREFECT_API_URL: prefect_server}):
+    with talking_to(prefect_server):
         yield prefect_server
+
+
+@contextmanager
+def talking_to(api_url: str) -> Iterator[None]:
+    """The code under test talks to that Prefect server, and so do the events it emits.
+
+    Prefect 3.8.8 sends the events of a process, those that make task runs among them, to the server that the first
+    of them went to, until its worker for events has ended.
+    """
+    EventsWorker.drain_all(at_exit=False)
+    try:
+        with temporary_settings({PREFECT_API_URL: api_url}):
+            yield
+    finally:
+        EventsWorker.drain_all(at_exit=False)
 
 
 def free_port() -> int:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
@@ -22,6 +21,7 @@ from blocks.readings_table import ReadingsTable
 from blocks.stack_outputs import StackOutputs
 from flows.errors import BlockMissingError
 from tests.blocks.conftest import Bucket
+from tests.conftest import talking_to
 
 SECRET = "made-up-secret"
 CREDENTIALS = AwsCredentials(
@@ -63,7 +63,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def server(prefect_server: str) -> Iterator[str]:
-    with temporary_settings({PREFECT_API_URL: prefect_server}):
+    with talking_to(prefect_server):
         yield prefect_server
 
 

@@ -12,7 +12,6 @@ from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
-    PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_SERVER_API_AUTH_STRING,
     temporary_settings,
@@ -29,7 +28,7 @@ from deployments.settings import WORK_POOL
 from flows.announcing import announce
 from flows.errors import ApiRefusedError
 from flows.models import SensorFile
-from tests.conftest import REGION, Aws, running_prefect_server
+from tests.conftest import REGION, Aws, running_prefect_server, talking_to
 from tests.support import eventually
 
 STACK = "auth"
@@ -73,8 +72,8 @@ def api_url(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 @contextmanager
 def credentials(api_url: str, auth_string: str | None) -> Iterator[None]:
     """What a shell has set that exports the string, or none."""
-    settings = {PREFECT_API_URL: api_url, PREFECT_API_AUTH_STRING: auth_string, PREFECT_CLIENT_MAX_RETRIES: 0}
-    with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
+    settings = {PREFECT_API_AUTH_STRING: auth_string, PREFECT_CLIENT_MAX_RETRIES: 0}
+    with pytest.MonkeyPatch.context() as patch, talking_to(api_url), temporary_settings(settings):
         if auth_string:
             patch.setenv("PREFECT_API_AUTH_STRING", auth_string)
         yield

@@ -9,7 +9,6 @@ from typing import Any
 import boto3
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.stack_outputs import StackOutputs
 from deployments.apply import deploy_all
@@ -17,7 +16,7 @@ from deployments.aws_stack import ensure_stack
 from deployments.doctor import Finding, all_checks, examine
 from deployments.doctor.world import World
 from deployments.settings import WORK_POOL
-from tests.conftest import REGION, Aws, running_prefect_server
+from tests.conftest import REGION, Aws, running_prefect_server, talking_to
 
 STACK = "doctor"
 PARAMETERS = {"SenderAddress": "doctor@example.com", "Recipients": "ada@example.com"}
@@ -99,8 +98,7 @@ def environment(aws: Aws, own_server: str) -> dict[str, str]:
 @contextmanager
 def surroundings(environment: dict[str, str]) -> Iterator[None]:
     """These variables, and no longer than that: tests of other folders may follow in this process."""
-    api = environment["PREFECT_API_URL"]
-    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: api}):
+    with pytest.MonkeyPatch.context() as patch, talking_to(environment["PREFECT_API_URL"]):
         patch.delenv("AWS_PROFILE", raising=False)
         for name, value in environment.items():
             patch.setenv(name, value)

@@ -76,7 +76,7 @@ def test_what_ses_takes_for_nobody_is_noted_as_told_to_nobody(told: Callable[[An
         raise AddressUnverifiedError("sensors@example.com", f"not verified: {recipients}")
 
     ledger = load_environment().file_ledger
-    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/untold.csv"}), "a run"), "archived")
+    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/told-to-nobody.csv"}), "a run"), "archived")
     ledger.record(loaded)
     told(all_are_refused)
     with pytest.raises(AddressUnverifiedError):

@@ -88,9 +88,10 @@ def test_files_that_have_just_arrived_are_left_to_their_events(world: World) -> 
     assert [] == [file.key for file in swept(3600).announced]
 
 
-def test_files_that_a_run_holds_are_left_to_it(world: World) -> None:
-    uri = world.put(f"{ROW}\n", "incoming/in-hand.csv")
-    entry = claimed(uri)
+@pytest.mark.parametrize("holder", [NOBODY, "what is no run's id"])
+def test_files_that_a_run_holds_are_left_to_it(world: World, holder: str) -> None:
+    uri = world.put(f"{ROW}\n", f"incoming/in-hand-of-{len(holder)}.csv")
+    entry = claimed(uri, holder)
     assert uri not in [file.uri for file in swept().announced]
     load_environment().file_ledger.release(entry, "it could not be loaded")
     assert uri in [file.uri for file in swept().announced]
