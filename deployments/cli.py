@@ -89,13 +89,20 @@ def put(
     as_json: AsJson = False,
 ) -> None:
     """Upload files into incoming/, as anything that drops files there does."""
+    if key and len(files) != 1:
+        raise typer.BadParameter("--key names one file; give the files one by one", param_hint="--key")
+    by_key = {key or file.name: file for file in files}
+    if len(by_key) != len(files):
+        raise typer.BadParameter("two have the same name; put them one by one, each with a --key", param_hint="FILE")
     use_stack(data_dir)
     from deployments.dropping import drop
 
-    if key and len(files) != 1:
-        raise typer.BadParameter("--key names one file; give the files one by one", param_hint="--key")
-    dropped = [drop(file, key or file.name) for file in files]
-    typer.echo(json.dumps({"files": dropped}) if as_json else "\n".join(dropped))
+    uris = drop(by_key)
+    if as_json:
+        typer.echo(json.dumps({"files": list(uris)}))
+    else:
+        for uri in uris:
+            typer.echo(uri)
 
 
 @app.command()

@@ -131,7 +131,8 @@ def _drop_sample(name: str) -> str:
     with TemporaryDirectory() as folder:
         file = Path(folder) / name
         file.write_text(SAMPLE, encoding="ascii")
-        return drop(file, name)
+        [uri] = drop({name: file})
+    return uri
 
 
 def _dealt_with(uri: str) -> "LedgerEntry | None":

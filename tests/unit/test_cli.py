@@ -1,15 +1,31 @@
 """What the command line says of words that it can not make sense of."""
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
 from deployments.cli import app
 
 
+def said_of(*words: str) -> str:
+    """What the usage error says, without its frame."""
+    result = CliRunner().invoke(app, list(words))
+    assert 2 == result.exit_code
+    return " ".join(result.stderr.replace("\u2502", "").split())
+
+
 @pytest.mark.parametrize("address", ["my-readings.csv", "s3://bucket", "s3:///key", "https://bucket/key"])
 def test_what_is_no_address_in_s3_is_named_with_what_would_upload_it(address: str) -> None:
-    result = CliRunner().invoke(app, ["run", address])
-    said = " ".join(result.stderr.replace("\u2502", "").split())
-    assert 2 == result.exit_code
+    said = said_of("run", address)
     assert f"not an S3 address: {address!r}" in said
     assert "sensor-ingest put" in said
+
+
+def test_files_of_one_name_are_not_put_over_each_other(tmp_path: Path) -> None:
+    files = [tmp_path / folder / "sensors.csv" for folder in ("north", "south")]
+    for file in files:
+        file.parent.mkdir()
+        file.touch()
+    assert "two have the same name" in said_of("put", *map(str, files))
+    assert "--key names one file" in said_of("put", *map(str, files), "--key", "north.csv")
