@@ -227,16 +227,16 @@ def test_a_missing_permission_fails_the_file_at_once_and_is_named(
 
 
 def test_the_email_says_what_became_of_the_file_and_the_ledger_that_it_was_sent(world: World) -> None:
-    _, report = ingest(world.put("0005-0001,1483906366,1\n0005-0001,1483906366,2\n", "incoming/told.csv"))
-    [mail] = world.mails_about("told.csv")
+    _, report = ingest(world.put("0005-0001,1483906366,1\n0005-0001,1483906366,2\n", "incoming/mailed.csv"))
+    [mail] = world.mails_about("mailed.csv")
 
-    assert mail.subject == "told.csv: 1 row loaded"
+    assert mail.subject == "mailed.csv: 1 row loaded"
     assert str(report.files[0].archived_to) in mail.text
     items = world.aws.client("dynamodb").query(
         TableName=world.outputs.files_table_name,
         KeyConditionExpression="#file = :file",
         ExpressionAttributeNames={"#file": "file"},
-        ExpressionAttributeValues={":file": {"S": f"{world.outputs.bucket_name}/incoming/told.csv"}},
+        ExpressionAttributeValues={":file": {"S": f"{world.outputs.bucket_name}/incoming/mailed.csv"}},
     )["Items"]
     assert ["archived"] == [item["status"]["S"] for item in items if "notified_at" in item]
 

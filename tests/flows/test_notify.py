@@ -62,7 +62,7 @@ def test_a_message_that_ses_will_never_take_is_not_tried_again_and_the_others_go
             raise AddressUnverifiedError("sensors@example.com", "not verified: bob@example.com")
 
     ledger = load_environment().file_ledger
-    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/partly-told.csv"}), "a run"), "archived")
+    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/told-in-part.csv"}), "a run"), "archived")
     ledger.record(loaded)
     asked = told(second_is_refused)
     with pytest.raises(AddressUnverifiedError, match=r"bob@example\.com"):
@@ -86,7 +86,7 @@ def test_what_ses_takes_for_nobody_is_noted_as_told_to_nobody(told: Callable[[An
 
 def test_a_run_that_is_begun_again_after_its_email_went_out_sends_no_other(told: Callable[[Answer], list[str]]) -> None:
     ledger = load_environment().file_ledger
-    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/told.csv"}), "a run"), "archived")
+    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/told-before.csv"}), "a run"), "archived")
     ledger.record(loaded)
     asked = told(lambda *_: None)
     assert notify([loaded]).startswith("id of ada@example.com")
