@@ -9,6 +9,7 @@ from prefect.blocks.core import Block
 from prefect_aws.credentials import AwsCredentials
 from pydantic import Field, HttpUrl
 
+from blocks.clients import client_of
 from flows.errors import PermissionMissingError
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class AwsBlock(Block):
     @overload
     def _client(self, service: Literal["sesv2"]) -> "SESV2Client": ...
     def _client(self, service: str) -> Any:
-        """A client of the service; prefect-aws keeps one for each set of credentials."""
-        return self.credentials.get_client(service)
+        """The client of the service with the block's credentials."""
+        return client_of(self.credentials, service)
 
     @contextmanager
     def _naming_permission(self, service: str, resource: str) -> Iterator[None]:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, HttpUrl
 
 from blocks.aws import DOCUMENTATION_URL, LOGO_URL, AwsBlock
+from blocks.clients import renewed_client
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 class ReadingsTable(AwsBlock):
@@ -65,18 +65,10 @@ class ReadingsTable(AwsBlock):
             return write_frames(
                 frames,
                 self._client("dynamodb"),
-                self._renewed_client,
+                lambda: renewed_client(self.credentials, "dynamodb"),
                 table_name=self.table_name,
                 sender=self.sender,
                 patience_seconds=self.patience_seconds,
                 connections=self.connections,
                 on_taken=on_taken,
             )
-
-    def _renewed_client(self) -> "DynamoDBClient":
-        """A client with credentials got anew; the one that prefect-aws keeps has those of its first use."""
-        settings = self.credentials.aws_client_parameters.get_params_override()
-        if self.credentials.region_name:
-            settings["region_name"] = self.credentials.region_name
-        client: DynamoDBClient = self.credentials.get_boto3_session().client("dynamodb", **settings)
-        return client

@@ -14,6 +14,7 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
+from blocks.clients import client_of
 from blocks.file_ledger import MONTH_INDEX, UNFINISHED_INDEX, FileLedger
 from blocks.landing_zone import LandingZone
 from flows.models import FileStatus, SensorFile, StoredFile
@@ -179,7 +180,7 @@ def refuse(landing_zone: LandingZone, file: SensorFile) -> str:
 
 @pytest.fixture
 def s3_line(credentials: AwsCredentials) -> Line:
-    return Line(credentials.get_client("s3"))
+    return Line(client_of(credentials, "s3"))
 
 
 # ---- The tables ---------------------------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ def file_ledger(dynamodb: "DynamoDBClient", credentials: AwsCredentials) -> File
 
 @pytest.fixture
 def dynamodb_line(credentials: AwsCredentials) -> Line:
-    return Line(credentials.get_client("dynamodb"))
+    return Line(client_of(credentials, "dynamodb"))
 
 
 def make_table(client: "DynamoDBClient", name: str, key: tuple[str, Any], order: tuple[str, Any]) -> str:

@@ -13,6 +13,7 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import ValidationError
 
+from blocks.clients import client_of
 from blocks.mailer import Mailer
 from flows.errors import AddressUnverifiedError, MailQuotaError
 from tests.blocks.conftest import Line, refusal
@@ -41,7 +42,7 @@ def mailer(aws: Aws, credentials: AwsCredentials) -> Mailer:
 
 @pytest.fixture
 def ses_line(credentials: AwsCredentials) -> Line:
-    return Line(credentials.get_client("sesv2"))
+    return Line(client_of(credentials, "sesv2"))
 
 
 @pytest.fixture
@@ -220,7 +221,7 @@ def test_botocore_itself_tries_again_when_ses_is_asked_too_often(mailer: Mailer,
     usual = mailer.credentials.model_copy(
         update={"aws_client_parameters": AwsClientParameters(endpoint_url=aws.endpoint_url)}
     )
-    patient = Line(usual.get_client("sesv2"))
+    patient = Line(client_of(usual, "sesv2"))
     said = refusal(429, "TooManyRequestsException", "Maximum sending rate exceeded.")
     with patient.answering("SendEmail", said):
         assert mailer.model_copy(update={"credentials": usual}).send("subject", "text", recipients=RECIPIENTS)

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from prefect_aws.credentials import AwsCredentials
 
+from blocks.clients import client_of
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
@@ -113,7 +114,7 @@ def test_a_batch_of_readings_that_dynamodb_refuses_names_permission_and_table(
 
 def test_a_mail_that_ses_may_not_send_names_permissions_and_sender(credentials: AwsCredentials) -> None:
     mailer = Mailer(sender="sensors@example.com", recipients=["ada@example.com"], credentials=credentials)
-    line = Line(credentials.get_client("sesv2"))
+    line = Line(client_of(credentials, "sesv2"))
     said = refused(
         line,
         "SendEmail",

@@ -14,6 +14,7 @@ from prefect_aws.credentials import AwsCredentials
 
 from benchmarks.certificate import make_certificate
 from benchmarks.counting_server import CountingServer, counting_server
+from blocks.clients import client_of
 from blocks.dynamodb.client_settings import UnusualClientError, way_of
 from blocks.dynamodb.errors import TableUnreachableError
 from blocks.readings_table import ReadingsTable
@@ -169,6 +170,6 @@ def test_a_way_that_only_boto3_knows_is_left_to_boto3(server: CountingServer) ->
     config = {"proxies": {}, "proxies_config": {"proxy_use_forwarding_for_https": True}}
     credentials = credentials_for(server.endpoint_url, config)
     with pytest.raises(UnusualClientError, match="proxies"):
-        way_of(credentials.get_client("dynamodb"))
+        way_of(client_of(credentials, "dynamodb"))
     assert 3 == ReadingsTable(table_name=TABLE, credentials=credentials).write([rows(3)])
     assert b"Botocore" in server.heads[0]

@@ -1,0 +1,43 @@
+"""Clients of AWS services: one session for each set of credentials, one client of each service.
+
+`AwsCredentials.get_client` of prefect-aws 0.7.12 makes a session for each client: botocore's endpoints are read again
+(45 ms of a core), a role is assumed again. Where eight threads ask for a first client at once, it makes eight of them.
+"""
+
+from functools import lru_cache
+from threading import Lock
+from typing import Any, Final
+
+import boto3
+from prefect_aws.credentials import AwsCredentials
+
+_ONE_AT_A_TIME: Final = Lock()
+"""Sessions are not thread-safe, clients are. Source: "Low-level clients", boto3 guide."""
+
+
+def client_of(credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401 - boto3's stubs overload it for every service
+    """The client of the service with these credentials, the same at every call."""
+    with _ONE_AT_A_TIME:
+        return _client_of(credentials, service)
+
+
+def renewed_client(credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401 - as above
+    """A new client, with credentials got anew: those of an assumed role end after a time."""
+    return _client(credentials.get_boto3_session(), credentials, service)
+
+
+@lru_cache(maxsize=32)
+def _client_of(credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401 - as above
+    return _client(_session_of(credentials), credentials, service)
+
+
+@lru_cache(maxsize=8)
+def _session_of(credentials: AwsCredentials) -> boto3.Session:
+    return credentials.get_boto3_session()
+
+
+def _client(session: boto3.Session, credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401 - as above
+    settings = credentials.aws_client_parameters.get_params_override()
+    if credentials.region_name is not None:
+        settings["region_name"] = credentials.region_name
+    return session.client(service, **settings)  # type: ignore[call-overload] # its names are literals
