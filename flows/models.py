@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainSe
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from flows.keys import file_name, parse_s3_uri
+from flows.keys import file_name, parse_s3_uri, s3_uri
 from flows.summary import ReadingsSummary
 from flows.text import Printable, printable
 
@@ -76,7 +76,7 @@ class SensorFile(BaseModel):
 
     @property
     def uri(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
+        return s3_uri(self.bucket, self.key)
 
     @property
     def name(self) -> str:
@@ -156,7 +156,7 @@ class FileReport(RowCounts):
 
     @property
     def uri(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
+        return s3_uri(self.bucket, self.key)
 
     @property
     def name(self) -> str:

@@ -66,9 +66,15 @@ def row(line: bytes, names: list[str], rules: RowRules) -> tuple[str, int, Decim
     require(rules.earliest <= int(timestamp) <= rules.last_second(), "timestamp_range")
     require(re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", value), "value")
     try:
-        return sensor_id, int(timestamp), DYNAMODB.create_decimal(value)
+        return sensor_id, int(timestamp), DYNAMODB.create_decimal(number_in(value))
     except (Inexact, InvalidOperation, Overflow, Subnormal):
         raise BrokenRuleError("value_range") from None
+
+
+def number_in(text: str) -> Decimal:
+    """The number that a decimal denotes; a zero with an exponent that no `Decimal` holds is zero all the same."""
+    significand = text.lower().partition("e")[0]
+    return Decimal(text) if Decimal(significand) else Decimal(0)
 
 
 def fields(line: bytes, rules: RowRules) -> list[str]:

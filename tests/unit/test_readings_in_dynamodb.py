@@ -9,11 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flows.readings import RowRules, validate_file
 from flows.readings.decimals import DECIMAL
+from tests.unit.plain_rows import number_in
 
 if TYPE_CHECKING:
     from tests.conftest import Aws
@@ -88,6 +89,7 @@ def test_every_form_of_decimal_is_stored_as_the_number_it_denotes(table: Table) 
     assert expected == table.read("0000-0007")
 
 
+@example(values=["0E1000000000000000000"], number=0)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.from_regex(DECIMAL, fullmatch=True), min_size=1, max_size=25), number=st.integers(0, 9999))
 def test_any_decimal_comes_back_from_the_table_as_it_was_written_or_is_a_reject(
@@ -98,6 +100,6 @@ def test_any_decimal_comes_back_from_the_table_as_it_was_written_or_is_a_reject(
     table.write(accepted)
     found = table.read(sensor)
     seconds = [second for _, second, _ in accepted]
-    assert {second: Decimal(values[second - NOON]) for second in seconds} == {
+    assert {second: number_in(values[second - NOON]) for second in seconds} == {
         second: found[sensor, second] for second in seconds
     }
