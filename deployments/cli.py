@@ -5,6 +5,8 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,17 +32,30 @@ AsJson = Annotated[
 NotifyAfter = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Seconds between loading and email.")]
 
 
+@contextmanager
+def document_alone(*, as_json: bool) -> Iterator[Callable[[str], None]]:
+    """What shows the one JSON document, if one is wanted: all that is printed besides goes to standard error then."""
+    if not as_json:
+        yield lambda _: None
+        return
+    standard_output = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield lambda document: typer.echo(document, standard_output)
+
+
 @app.command()
 def demo(
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running until Ctrl-C.")] = False,
     data_dir: Annotated[Path, typer.Option(help="Where the stack keeps its state.")] = DEFAULT_DATA_DIR / "demo",
     notify_after: NotifyAfter = 15,
+    as_json: AsJson = False,
 ) -> None:
     """The main job on this machine, start to email, with a short wait."""
     from deployments.demo import run_demo
 
-    run_demo(data_dir, notify_after, keep=keep)
+    with document_alone(as_json=as_json) as show:
+        run_demo(data_dir, notify_after, show, keep=keep)
 
 
 @app.command()
@@ -52,27 +67,39 @@ def up(
     ] = 4200,
     aws_port: Annotated[int, typer.Option(help="Port of the AWS emulator; 0 for any free one.")] = 4566,
     notify_after: NotifyAfter = 600,
+    as_json: AsJson = False,
 ) -> None:
     """Run everything on this machine until Ctrl-C: emulator, PostgreSQL, Prefect server, worker, relay."""
     from deployments.embedded import EmbeddedStack
     from deployments.prefect_deploy import prefect_deploy_all
 
-    with EmbeddedStack(
-        data_dir,
-        prefect_port=prefect_port,
-        aws_port=aws_port,
-        notify_after_seconds=notify_after,
-        deploy=prefect_deploy_all,
-    ) as stack:
+    with (
+        document_alone(as_json=as_json) as show,
+        EmbeddedStack(
+            data_dir,
+            prefect_port=prefect_port,
+            aws_port=aws_port,
+            notify_after_seconds=notify_after,
+            deploy=prefect_deploy_all,
+        ) as stack,
+    ):
+        show(stack.description.model_dump_json(indent=2))
         stack.wait_forever()
 
 
 @app.command()
-def env(*, data_dir: Annotated[Path, typer.Option(help="Directory of the embedded stack.")] = DEFAULT_DATA_DIR) -> None:
+def env(
+    *,
+    data_dir: Annotated[Path, typer.Option(help="Directory of the embedded stack.")] = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
     """Print shell exports that point `prefect`, `aws` and this command at an embedded stack."""
     from deployments.embedded.description import UNWANTED_VARIABLES
 
     stack = stack_in(data_dir)
+    if as_json:
+        typer.echo(json.dumps(stack.environment, indent=2))
+        return
     for name in UNWANTED_VARIABLES:
         if name in os.environ:
             typer.echo(f"unset {name}")
@@ -218,14 +245,19 @@ def deploy(
         float | None, typer.Option(min=0, metavar="SECONDS", help="Seconds between loading and email of deployed runs.")
     ] = None,
     data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring a Prefect server to where runs work: work pool, blocks, deployments, automations. Repeat it as you like."""
     use_stack(data_dir)
     from deployments.apply import deploy_all
     from deployments.prefect_auth import require_api
+    from deployments.prefect_deploy import deployment_name, prefect_yaml
+    from deployments.settings import WORK_POOL
 
     require_api()
-    typer.echo(deploy_all(stack=stack, ecs_stack=ecs_stack, notify_after_seconds=notify_after))
+    said = deploy_all(stack=stack, ecs_stack=ecs_stack, notify_after_seconds=notify_after)
+    done = {"work_pool": WORK_POOL, "deployments": [deployment_name(each) for each in prefect_yaml()["deployments"]]}
+    typer.echo(json.dumps(done, indent=2) if as_json else said)
 
 
 @app.command()
@@ -240,6 +272,7 @@ def relay(
         ),
     ] = None,
     data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Carry announcements from the queue to Prefect until Ctrl-C; `up` runs one by itself."""
     use_stack(data_dir)
@@ -248,8 +281,11 @@ def relay(
 
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
     logging.getLogger("relay").setLevel(logging.INFO)
+    relay = Relay.of_stack()
     with StopSignal() as stop:
-        Relay.of_stack().serve(stop, metrics_port)
+        relay.serve(stop, metrics_port)
+    if as_json:
+        typer.echo(json.dumps(relay.figures.as_document(), indent=2))
 
 
 @app.command()

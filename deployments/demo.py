@@ -1,5 +1,6 @@
 """The demo: one file goes all the way on an embedded stack, and each step is shown where it can be looked at."""
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psutil
 
@@ -43,8 +44,14 @@ class DemoError(SensorIngestError):
     """A step of the demo did not happen in time."""
 
 
-def run_demo(data_dir: Path, notify_after_seconds: float, *, keep: bool) -> None:
+def run_demo(data_dir: Path, notify_after_seconds: float, show: Callable[[str], None], *, keep: bool) -> None:
     """Returns when the email has arrived, with `keep` only on Ctrl-C; nothing is left running then.
+
+    Args:
+        data_dir: where the stack keeps its state.
+        notify_after_seconds: wait between loading and email.
+        show: gets what happened as one JSON document: the file's address, its entry in the ledger, the email.
+        keep: whether the stack goes on running.
 
     Raises:
         DemoError: a step did not happen in time; the text names the logs to look at.
@@ -52,7 +59,7 @@ def run_demo(data_dir: Path, notify_after_seconds: float, *, keep: bool) -> None
     print("Starting AWS (emulated), PostgreSQL, a Prefect server, a worker and the relay on this machine …", flush=True)
     with EmbeddedStack(data_dir, notify_after_seconds=notify_after_seconds, deploy=prefect_deploy_all) as stack:
         os.environ.update(stack.environment())
-        Demo(stack.description, notify_after_seconds).show()
+        show(json.dumps(Demo(stack.description, notify_after_seconds).run(), indent=2))
         if keep:
             print(
                 f"\nAll of it keeps running, with its UI on {stack.description.prefect_url} . Ctrl-C ends it.",
@@ -68,8 +75,8 @@ class Demo:
     stack: StackDescription
     notify_after_seconds: float
 
-    def show(self) -> None:
-        """Returns when the email has arrived."""
+    def run(self) -> dict[str, Any]:
+        """What happened, when the email has arrived."""
         self.started = datetime.now(UTC)
         before = len(mails(self.stack.aws_endpoint_url))
 
@@ -97,6 +104,13 @@ class Demo:
 
         mail = self._soon(lambda: self._mail_after(before), "the email", self.notify_after_seconds + PATIENCE_SECONDS)
         _tell("The email arrived", f"To: {', '.join(mail.to)}", f"Subject: {mail.subject}", "", *mail.text.splitlines())
+        return {
+            "file": uri,
+            "ingest": self._page(run),
+            "entry": entry.model_dump(mode="json"),
+            "notify": self._page(email),
+            "email": {"to": mail.to, "subject": mail.subject, "text": mail.text},
+        }
 
     def _soon(self, check: Callable[[], T | None], what: str, patience_seconds: float = PATIENCE_SECONDS) -> T:
         deadline = time.monotonic() + patience_seconds

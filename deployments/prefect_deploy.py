@@ -1,10 +1,13 @@
-"""`prefect deploy --all`, as a person would type it in the project's folder."""
+"""What `prefect.yaml` describes, and `prefect deploy --all`, as a person would type it in the project's folder."""
 
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import yaml
 
 from flows.errors import SensorIngestError
 
@@ -35,3 +38,15 @@ def prefect_deploy_all(environment: Mapping[str, str]) -> str:
     if result.returncode:
         raise DeployError(f"the deployments could not be made:\n{result.stdout}")
     return result.stdout
+
+
+def deployment_name(described: Mapping[str, Any]) -> str:
+    """Flow and deployment, as the server names them; a flow of this project is named like its deployment."""
+    return f"{described['name']}/{described['name']}"
+
+
+@lru_cache
+def prefect_yaml() -> dict[str, Any]:
+    """What is to be deployed."""
+    content: dict[str, Any] = yaml.safe_load((PROJECT_FOLDER / "prefect.yaml").read_text(encoding="utf-8"))
+    return content

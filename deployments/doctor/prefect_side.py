@@ -21,8 +21,9 @@ from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
 from deployments.crash_automation import AUTOMATION
 from deployments.doctor.findings import Check, Verdict, ok, problem, warning
-from deployments.doctor.world import World, deployment_name, prefect_yaml
+from deployments.doctor.world import World
 from deployments.prefect_auth import refusals_explained
+from deployments.prefect_deploy import deployment_name, prefect_yaml
 from deployments.settings import EMAILS_AT_ONCE, POOL_LIMIT
 from flows.limits import RUNS_AT_ONCE
 from flows.wait import SHORTEST_PAUSE_SECONDS, wait_tag

@@ -17,7 +17,7 @@ from blocks.aws import AwsBlock
 from blocks.documents import find_block
 from blocks.stack_outputs import StackOutputs
 from deployments.aws_stack import TEMPLATE
-from deployments.prefect_deploy import PROJECT_FOLDER
+from deployments.prefect_deploy import deployment_name
 from deployments.settings import Settings
 
 TIMEOUT_SECONDS: Final = 5
@@ -141,18 +141,6 @@ class World:
             found += page
             if len(page) < _AUTOMATIONS_PER_PAGE:
                 return found
-
-
-def deployment_name(described: Mapping[str, Any]) -> str:
-    """Flow and deployment, as the server names them; a flow of this project is named like its deployment."""
-    return f"{described['name']}/{described['name']}"
-
-
-@lru_cache
-def prefect_yaml() -> dict[str, Any]:
-    """What is to be deployed."""
-    content: dict[str, Any] = yaml.safe_load((PROJECT_FOLDER / "prefect.yaml").read_text(encoding="utf-8"))
-    return content
 
 
 class _TemplateLoader(yaml.SafeLoader):

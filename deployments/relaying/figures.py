@@ -39,6 +39,10 @@ class Figures:
         """The longest that anything that waits can have waited, in seconds."""
         return max(0.0, now - (self.oldest_in_hand or self.empty_at))
 
+    def as_document(self) -> dict[str, int]:
+        """What was done, for `relay --json`."""
+        return {"events": self.events, "files": self.files, "doubles": self.doubles, "failures": self.failures}
+
 
 class Reporter:
     """Tells the figures, and asks the queue for its length when somebody wants to know."""

@@ -6,7 +6,6 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-import yaml
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -15,7 +14,7 @@ from prefect.events.clients import get_events_client
 from prefect.states import Completed, Paused, Pending, Running
 
 from deployments.crash_automation import AUTOMATION, TAG, ensure_crash_automation
-from deployments.prefect_deploy import PROJECT_FOLDER
+from deployments.prefect_deploy import prefect_yaml
 from tests.support import eventually
 
 WITHIN = timedelta(seconds=10)
@@ -84,6 +83,6 @@ def test_a_run_that_shows_nothing_any_more_is_crashed_and_those_that_ended_or_ar
 
 
 def test_runs_of_every_deployment_carry_the_tag() -> None:
-    deployments = yaml.safe_load((PROJECT_FOLDER / "prefect.yaml").read_text())["deployments"]
+    deployments = prefect_yaml()["deployments"]
     assert deployments
     assert all(TAG in deployment["tags"] for deployment in deployments)

@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import prefect_aws
 import pytest
-import yaml
 from botocore.validate import ParamValidator
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it carries no types
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -25,7 +24,7 @@ from blocks.stack_outputs import StackOutputs
 from deployments import ecs_pool
 from deployments.aws_stack import TEMPLATE, ensure_stack
 from deployments.ecs_pool import EcsOutputs, base_job_template, ensure_ecs_pool
-from deployments.prefect_deploy import PROJECT_FOLDER
+from deployments.prefect_deploy import prefect_yaml
 from flows.errors import EcsStackMissingError, PoolTypeError
 from tests.conftest import REGION, Aws
 
@@ -90,7 +89,7 @@ def here(aws: Aws) -> Iterator[None]:
 @pytest.fixture
 def requests(outputs: EcsOutputs, main_stack: StackOutputs, here: None) -> dict[str, dict[str, Any]]:  # noqa: ARG001 - for its environment
     """By the operations of ECS: for a run of the deployment that loads files, as prefect.yaml has it."""
-    deployed = yaml.safe_load((PROJECT_FOLDER / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    deployed = prefect_yaml()["deployments"]
     [variables] = [each["work_pool"]["job_variables"] for each in deployed if each["name"] == "ingest-sensor-files"]
     template = base_job_template(outputs, main_stack.run_role_arn)
     nobody: Any = object()  # no block and no variable is looked up on a server

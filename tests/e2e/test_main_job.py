@@ -139,6 +139,14 @@ def test_deploying_again_leaves_one_of_each(system: System) -> None:
     assert {"sensor files arrived", "sensor-ingest: resume notify-after-15s", AUTOMATION} <= set(automations)
 
 
+def test_env_and_deploy_print_one_json_document(system: System) -> None:
+    environment = system.run("-m", "deployments.cli", "env", "--data-dir", str(system.data_dir), "--json")
+    assert json.loads(environment) == system.environment
+    deployed = json.loads(system.run("-m", "deployments.cli", "deploy", "--json"))
+    assert set(deployed["deployments"]) == {f"{name}/{name}" for name in names(system)[0]}
+    assert "sensor-ingest" == deployed["work_pool"]
+
+
 def names(system: System) -> tuple[list[str], list[str]]:
     """Of all deployments and automations, each as often as it is there."""
     deployments, automations = (system.api(f"{each}/filter", {}) for each in ("deployments", "automations"))

@@ -1,20 +1,19 @@
 """How much may run at once: one number in prefect.yaml, and limits around it that leave the others room."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 
 from deployments.apply import ensure_limits, ensure_work_pool
+from deployments.prefect_deploy import prefect_yaml
 from deployments.settings import EMAILS_AT_ONCE, EMAILS_QUEUE, POOL_LIMIT, WORK_POOL
 from flows.limits import RUNS_AT_ONCE
 
 
 def deployments() -> dict[str, dict[str, Any]]:
-    described = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())
+    described = prefect_yaml()
     return {each["name"]: each for each in described["deployments"]}
 
 

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+import typer
+from click import Command
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from deployments.cli import app
+from deployments.cli import app, document_alone
 
 
 def said_of(*words: str) -> str:
@@ -29,3 +32,28 @@ def test_files_of_one_name_are_not_put_over_each_other(tmp_path: Path) -> None:
         file.touch()
     assert "two have the same name" in said_of("put", *map(str, files))
     assert "--key names one file" in said_of("put", *map(str, files), "--key", "north.csv")
+
+
+def test_every_command_can_print_one_json_document() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined] # a group, as the app has several commands
+    assert len(commands) > 10
+    assert [] == [name for name, command in commands.items() if "--json" not in options_of(command)]
+
+
+def options_of(command: Command) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+def test_what_is_printed_besides_a_document_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with document_alone(as_json=True) as show:
+        typer.echo("starting")
+        show("{}")
+        typer.echo("stopping")
+    assert capsys.readouterr() == ("{}\n", "starting\nstopping\n")
+
+
+def test_without_a_document_all_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    with document_alone(as_json=False) as show:
+        typer.echo("starting")
+        show("{}")
+    assert capsys.readouterr() == ("starting\n", "")
