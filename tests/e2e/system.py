@@ -39,7 +39,7 @@ class System:
         variables = {**os.environ, **self.environment, **environment}
         kept = {name: value for name, value in variables.items() if value is not None}
         arguments = [sys.executable, *command]
-        done = subprocess.run(arguments, env=kept, check=False, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(arguments, env=kept, check=False, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
