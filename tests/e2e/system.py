@@ -39,9 +39,18 @@ class System:
         variables = {**os.environ, **self.environment, **environment}
         kept = {name: value for name, value in variables.items() if value is not None}
         arguments = [sys.executable, *command]
-        done = subprocess.run(arguments, env=kept, check=False, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        pipe = subprocess.PIPE
+        with subprocess.Popen(arguments, env=kept, stdout=pipe, stderr=pipe, text=True) as running:
+            try:
+                said, complained = running.communicate(timeout=300)
+            except subprocess.TimeoutExpired:
+                # Also the temporary Prefect server that it may have started, which would outlive it.
+                for child in psutil.Process(running.pid).children(recursive=True):
+                    child.kill()
+                running.kill()
+                raise
+        assert running.returncode == 0, said + complained
+        return said
 
     # AWS
 
