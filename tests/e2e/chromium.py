@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,8 @@ FLAGS: Final = (
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # whatever a page asks for, nothing leaves the machine
 )
+
+_INSTALL_SECONDS: Final = 180
 
 
 def find_or_install(log: Path) -> str:
@@ -54,4 +57,13 @@ def _install(apt_get: str, log: Path) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with log.open("wb") as output:
         for arguments in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
-            subprocess.run([apt_get, *arguments], env=environment, check=False, stdout=output, stderr=subprocess.STDOUT)
+            command = [apt_get, *arguments]
+            with suppress(subprocess.TimeoutExpired):  # where no packages can be reached, it tries for very long
+                subprocess.run(
+                    command,
+                    env=environment,
+                    check=False,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    timeout=_INSTALL_SECONDS,
+                )
