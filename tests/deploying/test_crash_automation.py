@@ -65,10 +65,9 @@ def test_a_run_that_shows_nothing_any_more_is_crashed_and_those_that_ended_or_ar
         left_alone = {
             "of others": of_others,
             "ended": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running()),
-            "waits": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running()),
+            "waits": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Paused(timeout_seconds=600)),
         }
         client.set_flow_run_state(left_alone["ended"].id, Completed(name="PartlyRejected"))
-        client.set_flow_run_state(left_alone["waits"].id, Paused(timeout_seconds=600))
         dead = {
             "handed over": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Pending()),
             "begun": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running()),
