@@ -30,6 +30,9 @@ LANDED_SINCE_IT_WAS_SETTLED: Final = f"(attribute_exists(finished_at) AND NOT {U
 HELD_BY_NOBODY_ELSE: Final = f"({NEVER_CLAIMED} OR NOT {UNSETTLED} OR lease_until < :now OR {BY_THIS_RUN})"
 SETTLED_BY_THIS_RUN: Final = f"(attribute_exists(#file) AND NOT {UNSETTLED} AND {BY_THIS_RUN})"
 
+GIVEN_UP_AS_GONE: Final[frozenset[FileStatus]] = frozenset({"missing", "superseded"})
+"""What was settled without having been loaded, because it was not there any more."""
+
 UNFINISHED_INDEX: Final = "unfinished"
 """The index of the entries that still need something: a load, or an email. The others lack its key."""
 
@@ -74,7 +77,8 @@ class FileLedger(AwsBlock):
     def claim(self, file: StoredFile, flow_run_id: str, *, again: bool = False) -> LedgerEntry:
         """The ledger's entry of this version: status `loading` if it is ours to load, else as another run left it.
 
-        A version that is settled is given out again if it has landed since, or on purpose (`again`).
+        A version that is settled is given out again if it has landed since, if it was given up as gone and is back
+        (somebody removed the delete marker, or the version that replaced it), or on purpose (`again`).
 
         Raises:
             ClaimedElsewhereError: another run holds a lease on it.
@@ -90,12 +94,13 @@ class FileLedger(AwsBlock):
             landed_at=file.landed_at,
             status="loading",
             claimed_at=now,
-            lease_until=now + timedelta(seconds=self.lease_seconds),
+            lease_until=self._until(now),
             flow_run_id=flow_run_id,
         )
         standing = self._put(entry, NEVER_CLAIMED)
         if standing and standing.status in SETTLED:
-            standing = self._put(entry, HELD_BY_NOBODY_ELSE if again else LANDED_SINCE_IT_WAS_SETTLED)
+            may_have_it = again or standing.status in GIVEN_UP_AS_GONE
+            standing = self._put(entry, HELD_BY_NOBODY_ELSE if may_have_it else LANDED_SINCE_IT_WAS_SETTLED)
         elif standing:
             entry = entry.model_copy(update={"attempts": standing.attempts + 1, "problem": standing.problem})
             standing = self._put(entry, f"{LEASE_EXPIRED} OR {CLAIMED_BY_THIS_RUN}")
@@ -119,7 +124,7 @@ class FileLedger(AwsBlock):
         claim = {
             "status": "loading",
             "claimed_at": now,
-            "lease_until": now + timedelta(seconds=self.lease_seconds),
+            "lease_until": self._until(now),
             "flow_run_id": flow_run_id,
             "attempts": 1,
             "finished_at": None,
@@ -134,8 +139,8 @@ class FileLedger(AwsBlock):
 
     def renew(self, entry: LedgerEntry) -> bool:
         """Whether this run still holds the file; if so, for `lease_seconds` from now."""
-        lease_until = datetime.now(UTC) + timedelta(seconds=self.lease_seconds)
-        return self._update(entry, "SET lease_until = :until", CLAIMED_BY_THIS_RUN, {":until": utc_text(lease_until)})
+        until = utc_text(self._until(datetime.now(UTC)))
+        return self._update(entry, "SET lease_until = :until", CLAIMED_BY_THIS_RUN, {":until": until})
 
     def release(self, entry: LedgerEntry, problem: str = "", *, counts: bool = True) -> None:
         """End the lease on a file that a run held and could not load: the next run may have it at once.
@@ -155,9 +160,13 @@ class FileLedger(AwsBlock):
     def record(self, entry: LedgerEntry) -> None:
         """Write an entry that this run has claimed anew, with what has become known since.
 
+        One that is not settled yet holds the file on, for `lease_seconds` from now.
+
         Raises:
             ClaimedElsewhereError: this run was slower than its lease, and another has the file now.
         """
+        if entry.status not in SETTLED:
+            entry = entry.model_copy(update={"lease_until": self._until(datetime.now(UTC))})
         standing = self._put(entry, f"{NEVER_CLAIMED} OR {BY_THIS_RUN}")
         if standing:
             raise ClaimedElsewhereError(entry.uri, standing.flow_run_id or "?", str(standing.lease_until))
@@ -219,9 +228,16 @@ class FileLedger(AwsBlock):
     # ---- What is known -------------------------------------------------------------------------------------------
 
     def settled(self, file: SensorFile) -> LedgerEntry | None:
-        """The entry of a file that was dealt with and moved on; the newest, if no version is asked for."""
+        """The entry of a file that was dealt with and moved on; the newest, if no version is asked for.
+
+        A version with the same bytes that came while the first was being loaded is cleared away with that one.
+        """
         entries = [entry for entry in self.entries_of(file.bucket, file.key) if entry.status in SETTLED]
-        asked_for = [entry for entry in entries if file.version in (None, entry.version, entry.etag)]
+        asked_for = [
+            entry
+            for entry in entries
+            if file.version in (None, entry.version, entry.etag) or (file.etag and file.etag == entry.etag)
+        ]
         return max(asked_for, key=lambda entry: entry.claimed_at, default=None)
 
     def archived(self, file: SensorFile) -> LedgerEntry | None:
@@ -295,6 +311,9 @@ class FileLedger(AwsBlock):
                 ConsistentRead=True,
             ).search("Items")
             return [_entry(item) for item in items]
+
+    def _until(self, now: datetime) -> datetime:
+        return now + timedelta(seconds=self.lease_seconds)
 
     def _put(self, entry: LedgerEntry, condition: str) -> LedgerEntry | None:
         """The entry that stands in the way of the condition; None if this one was written."""

@@ -6,11 +6,20 @@ from threading import Event, Thread
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from httpx import HTTPError
 from prefect import get_run_logger
+from prefect.exceptions import PrefectException
 
 from blocks.dynamodb.errors import TableUnreachableError
 from blocks.file_ledger import FileLedger
-from flows.errors import ClaimedElsewhereError, PermissionMissingError, SensorIngestError, ThrottledError
+from flows.errors import (
+    ClaimedElsewhereError,
+    DaskMissingError,
+    PermissionMissingError,
+    SensorIngestError,
+    ShardsDifferError,
+    ThrottledError,
+)
 from flows.models import LedgerEntry
 
 RENEWALS_A_LEASE: Final = 3
@@ -23,8 +32,13 @@ NOT_THE_FILES_FAULT: Final = (
     ClaimedElsewhereError,
     BotoCoreError,
     ClientError,
+    DaskMissingError,
+    ShardsDifferError,
+    PrefectException,
+    HTTPError,
+    OSError,
 )
-"""Errors that any file would have met: they do not bring this one nearer to being put aside."""
+"""Errors of AWS, Prefect or the machine, that any file would have met: they bring none nearer to being put aside."""
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """One email about the files of an ingest run. It imports no pandas: every run pays for what its module imports."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from threading import Timer
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from prefect import flow, get_run_logger, task
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from prefect.tasks import Task
 
 NOTIFY_DEPLOYMENT: Final = "notify/notify"
+
+RESUME_AGAIN_SECONDS: Final = 5.0
+"""Between two tries to end a pause in this process: a server that is started again would leave it paused for days."""
 
 NOTES_AT_ONCE: Final = 8
 """Calls to the ledger at the same time; one email may be about 500 files."""
@@ -64,7 +68,7 @@ def not_told_before(files: list[FileReport]) -> list[FileReport]:
     told of some of its files; those are left out.
     """
     ledger, log = environment().file_ledger, get_run_logger()
-    known = [file for file in files if file.version]
+    known = _in_the_ledger(files)
     teller = ledger.told_by(known[0]) if known else None
     if teller is None:
         return files
@@ -120,25 +124,32 @@ def _pages() -> list[tuple[str, str]]:
 def note_notified(files: list[FileReport]) -> None:
     """Note in the ledger, for each file that it knows, that people have been told."""
     note = partial(environment().file_ledger.note_notified, by=str(flow_run.id))
-    known = [file for file in files if file.version]
+    known = _in_the_ledger(files)
     for first in known[:1]:
         note(first)  # it tells for all of them whether the email went out
     with ThreadPoolExecutor(NOTES_AT_ONCE) as pool:
         list(pool.map(note, known[1:]))
 
 
+def _in_the_ledger(files: list[FileReport]) -> list[FileReport]:
+    """Those that have an entry of their ingest run; a load that failed leaves none that could be noted."""
+    return [file for file in files if file.version and file.flow_run_id]
+
+
 def _pause_in_this_process(seconds: float) -> None:
     """Paused, as the Prefect UI shows it, until the Resume button is pressed or the time is over."""
-    run_id = flow_run.id
+    run_id, over = flow_run.id, Event()
 
     def resume() -> None:
-        with get_client(sync_client=True) as client:
-            client.resume_flow_run(run_id)
+        until_then: float = seconds
+        while not over.wait(until_then):
+            with suppress(Exception), get_client(sync_client=True) as client:  # the server may be away for a while
+                client.resume_flow_run(run_id)
+            until_then = RESUME_AGAIN_SECONDS
 
-    timer = Timer(seconds, copy_context().run, args=(resume,))  # the context knows which server this run belongs to
-    timer.daemon = True
-    timer.start()
+    context = copy_context()  # it knows which server this run belongs to
+    Thread(target=context.run, args=(resume,), name="resumes the email", daemon=True).start()
     try:
         pause_flow_run(timeout=int(seconds) + PAUSE_TIMEOUT_SLACK_SECONDS, poll_interval=1)
     finally:
-        timer.cancel()
+        over.set()

@@ -1,6 +1,7 @@
 """What the Prefect server knows of our runs: which are under way, with which files, since when."""
 
 from collections.abc import Collection, Iterator
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -83,8 +84,14 @@ def _under_way(run: FlowRun) -> RunUnderWay:
         state=state.type.value,
         since=state.timestamp,
         files=frozenset(_addresses(run.parameters)),
-        wait=wait_of(run.tags),
+        wait=wait_of(run.tags) or _pause_in_its_process(run.parameters),
     )
+
+
+def _pause_in_its_process(parameters: dict[str, Any]) -> timedelta | None:
+    """How long a run of `notify` that no automation knows of means to pause: its process may have died meanwhile."""
+    pause = parameters.get("pause_seconds")
+    return timedelta(seconds=pause) if isinstance(pause, int | float) else None
 
 
 def _addresses(parameters: dict[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
+from botocore.exceptions import ClientError
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from flows.announcing import announce
 from flows.environment import environment
+from flows.errors import PermissionMissingError
 from flows.limits import FILES_PER_EVENT, in_groups
 from flows.mending import Situation
 from flows.models import LedgerEntry, Notification, SensorFile, SweepReport
@@ -112,13 +114,22 @@ def free_what_dead_runs_hold(situation: Situation) -> None:
 
 @task(task_run_name="close what is gone", **_AGAIN)
 def close_what_is_gone(situation: Situation) -> None:
-    """Note for files that somebody took away, or replaced, before they were dealt with, that nobody ever will."""
+    """Note for files that somebody took away, or replaced, before they were dealt with, that nobody ever will.
+
+    A file that may not be looked at, one of another bucket, say, that a person has loaded, is left as it is: whatever
+    else a sweep takes up must not wait for it.
+    """
     blocks = environment()
     for entry in situation.abandoned():
-        found = blocks.landing_zone.describe(SensorFile(bucket=entry.bucket, key=entry.key))
         if entry.is_kept:
             blocks.file_ledger.close(entry, "archived", _what_is_known_of_a_second_load(entry))
-        elif found is None:
+            continue
+        try:
+            found = blocks.landing_zone.describe(SensorFile(bucket=entry.bucket, key=entry.key))
+        except (PermissionMissingError, ClientError) as error:
+            get_run_logger().warning("%s is neither loaded nor to be seen: %s", entry.uri, error)
+            continue
+        if found is None:
             blocks.file_ledger.close(entry, "missing", _what_is_known_of(entry))
         elif entry.version not in (found.version, found.etag):
             blocks.file_ledger.close(entry, "superseded", f"version {found.version} took its place; {_rows(entry)}")

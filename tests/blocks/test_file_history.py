@@ -49,10 +49,17 @@ def test_the_newest_version_that_moved_on_is_found_if_none_is_asked_for(file_led
     assert "v3" == found.version
 
 
-@pytest.mark.parametrize("other", [{"version_id": "v2"}, {"key": "incoming/b.csv"}])
+@pytest.mark.parametrize("other", [{"version_id": "v2", "etag": "e2"}, {"key": "incoming/b.csv"}])
 def test_another_version_or_file_has_not_moved_on(file_ledger: FileLedger, other: dict[str, str]) -> None:
     file_ledger.record(finished(file_ledger.claim(FILE, RUN), "archived"))
     assert None is file_ledger.settled(FILE.model_copy(update=other))
+
+
+def test_a_version_with_the_same_bytes_was_cleared_away_with_the_one_that_was_loaded(file_ledger: FileLedger) -> None:
+    file_ledger.record(finished(file_ledger.claim(FILE, RUN), "archived"))
+    found = file_ledger.settled(FILE.model_copy(update={"version_id": "v2"}))
+    assert found is not None
+    assert "v1" == found.version
 
 
 def test_a_file_that_is_being_loaded_has_not_moved_on(file_ledger: FileLedger) -> None:

@@ -43,7 +43,8 @@ def test_a_version_that_another_run_is_loading_is_refused_naming_run_and_lease(
 
 @pytest.mark.parametrize("status", ["loading", "loaded"])
 def test_a_version_whose_lease_is_over_is_taken_over(file_ledger: FileLedger, status: FileStatus) -> None:
-    file_ledger.record(expired(file_ledger).claim(FILE, RUN).model_copy(update={"status": status}))
+    short = expired(file_ledger)
+    short.record(short.claim(FILE, RUN).model_copy(update={"status": status}))
     entry = file_ledger.claim(FILE, ANOTHER_RUN)
     assert ("loading", ANOTHER_RUN) == (entry.status, entry.flow_run_id)
 
@@ -86,6 +87,16 @@ def test_the_same_content_that_lands_again_where_there_are_no_versions_is_given_
     assert ("loading", ANOTHER_RUN, 1) == (entry.status, entry.flow_run_id, entry.attempts)
 
 
+@pytest.mark.parametrize("status", ["missing", "superseded"])
+def test_a_version_that_was_given_up_as_gone_and_is_back_is_given_out_again(
+    file_ledger: FileLedger, status: FileStatus
+) -> None:
+    file_ledger.record(finished(file_ledger.claim(FILE, RUN), status))
+    assert ("loading", ANOTHER_RUN) == ((back := file_ledger.claim(FILE, ANOTHER_RUN)).status, back.flow_run_id)
+    with pytest.raises(ClaimedElsewhereError):
+        file_ledger.claim(FILE, RUN)
+
+
 def test_on_purpose_a_version_that_was_dealt_with_is_given_out_again(file_ledger: FileLedger) -> None:
     file_ledger.record(finished(file_ledger.claim(FILE, RUN), "archived"))
     assert "loading" == file_ledger.claim(FILE, ANOTHER_RUN, again=True).status
@@ -106,6 +117,13 @@ def test_a_lease_that_is_renewed_holds_from_then_on(file_ledger: FileLedger) -> 
     [renewed] = file_ledger.entries_of("landing", FILE.key)
     assert renewed.lease_until
     assert renewed.lease_until > entry.claimed_at + timedelta(seconds=800)
+
+
+def test_what_is_noted_on_the_way_holds_the_file_on(file_ledger: FileLedger) -> None:
+    long_ago = expired(file_ledger).claim(FILE, RUN)
+    file_ledger.record(long_ago.model_copy(update={"status": "loaded"}))
+    with pytest.raises(ClaimedElsewhereError):
+        file_ledger.claim(FILE, ANOTHER_RUN)
 
 
 def test_a_lease_that_another_run_has_taken_over_can_not_be_renewed(file_ledger: FileLedger) -> None:

@@ -41,6 +41,19 @@ def told(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], li
     return ask
 
 
+@pytest.fixture
+def about(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The names of the files that each email was about."""
+    seen: list[list[str]] = []
+
+    def noted(news: list[FileReport], pages: list[tuple[str, str]]) -> Letter:
+        seen.append([file.name for file in news])
+        return letter_about(news, pages)
+
+    monkeypatch.setattr(notifying, "letter_about", noted)
+    return seen
+
+
 FILES = [FileReport(bucket="landing", key="incoming/a.csv", status="failed")]
 
 
@@ -95,8 +108,21 @@ def test_a_run_that_is_begun_again_after_its_email_went_out_sends_no_other(told:
     assert len(GROUPS) == len(asked)
 
 
+def test_a_failed_file_among_them_does_not_hide_that_others_were_told_of(
+    told: Callable[[Answer], list[str]], about: list[list[str]]
+) -> None:
+    ledger = load_environment().file_ledger
+    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/beside.csv"}), "a run"), "archived")
+    ledger.record(loaded)
+    failed = FileReport(bucket="landing", key="incoming/failed.csv", version="v1", status="failed")
+    told(lambda *_: None)
+    notify([failed, loaded])
+    notify([failed, loaded])
+    assert [["failed.csv", "beside.csv"], ["failed.csv"]] == about
+
+
 def test_files_that_another_run_told_of_are_left_out_and_the_others_are_told_of(
-    told: Callable[[Answer], list[str]], monkeypatch: pytest.MonkeyPatch
+    told: Callable[[Answer], list[str]], about: list[list[str]]
 ) -> None:
     ledger = load_environment().file_ledger
     files: list[FileReport] = []
@@ -106,13 +132,6 @@ def test_files_that_another_run_told_of_are_left_out_and_the_others_are_told_of(
         ledger.record(loaded)
         files.append(loaded)
     ledger.note_notified(files[0], by="a sweep's email")
-    about: list[list[str]] = []
-
-    def seen(news: list[FileReport], pages: list[tuple[str, str]]) -> Letter:
-        about.append([file.name for file in news])
-        return letter_about(news, pages)
-
-    monkeypatch.setattr(notifying, "letter_about", seen)
     asked = told(lambda *_: None)
     notify(files)
     assert [["second.csv"]] == about

@@ -8,13 +8,15 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
-from prefect.states import Completed, Paused, Pending
+from prefect.states import Completed, Paused, Pending, Running
 
 from blocks.documents import load_environment
+from blocks.landing_zone import LandingZone
 from flows import mending
 from flows import sweep as sweeping
+from flows.errors import PermissionMissingError
 from flows.ingest import ingest_sensor_files
-from flows.models import FileReport, LedgerEntry, SensorFile, SweepReport
+from flows.models import FileReport, LedgerEntry, SensorFile, StoredFile, SweepReport
 from flows.notify import notify
 from flows.sweep import sweep
 from flows.wait import wait_tag
@@ -121,6 +123,24 @@ def test_a_file_that_somebody_took_away_while_it_was_loaded_is_noted_as_missing(
     assert "missing" == the_entry(world, entry.key).status
 
 
+def test_a_file_that_may_not_be_looked_at_keeps_nothing_else_from_being_taken_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = claimed(world.put(f"{ROW}\n", "incoming/forbidden.csv"))
+    load_environment().file_ledger.release(entry)
+    stranded = world.put(f"{ROW}\n", "incoming/beside-it.csv")
+    describe = LandingZone.describe
+
+    def refuses(zone: LandingZone, file: SensorFile) -> StoredFile | None:
+        if file.uri == entry.uri:
+            raise PermissionMissingError("s3:GetObject", file.uri, "sensor-landing-zone/sensor-ingest")
+        return describe(zone, file)
+
+    monkeypatch.setattr(LandingZone, "describe", refuses)
+    assert stranded in [file.uri for file in swept().announced]
+    assert "loading" == the_entry(world, entry.key).status
+
+
 def loaded(uri: str, *, force: bool = False) -> FileReport:
     state: State[Any] = ingest_sensor_files([SensorFile.model_validate(uri)], 0, force=force, return_state=True)
     result: Any = state.result()
@@ -180,6 +200,23 @@ def test_an_email_that_nothing_resumed_is_resumed(world: World, monkeypatch: pyt
     assert 1 == len(swept(60).resumed)
     assert "Paused" == state_of(waiting)
     assert "Paused" != state_of(overdue)
+
+
+def test_an_email_whose_process_died_while_it_paused_is_resumed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mending, "OVERDUE_AFTER", timedelta(0))
+    files = [settled(world, "paused-in-its-process.csv")]
+    overdue, waiting = (paused_in_a_process_that_died(files, seconds) for seconds in (0.001, 600))
+    assert 1 == len(swept(60).resumed)
+    assert ("Running", "Paused") == (state_of(overdue), state_of(waiting))
+
+
+def paused_in_a_process_that_died(files: list[LedgerEntry], seconds: float) -> str:
+    """The id of a notify run as `sensor-ingest run` makes it, where no worker would run it later."""
+    with get_client(sync_client=True) as client:
+        parameters = {"files": [file.model_dump(mode="json") for file in files], "pause_seconds": seconds}
+        run = client.create_flow_run(notify, parameters=parameters, state=Running())
+        client.set_flow_run_state(run.id, Paused(timeout_seconds=3600))
+        return str(run.id)
 
 
 @pytest.mark.usefixtures("world")
