@@ -26,6 +26,8 @@ class RunUnderWay:
     """Addresses of the files that it is about."""
     wait: timedelta | None = None
     """How long its pause was to take, where that is known."""
+    by_schedule: bool = False
+    """Whether a schedule asked for it."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,20 @@ class Situation:
     """Ids of the runs named in the entries that the server knows to have ended."""
     sweeps: list[RunUnderWay] = field(default_factory=list)
     """Those but this one."""
+    begun: datetime | None = None
+    """When this one began, if a schedule and not a person asked for it."""
     dead_after: timedelta = timedelta(minutes=15)
     """How long a run that should have a process may be without a sign of life before its slot is given to others."""
+
+    def older_sweep(self) -> RunUnderWay | None:
+        """A sweep that began before this one and is at work: two at once would take up the same, and tell of it twice.
+
+        Where no worker ran for hours, all the sweeps of that time are due when it is back. What a person asks for, with
+        thresholds of their own perhaps, is done.
+        """
+        begun = self.begun
+        older = (run for run in self.sweeps if run.state == "RUNNING" and begun and run.since < begun)
+        return next((run for run in older if self._shows_life(run, self.dead_after)), None)
 
     def dead(self) -> Iterator[RunUnderWay]:
         """The runs whose process is gone without a word: each keeps a slot that others wait for."""

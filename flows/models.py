@@ -209,15 +209,20 @@ class IngestReport(BaseModel):
 class SweepReport(BaseModel):
     """What one sweep took up again."""
 
-    crashed: Annotated[list[str], Field(description="Names of the runs whose process was gone.")]
-    announced: list[SensorFile]
-    resumed: Annotated[list[str], Field(description="Names of the runs whose wait was long over.")]
+    crashed: Annotated[list[str], Field(description="Names of the runs whose process was gone.")] = []
+    announced: list[SensorFile] = []
+    resumed: Annotated[list[str], Field(description="Names of the runs whose wait was long over.")] = []
     notification: Annotated[
         Notification | None, Field(description="The email about files that nobody was told of; None if there are none.")
-    ]
+    ] = None
+    left_to: Annotated[
+        str | None, Field(description="Name of the sweep that was at work already, to which this one left all that.")
+    ] = None
 
     def __str__(self) -> str:
         """The same for people, a line for each."""
+        if self.left_to:
+            return f"left to another sweep, {printable(self.left_to)}, which is at work"
         lines = [f"had died: {printable(name)}" for name in self.crashed]
         lines += [f"announced again: {file.uri}" for file in self.announced]
         lines += [f"resumed: {printable(name)}" for name in self.resumed]

@@ -85,6 +85,7 @@ def _under_way(run: FlowRun) -> RunUnderWay:
         since=state.timestamp,
         files=frozenset(_addresses(run.parameters)),
         wait=wait_of(run.tags) or _pause_in_its_process(run.parameters),
+        by_schedule=bool(run.auto_scheduled),
     )
 
 

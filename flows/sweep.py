@@ -62,6 +62,9 @@ def sweep(
 ) -> SweepReport:
     """What was taken up: files announced again, emails resumed or sent after all. Where all is well, nothing."""
     situation = look_around(older_than_seconds, dead_after_seconds)
+    if older := situation.older_sweep():
+        get_run_logger().info("%s began before this one and is at work: nothing is left to do here", older.name)
+        return SweepReport(left_to=older.name)
     dead = crash_dead_runs(situation)
     free_what_dead_runs_hold(situation)
     close_what_is_gone(situation)
@@ -77,6 +80,8 @@ def look_around(older_than_seconds: float, dead_after_seconds: float) -> Situati
     # The ledger first: a run that ends after that is taken for dead, or for alive, by what is newer.
     entries = environment().file_ledger.unfinished()
     with get_client(sync_client=True) as client:
+        sweeps = {run.id: run for run in runs_under_way(client, "sweep")}
+        this_one = sweeps.pop(str(flow_run.id), None)
         return Situation(
             now=datetime.now(UTC),
             patience=timedelta(seconds=older_than_seconds),
@@ -84,7 +89,8 @@ def look_around(older_than_seconds: float, dead_after_seconds: float) -> Situati
             ingests=runs_under_way(client, "ingest-sensor-files"),
             emails=runs_under_way(client, "notify"),
             ended=ended(client, {entry.flow_run_id for entry in entries if entry.flow_run_id}),
-            sweeps=[run for run in runs_under_way(client, "sweep") if run.id != flow_run.id],
+            sweeps=list(sweeps.values()),
+            begun=this_one.since if this_one and this_one.by_schedule else None,
             dead_after=timedelta(seconds=dead_after_seconds),
         )
 

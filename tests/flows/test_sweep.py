@@ -1,12 +1,13 @@
 """One sweep takes up whatever was left behind, and leaves alone what somebody is at."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Completed, Paused, Pending, Running
 
@@ -18,6 +19,7 @@ from flows.errors import PermissionMissingError
 from flows.ingest import ingest_sensor_files
 from flows.models import FileReport, LedgerEntry, SensorFile, StoredFile, SweepReport
 from flows.notify import notify
+from flows.runs import runs_under_way
 from flows.sweep import sweep
 from flows.wait import wait_tag
 from tests.flows.conftest import World
@@ -160,6 +162,23 @@ def test_an_archived_file_whose_second_load_died_is_archived_still_and_can_be_lo
     after = the_entry(world, first.key)
     assert ("archived", before.archived_to, 1) == (after.status, after.archived_to, after.accepted)
     assert "its process died" in str(after.problem)
+
+
+def test_a_scheduled_sweep_leaves_all_to_one_that_began_before_and_a_persons_does_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put(f"{ROW}\n", "incoming/in-another-sweep.csv")
+
+    def of_a_schedule(client: SyncPrefectClient, flow_name: str) -> list[mending.RunUnderWay]:
+        return [replace(run, by_schedule=True) for run in runs_under_way(client, flow_name)]
+
+    with get_client(sync_client=True) as client:
+        older = client.create_flow_run(sweep, name="older", state=Running())
+        assert uri in [file.uri for file in swept().announced]
+        monkeypatch.setattr(sweeping, "runs_under_way", of_a_schedule)
+        assert ("older", []) == ((left := swept()).left_to, left.announced)
+        client.set_flow_run_state(older.id, Completed(), force=True)
+    assert uri in [file.uri for file in swept().announced]
 
 
 # ---- Emails --------------------------------------------------------------------------------------------------------

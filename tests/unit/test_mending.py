@@ -139,6 +139,23 @@ def test_a_result_that_is_new_is_left_to_the_run_that_has_it() -> None:
     assert [] == list(situation(entries=[entry(lease_until=LONG_AGO)]).untold())
 
 
+# ---- Sweeps side by side ---------------------------------------------------------------------------------------------
+
+
+def test_of_sweeps_side_by_side_the_oldest_does_the_work() -> None:
+    older, younger = run("RUNNING", JUST_NOW - timedelta(seconds=1)), run("RUNNING", JUST_NOW + timedelta(seconds=1))
+    begun = {"begun": JUST_NOW}
+    assert older == situation(sweeps=[younger, older], **begun).older_sweep()
+    assert None is situation(sweeps=[younger], **begun).older_sweep()
+    assert None is situation(sweeps=[older]).older_sweep(), "a person asked for this one"
+
+
+def test_nothing_is_left_to_a_sweep_that_died_or_has_not_begun() -> None:
+    assert None is situation(sweeps=[run("RUNNING", LONG_AGO)], begun=JUST_NOW).older_sweep()
+    for state in ("SCHEDULED", "PENDING"):
+        assert None is situation(sweeps=[run(state, LONG_AGO)], begun=JUST_NOW).older_sweep()
+
+
 # ---- Runs whose process is gone --------------------------------------------------------------------------------------
 
 
