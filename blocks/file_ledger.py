@@ -102,7 +102,8 @@ class FileLedger(AwsBlock):
             may_have_it = again or standing.status in GIVEN_UP_AS_GONE
             standing = self._put(entry, HELD_BY_NOBODY_ELSE if may_have_it else LANDED_SINCE_IT_WAS_SETTLED)
         elif standing:
-            entry = entry.model_copy(update={"attempts": standing.attempts + 1, "problem": standing.problem})
+            counted = {"attempts": standing.attempts + 1, "tries": standing.tries + 1, "problem": standing.problem}
+            entry = entry.model_copy(update=counted)
             standing = self._put(entry, f"{LEASE_EXPIRED} OR {CLAIMED_BY_THIS_RUN}")
         if standing is None:
             return entry
@@ -127,6 +128,7 @@ class FileLedger(AwsBlock):
             "lease_until": self._until(now),
             "flow_run_id": flow_run_id,
             "attempts": 1,
+            "tries": 1,
             "finished_at": None,
             "notified_at": None,
             "notified_by": None,

@@ -11,6 +11,9 @@ from flows.models import SETTLED, LedgerEntry, SensorFile
 OVERDUE_AFTER: Final = timedelta(seconds=60)
 """How long after its wait a paused run is overdue: the automation that resumes it takes a few seconds."""
 
+LONGEST_REST: Final = 4
+"""So many times the age from which a file is taken for stranded: an hour, if nobody says otherwise."""
+
 
 @dataclass(frozen=True)
 class RunUnderWay:
@@ -80,8 +83,8 @@ class Situation:
                 yield entry
 
     def stranded(self, waiting: Iterable[SensorFile]) -> Iterator[SensorFile]:
-        """Of the files that wait in `incoming/`, those that no run has in hand."""
-        in_hand = self._in_runs() | {entry.uri for entry in self.entries if self._is_held(entry)}
+        """Of the files that wait in `incoming/`, those that no run has in hand and whose turn it is."""
+        in_hand = self._in_runs() | {entry.uri for entry in self.entries if self._is_held(entry) or self._rests(entry)}
         return (file for file in waiting if file.uri not in in_hand)
 
     def suspects(self) -> set[str]:
@@ -123,6 +126,16 @@ class Situation:
 
     def _is_held(self, entry: LedgerEntry) -> bool:
         return self._is_leased(entry) and entry.flow_run_id not in self.ended
+
+    def _rests(self, entry: LedgerEntry) -> bool:
+        """Whether AWS refused the file so lately that to ask again would only make for another email about it.
+
+        Such loads do not count, so nothing else would ever end that: a key of KMS that runs may not use, say.
+        """
+        in_vain = entry.tries - entry.attempts
+        if entry.status in SETTLED or in_vain <= 0:
+            return False
+        return entry.claimed_at + self.patience * min(1 << (in_vain - 1), LONGEST_REST) > self.now
 
     def _is_alive(self, run: RunUnderWay) -> bool:
         """Whether the run can be counted on."""

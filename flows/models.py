@@ -176,6 +176,7 @@ class LedgerEntry(FileReport):
     sequencer: str | None = None
     landed_at: UtcMoment | None = None
     attempts: Annotated[int, Field(ge=0, description="Loads that were begun; those that AWS failed do not count.")] = 1
+    tries: Annotated[int, Field(ge=0, description="Loads that were begun, whatever they failed of.")] = 1
     claimed_at: UtcMoment
     lease_until: UtcMoment | None = None
     finished_at: UtcMoment | None = None

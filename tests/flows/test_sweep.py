@@ -176,7 +176,8 @@ def test_a_scheduled_sweep_leaves_all_to_one_that_began_before_and_a_persons_doe
         older = client.create_flow_run(sweep, name="older", state=Running())
         assert uri in [file.uri for file in swept().announced]
         monkeypatch.setattr(sweeping, "runs_under_way", of_a_schedule)
-        assert ("older", []) == ((left := swept()).left_to, left.announced)
+        left = swept()
+        assert ("older", []) == (left.left_to, left.announced)
         client.set_flow_run_state(older.id, Completed(), force=True)
     assert uri in [file.uri for file in swept().announced]
 

@@ -79,6 +79,21 @@ def test_a_file_in_a_run_that_gives_no_sign_of_life_is_stranded() -> None:
     assert is_stranded(ingests=[run("PENDING", LONG_AGO)])
 
 
+@pytest.mark.parametrize(("in_vain", "minutes"), [(1, 15), (2, 30), (3, 60), (9, 60)])
+def test_a_file_that_aws_refused_rests_for_longer_each_time_up_to_an_hour(in_vain: int, minutes: int) -> None:
+    def refused(minutes_ago: float) -> LedgerEntry:
+        claimed_at = NOW - timedelta(minutes=minutes_ago)
+        return entry(claimed_at=claimed_at, lease_until=claimed_at, attempts=2, tries=2 + in_vain)
+
+    assert not is_stranded(entries=[refused(minutes - 1)])
+    assert is_stranded(entries=[refused(minutes + 1)])
+
+
+def test_a_file_that_failed_by_its_own_fault_or_landed_again_does_not_rest() -> None:
+    assert is_stranded(entries=[entry(claimed_at=JUST_NOW, lease_until=JUST_NOW, attempts=3, tries=3)])
+    assert is_stranded(entries=[entry(claimed_at=JUST_NOW, status="archived", attempts=1, tries=3)])
+
+
 # ---- Leases of the dead --------------------------------------------------------------------------------------------
 
 
