@@ -33,6 +33,9 @@ SETTLED_BY_THIS_RUN: Final = f"(attribute_exists(#file) AND NOT {UNSETTLED} AND 
 GIVEN_UP_AS_GONE: Final[frozenset[FileStatus]] = frozenset({"missing", "superseded"})
 """What was settled without having been loaded, because it was not there any more."""
 
+IN_HAND_INDEX: Final = "in-hand"
+"""The index of the entries that a run holds, or held last, by file and end of the lease."""
+
 UNFINISHED_INDEX: Final = "unfinished"
 """The index of the entries that still need something: a load, or an email. The others lack its key."""
 
@@ -81,7 +84,7 @@ class FileLedger(AwsBlock):
         (somebody removed the delete marker, or the version that replaced it), or on purpose (`again`).
 
         Raises:
-            ClaimedElsewhereError: another run holds a lease on it.
+            ClaimedElsewhereError: another run holds a lease on it, or on another version of the file.
             PermissionMissingError: DynamoDB refused the call.
         """
         now = datetime.now(UTC)
@@ -97,6 +100,7 @@ class FileLedger(AwsBlock):
             lease_until=self._until(now),
             flow_run_id=flow_run_id,
         )
+        self._check_that_no_other_version_is_in_hand(entry)
         standing = self._put(entry, NEVER_CLAIMED)
         if standing and standing.status in SETTLED:
             may_have_it = again or standing.status in GIVEN_UP_AS_GONE
@@ -118,7 +122,7 @@ class FileLedger(AwsBlock):
         archived, and its rows are still in the table.
 
         Raises:
-            ClaimedElsewhereError: another run holds a lease on it.
+            ClaimedElsewhereError: another run holds a lease on it, or on another version of the file.
             PermissionMissingError: DynamoDB refused the call.
         """
         now = datetime.now(UTC)
@@ -134,10 +138,30 @@ class FileLedger(AwsBlock):
             "notified_by": None,
         }
         entry = archived.model_copy(update=claim)
+        self._check_that_no_other_version_is_in_hand(entry)
         standing = self._put(entry, HELD_BY_NOBODY_ELSE)
         if standing:
             raise ClaimedElsewhereError(entry.uri, standing.flow_run_id or "?", str(standing.lease_until))
         return entry
+
+    def _check_that_no_other_version_is_in_hand(self, entry: LedgerEntry) -> None:
+        """Raise if a run is loading another version of the file: which rows come last would be chance.
+
+        The index may lag behind the table by a second, so what it names is looked at in the table.
+        """
+        with self._naming_permission("dynamodb", f"index {IN_HAND_INDEX} of table {self.table_name}"):
+            found = self._client("dynamodb").query(
+                TableName=self.table_name,
+                IndexName=IN_HAND_INDEX,
+                KeyConditionExpression="in_hand = :file AND lease_until > :now",
+                ExpressionAttributeValues=_item(
+                    {":file": f"{entry.bucket}/{entry.key}", ":now": utc_text(entry.claimed_at)}
+                ),
+            )["Items"]
+        for version in (item["version"]["S"] for item in found):
+            other = self._entry_of(entry.model_copy(update={"version": version}))
+            if version != entry.version and other and other.is_in_hand(entry.claimed_at):
+                raise ClaimedElsewhereError(entry.uri, other.flow_run_id or "?", str(other.lease_until))
 
     def renew(self, entry: LedgerEntry) -> bool:
         """Whether this run still holds the file; if so, for `lease_seconds` from now."""
@@ -228,6 +252,11 @@ class FileLedger(AwsBlock):
         self._update(report, change, SETTLED_BY_THIS_RUN, told)
 
     # ---- What is known -------------------------------------------------------------------------------------------
+
+    def _entry_of(self, report: FileReport) -> LedgerEntry | None:
+        with self._naming_permission("dynamodb", f"table {self.table_name}"):
+            answer = self._client("dynamodb").get_item(TableName=self.table_name, Key=_key(report), ConsistentRead=True)
+        return _entry(answer["Item"]) if "Item" in answer else None
 
     def settled(self, file: SensorFile) -> LedgerEntry | None:
         """The entry of a file that was dealt with and moved on; the newest, if no version is asked for.
@@ -323,6 +352,7 @@ class FileLedger(AwsBlock):
             "file": f"{entry.bucket}/{entry.key}",
             "month": utc_text(entry.claimed_at)[:7],  # what the index for history is partitioned by
             **({} if entry.notified_at else {"unfinished": "yes"}),
+            **({} if entry.status in SETTLED else {"in_hand": f"{entry.bucket}/{entry.key}"}),
             **entry.model_dump(mode="json", exclude_none=True),
         }
         landed = {":landed": utc_text(entry.landed_at or entry.claimed_at)}

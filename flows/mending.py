@@ -122,7 +122,7 @@ class Situation:
         return {file for run in self.emails if self._is_alive(run) for file in run.files}
 
     def _is_leased(self, entry: LedgerEntry) -> bool:
-        return entry.status not in SETTLED and entry.lease_until is not None and entry.lease_until > self.now
+        return entry.is_in_hand(self.now)
 
     def _is_held(self, entry: LedgerEntry) -> bool:
         return self._is_leased(entry) and entry.flow_run_id not in self.ended

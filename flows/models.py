@@ -183,6 +183,10 @@ class LedgerEntry(FileReport):
     notified_at: UtcMoment | None = None
     notified_by: Annotated[str | None, Field(description="The flow run that told people.")] = None
 
+    def is_in_hand(self, now: datetime) -> bool:
+        """Whether a run holds a lease on it."""
+        return self.status not in SETTLED and self.lease_until is not None and self.lease_until > now
+
     @property
     def is_kept(self) -> bool:
         """Whether the file was loaded and archived, be it that it is being loaded once more from there."""

@@ -195,10 +195,13 @@ def test_the_ledger_is_keyed_by_file_and_version_and_read_by_month_and_by_what_i
 ) -> None:
     ledger = table(aws, stack.files_table_name)
     assert keys_of(ledger["KeySchema"]) == {"HASH": "file", "RANGE": "version"}
-    assert types_of(ledger) == dict.fromkeys(("file", "version", "month", "claimed_at", "unfinished"), "S")
+    assert types_of(ledger) == dict.fromkeys(
+        ("file", "version", "month", "claimed_at", "unfinished", "in_hand", "lease_until"), "S"
+    )
     assert {index["IndexName"]: keys_of(index["KeySchema"]) for index in ledger["GlobalSecondaryIndexes"]} == {
         "by-month": {"HASH": "month", "RANGE": "claimed_at"},
         "unfinished": {"HASH": "unfinished", "RANGE": "claimed_at"},
+        "in-hand": {"HASH": "in_hand", "RANGE": "lease_until"},
     }
     assert ledger["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 

@@ -15,7 +15,7 @@ from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
 from blocks.clients import client_of
-from blocks.file_ledger import MONTH_INDEX, UNFINISHED_INDEX, FileLedger
+from blocks.file_ledger import IN_HAND_INDEX, MONTH_INDEX, UNFINISHED_INDEX, FileLedger
 from blocks.landing_zone import LandingZone
 from flows.models import FileStatus, SensorFile, StoredFile
 from tests.conftest import REGION, Aws
@@ -195,11 +195,15 @@ def dynamodb(aws: Aws) -> "DynamoDBClient":
 @pytest.fixture
 def file_ledger(dynamodb: "DynamoDBClient", credentials: AwsCredentials) -> FileLedger:
     table_name = make_table(dynamodb, "files", ("file", "S"), ("version", "S"))
-    for index, key in ((UNFINISHED_INDEX, "unfinished"), (MONTH_INDEX, "month")):
+    for index, key, order in (
+        (UNFINISHED_INDEX, "unfinished", "claimed_at"),
+        (MONTH_INDEX, "month", "claimed_at"),
+        (IN_HAND_INDEX, "in_hand", "lease_until"),
+    ):
         dynamodb.update_table(
             TableName=table_name,
             AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"} for name in ("file", "version", key, "claimed_at")
+                {"AttributeName": name, "AttributeType": "S"} for name in ("file", "version", key, order)
             ],
             GlobalSecondaryIndexUpdates=[
                 {
@@ -207,7 +211,7 @@ def file_ledger(dynamodb: "DynamoDBClient", credentials: AwsCredentials) -> File
                         "IndexName": index,
                         "KeySchema": [
                             {"AttributeName": key, "KeyType": "HASH"},
-                            {"AttributeName": "claimed_at", "KeyType": "RANGE"},
+                            {"AttributeName": order, "KeyType": "RANGE"},
                         ],
                         "Projection": {"ProjectionType": "ALL"},
                     }

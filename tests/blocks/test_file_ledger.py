@@ -8,7 +8,7 @@ import pytest
 
 from blocks.file_ledger import FileLedger
 from flows.errors import ClaimedElsewhereError
-from flows.models import FileStatus
+from flows.models import FileStatus, StoredFile
 from tests.blocks.ledger_entries import ANOTHER_RUN, FILE, RUN, expired, finished
 
 # ---- Who may load -------------------------------------------------------------------------------------------------
@@ -66,13 +66,44 @@ def test_a_version_that_was_dealt_with_is_given_to_nobody_and_its_entry_comes_ba
     assert 1 == len(file_ledger.entries_of("landing", FILE.key))
 
 
-@pytest.mark.parametrize(
-    "other",
-    [{"version_id": "v2"}, {"version_id": None}, {"key": "incoming/b.csv"}, {"bucket": "another"}],
-)
-def test_another_version_key_or_bucket_is_another_claim(file_ledger: FileLedger, other: dict[str, str | None]) -> None:
+@pytest.mark.parametrize("other", [{"key": "incoming/b.csv"}, {"bucket": "another"}])
+def test_another_key_or_bucket_is_another_claim(file_ledger: FileLedger, other: dict[str, str]) -> None:
     file_ledger.claim(FILE, RUN)
     assert "loading" == file_ledger.claim(FILE.model_copy(update=other), ANOTHER_RUN).status
+
+
+ANOTHER_VERSION = pytest.mark.parametrize(
+    "other", [FILE.model_copy(update={"version_id": version, "etag": "e2"}) for version in ("v2", None)]
+)
+
+
+@ANOTHER_VERSION
+@pytest.mark.parametrize("status", ["loading", "loaded"])
+def test_while_a_run_loads_a_version_nobody_loads_another_over_it(
+    file_ledger: FileLedger, other: StoredFile, status: FileStatus
+) -> None:
+    entry = file_ledger.claim(FILE, RUN).model_copy(update={"status": status})
+    file_ledger.record(entry)
+    with pytest.raises(ClaimedElsewhereError, match=RUN):
+        file_ledger.claim(other, ANOTHER_RUN)
+    archived = finished(entry, "archived").model_copy(update={"version": other.version})
+    with pytest.raises(ClaimedElsewhereError, match=RUN):
+        file_ledger.claim_again(archived, ANOTHER_RUN)
+    file_ledger.record(finished(entry, "archived"))
+    assert "loading" == file_ledger.claim(other, ANOTHER_RUN).status
+
+
+@ANOTHER_VERSION
+def test_a_version_that_nobody_holds_any_more_keeps_no_other_from_being_loaded(
+    file_ledger: FileLedger, other: StoredFile
+) -> None:
+    expired(file_ledger).claim(FILE, RUN)
+    assert "loading" == file_ledger.claim(other, ANOTHER_RUN).status
+
+
+def test_a_version_that_was_given_back_keeps_no_other_from_being_loaded(file_ledger: FileLedger) -> None:
+    file_ledger.release(file_ledger.claim(FILE, RUN))
+    assert "loading" == file_ledger.claim(FILE.model_copy(update={"version_id": "v2"}), ANOTHER_RUN).status
 
 
 @pytest.mark.parametrize("status", ["archived", "refused", "failed", "missing", "superseded"])

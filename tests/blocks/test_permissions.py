@@ -85,7 +85,7 @@ def test_a_call_that_s3_refuses_names_permission_object_and_block_and_leaves_the
 @pytest.mark.parametrize(
     ("operation", "call"),
     [
-        ("PutItem", lambda ledger: ledger.claim(FILE, "run-1")),
+        ("PutItem", lambda ledger: ledger.supersede(FILE, "v2", "run-1")),
         ("Query", lambda ledger: ledger.entries_of("landing", "incoming/a.csv")),
         (
             "UpdateItem",

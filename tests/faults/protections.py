@@ -115,6 +115,13 @@ PROTECTIONS: Final = (
         ),
     ),
     Protection(
+        "two versions of a file are never loaded at once",
+        "blocks/file_ledger.py",
+        "if version != entry.version and other and other.is_in_hand(entry.claimed_at):",
+        "if False:",
+        ("tests/blocks/test_file_ledger.py",),
+    ),
+    Protection(
         "sweep: stranded files",
         "flows/sweep.py",
         "announced = announce_stranded(situation)",
