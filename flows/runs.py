@@ -92,7 +92,7 @@ def _under_way(run: FlowRun) -> RunUnderWay:
 def _pause_in_its_process(parameters: dict[str, Any]) -> timedelta | None:
     """How long a run of `notify` that no automation knows of means to pause: its process may have died meanwhile."""
     pause = parameters.get("pause_seconds")
-    return timedelta(seconds=pause) if isinstance(pause, int | float) else None
+    return timedelta(seconds=pause) if isinstance(pause, int | float) and pause > 0 else None
 
 
 def _addresses(parameters: dict[str, Any]) -> Iterator[str]:

@@ -225,9 +225,9 @@ def test_an_email_that_nothing_resumed_is_resumed(world: World, monkeypatch: pyt
 def test_an_email_whose_process_died_while_it_paused_is_resumed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mending, "OVERDUE_AFTER", timedelta(0))
     files = [settled(world, "paused-in-its-process.csv")]
-    overdue, waiting = (paused_in_a_process_that_died(files, seconds) for seconds in (0.001, 600))
+    overdue, waiting, by_hand = (paused_in_a_process_that_died(files, seconds) for seconds in (0.001, 600, 0))
     assert 1 == len(swept(60).resumed)
-    assert ("Running", "Paused") == (state_of(overdue), state_of(waiting))
+    assert ("Running", "Paused", "Paused") == (state_of(overdue), state_of(waiting), state_of(by_hand))
 
 
 def paused_in_a_process_that_died(files: list[LedgerEntry], seconds: float) -> str:
