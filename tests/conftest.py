@@ -74,7 +74,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         )
     try:
         endpoint_url = f"http://127.0.0.1:{port}"
-        eventually(lambda: _answers(process, endpoint_url, log), 30, f"the emulator, whose log is {log}")
+        eventually(lambda: _answers(process, endpoint_url, log), 60, f"the emulator, whose log is {log}")
         yield Aws(
             endpoint_url,
             boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION),

@@ -141,7 +141,7 @@ def test_an_object_under_incoming_arrives_in_the_queue_and_one_under_processed_d
     s3 = aws.client("s3")
     s3.put_object(Bucket=stack.bucket_name, Key="processed/old.csv", Body=b"0000-0001,1483906366,10.10\n")
     s3.put_object(Bucket=stack.bucket_name, Key="incoming/a b+c%é.csv", Body=b"0000-0001,1483906366,10.10\n")
-    keys = eventually(lambda: received_keys(aws, stack.queue_url), 10, "a message about the object under incoming/")
+    keys = eventually(lambda: received_keys(aws, stack.queue_url), 60, "a message about the object under incoming/")
     # Events of one bucket come in the order of the puts here, so the first one would have come by now.
     assert keys == ["incoming/a b+c%é.csv"]
 

@@ -180,7 +180,7 @@ def test_a_file_dropped_is_announced_through_an_api_destination(aws: Aws, stack:
         # A key that HTTP can carry; the others are above.
         key = 'incoming/a "b" {{ c }}+%20é<\'>.csv'
         aws.client("s3").put_object(Bucket=stack.bucket_name, Key=key, Body=b"0000-0001,1483906366,10.10\n")
-        authorization, message = received.get(timeout=10)
+        authorization, message = received.get(timeout=60)
     assert authorization == "Bearer pnu_made_up"
     event = announced(message)
     assert_is_what_the_relay_sends(event, message)

@@ -139,7 +139,7 @@ def test_an_announced_file_is_loaded_by_a_worker_and_its_task_runs_are_seen(
     aws.client("s3").put_object(Bucket=file.bucket, Key=file.key, Body=b"0000-0001,1483906366,10.10\n")
     assert DeploymentSlots().free() > 0
     announce([file], outputs.incoming_prefix)
-    eventually(admin.read_flow_runs, 30, "the automation to start a run")
+    eventually(admin.read_flow_runs, 60, "the automation to start a run")
 
     worker = ("-m", "prefect", "worker", "start", "--run-once", "--pool", WORK_POOL, "--type", "process")
     worked = subprocess.run(
@@ -156,7 +156,7 @@ def test_an_announced_file_is_loaded_by_a_worker_and_its_task_runs_are_seen(
     assert "Completed" == run.state_name, worked.stdout
     # The server learns of task runs from events alone, which the run's process sends.
     expected = {f"{step} with-auth.csv" for step in ("claim", "validate", "write", "archive")}
-    eventually(lambda: expected <= finished_tasks(admin, run), 30, f"the task runs; the worker said: {worked.stdout}")
+    eventually(lambda: expected <= finished_tasks(admin, run), 60, f"the task runs; the worker said: {worked.stdout}")
 
 
 def finished_tasks(client: SyncPrefectClient, run: FlowRun) -> set[str]:

@@ -48,7 +48,7 @@ def until_the_server_watches(client: SyncPrefectClient) -> None:
     for _ in range(3):
         first = client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running())
         with suppress(TimeoutError):
-            eventually(partial(is_crashed, client, first), 20, "a first run to be shown as crashed")
+            eventually(partial(is_crashed, client, first), 60, "a first run to be shown as crashed")
             return
     raise TimeoutError("the automation notices no run")
 

@@ -37,7 +37,7 @@ def test_a_dropped_file_is_loaded_moved_waited_for_and_emailed_about(system: Sys
     assert email is not None
     assert email["state_name"] == "Paused"
     assert ingest["id"] == system.api(f"task_runs/{email['parent_task_run_id']}")["flow_run_id"]
-    eventually(lambda: not system.flow_run_processes(), 20, "the process of the ingest run to end")
+    eventually(lambda: not system.flow_run_processes(), 60, "the process of the ingest run to end")
     waiting = system.run_named(email["name"])
     assert waiting is not None
     assert waiting["state_name"] == "Paused"
@@ -111,7 +111,7 @@ def test_the_email_comes_once_although_the_prefect_server_was_killed_during_the_
     eventually(lambda: system.run_in_state(name, "Paused"), 60, "the email to wait")
     system.kill("server")
     eventually(lambda: system.mails_about("survivor.csv"), 90, "the email, after the server was started again")
-    eventually(lambda: system.run_in_state(name, "Completed"), 30, "the notify run to end")
+    eventually(lambda: system.run_in_state(name, "Completed"), 60, "the notify run to end")
     assert len(system.mails_about("survivor.csv")) == 1
 
 

@@ -49,7 +49,7 @@ def test_no_log_line_artifact_state_event_block_document_or_email_shows_a_secret
         reports.append(ingest_sensor_files([failing], 0, return_state=True).result(raise_on_failure=False))
     sweep(3600)
 
-    shown = eventually(_pages_that_name_the_files, 30, "the server to know all that the runs told it")
+    shown = eventually(_pages_that_name_the_files, 60, "the server to know all that the runs told it")
     shown |= {
         "emails": repr(mails(world.aws.endpoint_url)),
         "results": repr(reports) + "".join(map(str, reports)),

@@ -65,7 +65,7 @@ def test_a_run_of_many_files_makes_one_task_run_for_each(
     )
     assert state.name == "Completed"
     # The server learns of task runs from events: of the report, which ends last, when it knows of all before.
-    made = eventually(lambda: _names_if_reported(runs[0]), 30, "the task run of the report")
+    made = eventually(lambda: _names_if_reported(runs[0]), 60, "the task run of the report")
     assert task_runs == len([name for name in made if "-of-" in name])
 
 

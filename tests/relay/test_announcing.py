@@ -26,7 +26,7 @@ def events_on_server(event_id: str) -> list[dict[str, object]]:
 @pytest.mark.usefixtures("prefect_api")
 def test_what_was_announced_is_on_the_server_with_every_key_as_it_was() -> None:
     event_id = str(announce(FILES, "incoming/"))
-    [event] = eventually(lambda: events_on_server(event_id), 20, "the event")
+    [event] = eventually(lambda: events_on_server(event_id), 60, "the event")
     assert ("sensor-files.arrived", "s3://landing/incoming/") == (
         event["event"],
         event["resource"]["prefect.resource.id"],  # type: ignore[index] # JSON
@@ -54,7 +54,7 @@ def test_files_can_be_announced_where_an_event_loop_runs() -> None:
         return str(announce(FILES[:1], "incoming/"))
 
     event_id = asyncio.run(in_a_loop())
-    assert eventually(lambda: events_on_server(event_id), 20, "the event")
+    assert eventually(lambda: events_on_server(event_id), 60, "the event")
 
 
 def test_a_server_that_is_not_there_makes_the_announcement_fail() -> None:

@@ -81,7 +81,7 @@ def test_lines_are_said_until_a_stop_is_asked_for(caplog: pytest.LogCaptureFixtu
     stop = StopSignal()
     with caplog.at_level("INFO", "relay"):
         thread = say_every_minute(Reporter(Figures(), backlog=lambda: 0), stop, seconds=0.01)
-        eventually(lambda: len(caplog.records) > 1, 10, "two lines")
+        eventually(lambda: len(caplog.records) > 1, 60, "two lines")
         stop.request()
         thread.join(10)
     assert not thread.is_alive()
