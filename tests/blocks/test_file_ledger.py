@@ -10,6 +10,7 @@ import pytest
 from blocks.file_ledger import FileLedger
 from flows.errors import ClaimedElsewhereError
 from flows.models import FileStatus, StoredFile
+from tests.blocks.conftest import Line
 from tests.blocks.ledger_entries import ANOTHER_RUN, FILE, RUN, expired, finished
 
 # ---- Who may load -------------------------------------------------------------------------------------------------
@@ -100,6 +101,15 @@ def test_a_version_that_nobody_holds_any_more_keeps_no_other_from_being_loaded(
 ) -> None:
     expired(file_ledger).claim(FILE, RUN)
     assert "loading" == file_ledger.claim(other, ANOTHER_RUN).status
+
+
+def test_an_index_that_lags_behind_the_table_keeps_no_version_from_being_loaded(
+    file_ledger: FileLedger, dynamodb_line: Line
+) -> None:
+    earlier = file_ledger.claim(FILE, RUN)
+    with dynamodb_line.before("GetItem", lambda: file_ledger.record(finished(earlier, "archived"))):
+        entry = file_ledger.claim(FILE.model_copy(update={"version_id": "v2"}), ANOTHER_RUN)
+    assert ("v2", "loading", ANOTHER_RUN) == (entry.version, entry.status, entry.flow_run_id)
 
 
 def test_a_version_that_was_given_back_keeps_no_other_from_being_loaded(file_ledger: FileLedger) -> None:
