@@ -1,8 +1,12 @@
 """What tests share: waiting for something that takes its own time."""
 
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
+
+import psutil
 
 T = TypeVar("T")
 
@@ -19,3 +23,24 @@ def eventually(check: Callable[[], T | None], timeout_seconds: float, what: str)
             raise TimeoutError(f"waited {timeout_seconds:g} s for {what}; the last answer was {answer!r}")
         time.sleep(0.05)
     return answer
+
+
+def run_for_at_most(
+    seconds: float, command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What became of the command, with all that it printed.
+
+    Raises:
+        subprocess.TimeoutExpired: it did not end in time; it was killed, and all that it had started (the temporary
+            Prefect server of a flow run, say, would outlive it).
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, cwd=folder, stdout=pipe, stderr=pipe, text=True) as running:
+        try:
+            said, complained = running.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            for child in psutil.Process(running.pid).children(recursive=True):
+                child.kill()
+            running.kill()
+            raise
+    return subprocess.CompletedProcess(command, running.returncode, said, complained)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from decimal import Decimal
 from functools import cached_property
@@ -16,6 +15,7 @@ import psutil
 from blocks.stack_outputs import StackOutputs
 from deployments.embedded import StackDescription, running_stack
 from deployments.embedded.mailbox import Mail, mails
+from tests.support import run_for_at_most
 
 Reading = tuple[str, int, Decimal]
 
@@ -38,19 +38,9 @@ class System:
         """What the command prints; it may not fail. Variables that are None are not set for it."""
         variables = {**os.environ, **self.environment, **environment}
         kept = {name: value for name, value in variables.items() if value is not None}
-        arguments = [sys.executable, *command]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(arguments, env=kept, stdout=pipe, stderr=pipe, text=True) as running:
-            try:
-                said, complained = running.communicate(timeout=300)
-            except subprocess.TimeoutExpired:
-                # Also the temporary Prefect server that it may have started, which would outlive it.
-                for child in psutil.Process(running.pid).children(recursive=True):
-                    child.kill()
-                running.kill()
-                raise
-        assert running.returncode == 0, said + complained
-        return said
+        done = run_for_at_most(300, [sys.executable, *command], kept)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     # AWS
 

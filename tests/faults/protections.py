@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.support import run_for_at_most
+
 PROJECT: Final = Path(__file__).parents[2]
 BEGIN, END = "<!-- protections: written by tests/faults/protections.py -->", "<!-- end of protections -->"
 SECONDS: Final = 300
@@ -215,25 +217,9 @@ def red_without(protection: Protection, copy: Path) -> list[str]:
         )
     file.write_text(whole.replace(protection.line, protection.instead), encoding="utf-8")
     try:
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-p",
-                "no:cacheprovider",
-                "-p",
-                "no:xdist",
-                "-x",
-                "-rfE",
-                *protection.tests,
-            ],
-            cwd=copy,
-            env=os.environ | {"PYTHONPATH": str(copy)},
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
+        pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-x", "-rfE"]
+        done = run_for_at_most(
+            SECONDS, [*pytest, *protection.tests], os.environ | {"PYTHONPATH": str(copy)}, folder=copy
         )
     except subprocess.TimeoutExpired:
         return [f"{' '.join(protection.tests)} (they do not end)"]

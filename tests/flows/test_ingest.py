@@ -171,7 +171,7 @@ def test_a_load_that_takes_longer_than_its_lease_keeps_the_file(world: World, mo
             seen.add(entry.lease_until)
             return len(seen) > 2
 
-        eventually(renewals, 60, "two renewals of the lease")
+        eventually(renewals, 20, "two renewals of the lease")
         return write(table, *taken)
 
     ledger_with_short_leases = FileLedger.load(BLOCK_NAME)
