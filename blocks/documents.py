@@ -1,5 +1,7 @@
 """The saved blocks of one environment: how they come to a Prefect server, and how a run finds them there."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -48,8 +50,12 @@ def load_environment() -> Environment:
     if get_current_settings().api.url is None:
         save_environment(StackOutputs.read(StackSettings().stack, boto3.client("cloudformation")), AwsCredentials())
     # In a run its client is used, elsewhere one for all four: making one reads the CA certificates.
-    with SyncClientContext.get_or_create():
-        return Environment(_load(LandingZone), _load(ReadingsTable), _load(FileLedger), _load(Mailer))
+    with SyncClientContext.get_or_create(), ThreadPoolExecutor() as threads:
+        landing_zone = threads.submit(copy_context().run, _load, LandingZone)
+        readings_table = threads.submit(copy_context().run, _load, ReadingsTable)
+        file_ledger = threads.submit(copy_context().run, _load, FileLedger)
+        mailer = threads.submit(copy_context().run, _load, Mailer)
+        return Environment(landing_zone.result(), readings_table.result(), file_ledger.result(), mailer.result())
 
 
 def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list[str]:

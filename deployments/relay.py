@@ -36,7 +36,7 @@ log = logging.getLogger("relay")
 class Pace:
     """How long the relay waits for what, in seconds."""
 
-    look_again: float = 0.1
+    look_again: float = 0.05
     """After the first file, to see whether it comes alone; then it goes at once."""
     linger: int = 1
     """The silence that ends a batch of files that come together. SQS takes whole seconds."""
