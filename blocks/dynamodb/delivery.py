@@ -96,8 +96,7 @@ class Delivery:
                 if len(self._tasks) <= self.connections:  # so many workers, and the feeder; a small file needs few
                     self._start(self._work())
             await asyncio.to_thread(self.on_taken, self.taken)
-        for _ in range(BATCHES_AT_ONCE):  # all room is free when nothing is left to send
-            await self._room.acquire()
+        await self._ready.join()
 
     async def _work(self) -> None:
         while True:
@@ -140,6 +139,7 @@ class Delivery:
             self._again(Batch(body_of(left, self.table_name), len(left), batch.attempts), self._throttled(len(left)))
         else:
             self._room.release()
+            self._ready.task_done()
 
     def _again(self, batch: Batch, when_over: Exception) -> None:
         """Have the batch sent again after a pause; if nothing was taken for too long, give up."""
@@ -150,7 +150,11 @@ class Delivery:
         longest = min(FIRST_PAUSE_SECONDS * 2**batch.attempts, LONGEST_PAUSE_SECONDS)
         pause = random.uniform(0, longest)  # noqa: S311 - no secret depends on it
         again = Batch(batch.body, batch.items, batch.attempts + 1)
-        asyncio.get_running_loop().call_later(pause, self._ready.put_nowait, again)
+        asyncio.get_running_loop().call_later(pause, self._put_back, again)
+
+    def _put_back(self, batch: Batch) -> None:
+        self._ready.put_nowait(batch)
+        self._ready.task_done()  # as what it was before; in this order, for nobody may find that nothing is left
 
     def _without_progress(self) -> float:
         return time.monotonic() - self._progress_at
