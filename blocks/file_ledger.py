@@ -160,7 +160,9 @@ class FileLedger(AwsBlock):
             )["Items"]
         for version in (item["version"]["S"] for item in found):
             other = self._entry_of(entry.model_copy(update={"version": version}))
-            if version != entry.version and other and other.is_in_hand(entry.claimed_at):
+            if other is None or version == entry.version or other.flow_run_id == entry.flow_run_id:
+                continue
+            if other.is_in_hand(entry.claimed_at):
                 raise ClaimedElsewhereError(entry.uri, other.flow_run_id or "?", str(other.lease_until))
 
     def renew(self, entry: LedgerEntry) -> bool:
@@ -176,11 +178,13 @@ class FileLedger(AwsBlock):
             problem: why it could not.
             counts: whether it was the file's fault, so that after too many such loads nobody tries again.
         """
+        # Numbers, not differences: the call is made again if its answer is lost.
+        attempts, tries = (entry.attempts, entry.attempts) if counts else (entry.attempts - 1, entry.tries)
         self._update(
             entry,
-            "SET lease_until = claimed_at, problem = :problem, attempts = attempts - :uncounted",
+            "SET lease_until = claimed_at, problem = :problem, attempts = :attempts, tries = :tries",
             CLAIMED_BY_THIS_RUN,
-            {":problem": problem, ":uncounted": 0 if counts else 1},
+            {":problem": problem, ":attempts": attempts, ":tries": tries},
         )
 
     def record(self, entry: LedgerEntry) -> None:
@@ -348,25 +352,28 @@ class FileLedger(AwsBlock):
 
     def _put(self, entry: LedgerEntry, condition: str) -> LedgerEntry | None:
         """The entry that stands in the way of the condition; None if this one was written."""
-        item = {
+        attributes = {
             "file": f"{entry.bucket}/{entry.key}",
             "month": utc_text(entry.claimed_at)[:7],  # what the index for history is partitioned by
             **({} if entry.notified_at else {"unfinished": "yes"}),
             **({} if entry.status in SETTLED else {"in_hand": f"{entry.bucket}/{entry.key}"}),
             **entry.model_dump(mode="json", exclude_none=True),
         }
+        item = _item(attributes)
         landed = {":landed": utc_text(entry.landed_at or entry.claimed_at)}
         client = self._client("dynamodb")
         with self._naming_permission("dynamodb", f"table {self.table_name}"):
             try:
                 client.put_item(
                     TableName=self.table_name,
-                    Item=_item(item),
+                    Item=item,
                     **_conditional(condition, entry.flow_run_id, landed),
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except client.exceptions.ConditionalCheckFailedException as error:
-                return _entry(_standing_in_the_way(error))
+                standing = _standing_in_the_way(error)
+                # If it is what was to be written, this very call wrote it: its answer was lost, and it was made again.
+                return None if standing == item else _entry(standing)
         return None
 
     def _update(self, report: FileReport, change: str, condition: str, values: Mapping[str, Any]) -> bool:

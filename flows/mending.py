@@ -84,8 +84,9 @@ class Situation:
 
     def stranded(self, waiting: Iterable[SensorFile]) -> Iterator[SensorFile]:
         """Of the files that wait in `incoming/`, those that no run has in hand and whose turn it is."""
-        in_hand = self._in_runs() | {entry.uri for entry in self.entries if self._is_held(entry) or self._rests(entry)}
-        return (file for file in waiting if file.uri not in in_hand)
+        in_hand = self._in_runs() | {entry.uri for entry in self.entries if self._is_held(entry)}
+        at_rest = {(entry.uri, entry.etag) for entry in self.entries if self._rests(entry)}
+        return (file for file in waiting if file.uri not in in_hand and (file.uri, file.etag) not in at_rest)
 
     def suspects(self) -> set[str]:
         """Addresses of the files of which more than one load has failed or died: they are tried again one by one.

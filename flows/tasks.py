@@ -121,9 +121,9 @@ def claim(file: SensorFile, *, force: bool = False) -> tuple[SensorFile, LedgerE
     ledger = environment().file_ledger
     found = _found(file)
     if found:
-        entry = ledger.claim(found, flow_run.id, again=force)
         if not found.is_version_of(file):
-            ledger.supersede(file, found.version, flow_run.id)
+            ledger.supersede(file, found.version, flow_run.id)  # first: once the file is claimed, `held` gives it back
+        entry = ledger.claim(found, flow_run.id, again=force)
         _clear_leftover(found, entry)
         return found, entry
     archived = ledger.archived(file) if force else None

@@ -4,7 +4,6 @@ Each test that changes them makes what it needs under names of its own.
 """
 
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import hypothesis
 import pytest
 from prefect.events.worker import EventsWorker
 from prefect.server.api.server import SubprocessASGIServer
@@ -29,12 +29,17 @@ from prefect.settings import (
 )
 from prefect.settings.legacy import Setting
 
+from deployments.embedded.ports import choose_port
 from tests.side_by_side import pytest_collection_modifyitems, pytest_xdist_make_scheduler  # noqa: F401 - pytest calls them
 from tests.support import eventually
 
 REGION = "eu-central-1"
 SERVER_START_SECONDS = 180
 """Far more than an idle machine needs; with a load of 13 on two processors, 60 were not enough."""
+
+# Examples may take as long as they like: a shared machine stands still for a moment now and then.
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
 
 # Prefect reads them when a test imports it: no server or client of a test sends usage statistics.
 os.environ.update({"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"})
@@ -131,10 +136,8 @@ def talking_to(api_url: str) -> Iterator[None]:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    """A port that no client is given meanwhile for a connection of its own."""
+    return choose_port(0, "a test's server", "")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

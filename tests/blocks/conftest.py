@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.httpsession import URLLib3Session
 from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
@@ -78,6 +79,16 @@ class Line:
                 left.pop()()
 
         with self.on(f"before-send.*.{operation}", act):
+            yield
+
+    @contextmanager
+    def sent_twice(self, operation: str) -> Iterator[None]:
+        """Calls of that operation reach AWS, their answers are lost, and they are made again."""
+
+        def send(request: AWSPreparedRequest, **_: Any) -> None:  # noqa: ANN401
+            URLLib3Session().send(request)
+
+        with self.on(f"before-send.*.{operation}", send):
             yield
 
 

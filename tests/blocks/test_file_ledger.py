@@ -112,6 +112,13 @@ def test_an_index_that_lags_behind_the_table_keeps_no_version_from_being_loaded(
     assert ("v2", "loading", ANOTHER_RUN) == (entry.version, entry.status, entry.flow_run_id)
 
 
+def test_a_run_that_begins_again_is_not_kept_from_a_version_by_its_own_lease_on_another(
+    file_ledger: FileLedger,
+) -> None:
+    file_ledger.claim(FILE, RUN)
+    assert "loading" == file_ledger.claim(FILE.model_copy(update={"version_id": "v2"}), RUN).status
+
+
 def test_a_version_that_was_given_back_keeps_no_other_from_being_loaded(file_ledger: FileLedger) -> None:
     file_ledger.release(file_ledger.claim(FILE, RUN))
     assert "loading" == file_ledger.claim(FILE.model_copy(update={"version_id": "v2"}), ANOTHER_RUN).status
@@ -204,6 +211,30 @@ def test_loads_that_failed_through_no_fault_of_the_file_are_not_counted(file_led
         file_ledger.release(entry, "AWS refused s3:GetObject", counts=False)
     entry = file_ledger.claim(FILE, RUN)
     assert (1, 4) == (entry.attempts, entry.tries)
+    file_ledger.release(entry, "its own fault")
+    entry = file_ledger.claim(FILE, RUN)
+    assert (2, 2) == (entry.attempts, entry.tries), "what AWS failed of before makes nobody wait now"
+
+
+# ---- Answers that are lost -----------------------------------------------------------------------------------------
+
+
+def test_a_claim_whose_answer_is_lost_is_this_runs_and_counted_once(
+    file_ledger: FileLedger, dynamodb_line: Line
+) -> None:
+    with dynamodb_line.sent_twice("PutItem"):
+        first = file_ledger.claim(FILE, RUN)
+        file_ledger.record(finished(first, "archived"))
+        again = file_ledger.claim(FILE, ANOTHER_RUN, again=True)
+    for run, entry in {RUN: first, ANOTHER_RUN: again}.items():
+        assert ("loading", run, 1, 1) == (entry.status, entry.flow_run_id, entry.attempts, entry.tries)
+
+
+def test_a_lease_that_is_given_back_twice_is_counted_once(file_ledger: FileLedger, dynamodb_line: Line) -> None:
+    with dynamodb_line.sent_twice("UpdateItem"):
+        file_ledger.release(file_ledger.claim(FILE, RUN), "AWS refused s3:GetObject", counts=False)
+    [entry] = file_ledger.entries_of("landing", FILE.key)
+    assert (0, 1) == (entry.attempts, entry.tries)
 
 
 # ---- Many at once --------------------------------------------------------------------------------------------------

@@ -62,12 +62,13 @@ def test_a_run_that_shows_nothing_any_more_is_crashed_and_those_that_ended_or_ar
         until_the_server_watches(client)
         of_others = client.create_flow_run(dead_for_a_while, state=Running())
         asyncio.run(heartbeat(of_others))
+        ended = client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running())
+        client.set_flow_run_state(ended.id, Completed(name="PartlyRejected"))
         left_alone = {
             "of others": of_others,
-            "ended": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running()),
+            "ended": ended,
             "waits": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Paused(timeout_seconds=600)),
         }
-        client.set_flow_run_state(left_alone["ended"].id, Completed(name="PartlyRejected"))
         dead = {
             "handed over": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Pending()),
             "begun": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running()),

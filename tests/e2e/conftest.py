@@ -14,7 +14,7 @@ from deployments.embedded import running_stack
 from tests.e2e.system import System
 from tests.support import eventually
 
-NOTIFY_AFTER_SECONDS = 15
+NOTIFY_AFTER_SECONDS = 20
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def system(folder: Path) -> Iterator[System]:
     with log.open("wb") as output:
         up = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=_without_accounts())
     try:
-        eventually(lambda: _is_ready(up, log), 120, f"sensor-ingest up, whose output is in {log}")
+        eventually(lambda: _is_ready(up, log), 300, f"sensor-ingest up, whose output is in {log}")
         stack = running_stack(data_dir)
         assert stack is not None
         yield System(stack)

@@ -82,7 +82,7 @@ class System:
 
     def api(self, path: str, body: object = None) -> Any:  # noqa: ANN401 - the JSON that the server answers with
         url = f"{self.environment['PREFECT_API_URL']}/{path}"
-        answer = httpx.post(url, json=body) if body is not None else httpx.get(url)
+        answer = httpx.post(url, json=body, timeout=60) if body is not None else httpx.get(url, timeout=60)
         return answer.raise_for_status().json()
 
     def run_named(self, name: str) -> dict[str, Any] | None:

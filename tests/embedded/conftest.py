@@ -17,7 +17,7 @@ from tests.embedded.up import IDLE
 from tests.support import eventually
 
 PROJECT = Path(__file__).parents[2]
-START_SECONDS = 120
+START_SECONDS = 300
 
 NewDataDir = Callable[[], Path]
 Up = Callable[[Path], "subprocess.Popen[bytes]"]

@@ -79,7 +79,7 @@ def test_a_stop_ends_a_long_poll_before_the_queue_answers(
     events.register_first("after-call.sqs.ReceiveMessage", lambda **_: answers.append("an answer"), "answers")
     try:
         with pytest.raises(StopRequested):
-            relay.relay_once(stop, wait_seconds=2)
+            relay.relay_once(stop, wait_seconds=20)
     finally:
         events.unregister("before-send.sqs.ReceiveMessage", ask_for_a_stop)
         events.unregister("after-call.sqs.ReceiveMessage", unique_id="answers")

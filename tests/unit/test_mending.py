@@ -16,8 +16,10 @@ RUN = "run-1"
 
 
 def entry(**known: Any) -> LedgerEntry:  # noqa: ANN401 - fields
-    about = {"bucket": "landing", "key": "incoming/a.csv", "version": "v1", "status": "loading", "flow_run_id": RUN}
-    return LedgerEntry.model_validate({**about, "claimed_at": LONG_AGO, **known})
+    file = {"bucket": "landing", "key": "incoming/a.csv", "version": "v1", "etag": "e1"}
+    return LedgerEntry.model_validate(
+        {**file, "status": "loading", "flow_run_id": RUN, "claimed_at": LONG_AGO, **known}
+    )
 
 
 def run(state: str, since: datetime, **known: Any) -> RunUnderWay:  # noqa: ANN401 - fields
@@ -92,6 +94,10 @@ def test_a_file_that_aws_refused_rests_for_longer_each_time_up_to_an_hour(in_vai
 def test_a_file_that_failed_by_its_own_fault_or_landed_again_does_not_rest() -> None:
     assert is_stranded(entries=[entry(claimed_at=JUST_NOW, lease_until=JUST_NOW, attempts=3, tries=3)])
     assert is_stranded(entries=[entry(claimed_at=JUST_NOW, status="archived", attempts=1, tries=3)])
+
+
+def test_a_version_that_replaced_one_that_rests_does_not_rest() -> None:
+    assert is_stranded(entries=[entry(etag="e0", claimed_at=JUST_NOW, lease_until=JUST_NOW, attempts=1, tries=3)])
 
 
 # ---- Leases of the dead --------------------------------------------------------------------------------------------

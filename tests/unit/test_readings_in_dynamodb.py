@@ -90,7 +90,7 @@ def test_every_form_of_decimal_is_stored_as_the_number_it_denotes(table: Table) 
 
 
 @example(values=["0E1000000000000000000"], number=0)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.from_regex(DECIMAL, fullmatch=True), min_size=1, max_size=25), number=st.integers(0, 9999))
 def test_any_decimal_comes_back_from_the_table_as_it_was_written_or_is_a_reject(
     table: Table, values: list[str], number: int

@@ -19,7 +19,7 @@ from tests.unit.test_readings_files import read_csv
 
 NOON = 1483906366
 
-thorough = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 
 sensor_ids = st.sampled_from(
     ["0000-0001", "0000-0002", "9999-9999", "00000001", "0000-000a", "", "x", "0000-000\u0661", "ä b"]
