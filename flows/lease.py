@@ -1,5 +1,6 @@
 """The hold of a run on a file: kept up while the file is worked on, given back if that fails."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
@@ -40,6 +41,9 @@ NOT_THE_FILES_FAULT: Final = (
 )
 """Errors of AWS, Prefect or the machine, that any file would have met: they bring none nearer to being put aside."""
 
+DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of the machine that a huge file causes, for itself and those beside it: counted, it is soon tried alone."""
+
 
 @contextmanager
 def held(entry: LedgerEntry, ledger: FileLedger) -> Iterator[None]:
@@ -64,10 +68,14 @@ def held(entry: LedgerEntry, ledger: FileLedger) -> Iterator[None]:
         yield
     except BaseException as error:  # a run that is told to end, too: its worker was killed, say
         with suppress(Exception):  # the ledger may be what failed; the lease runs out then
-            problem = str(error) or type(error).__name__
-            its_fault = isinstance(error, Exception) and not isinstance(error, NOT_THE_FILES_FAULT)
-            ledger.release(entry, problem, counts=its_fault)
+            ledger.release(entry, str(error) or type(error).__name__, counts=_may_be_its_fault(error))
         raise
     finally:
         over.set()
         renewing.join()
+
+
+def _may_be_its_fault(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return True
+    return isinstance(error, Exception) and not isinstance(error, NOT_THE_FILES_FAULT)

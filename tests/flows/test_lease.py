@@ -29,7 +29,8 @@ ENTRY = LedgerEntry(
     [
         (ArchiveError("the copy is not whole"), True),
         (ValueError("what nobody thought of"), True),
-        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EMFILE, "Too many open files"), False),
         (TimeoutError("a scheduler does not answer"), False),
         (DaskMissingError(), False),
         (httpx.ConnectError("the Prefect server is away"), False),
