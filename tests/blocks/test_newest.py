@@ -49,4 +49,4 @@ def test_many_come_page_by_page_and_few_are_one_question(file_ledger: FileLedger
     dynamodb_line.calls.clear()
     with dynamodb_line.answering("Query"):
         assert keys[:5] == [entry.key for entry in file_ledger.newest(5)]
-    assert 1 == len(dynamodb_line.calls)
+    assert len(dynamodb_line.calls) <= 2, "one, and another where a month has just begun"
