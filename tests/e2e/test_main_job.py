@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deployments.crash_automation import AUTOMATION
 from deployments.demo import SAMPLE
+from tests.e2e.conftest import NOTIFY_AFTER_SECONDS
 from tests.e2e.system import System, start_run, write
 from tests.support import eventually
 
@@ -136,7 +137,7 @@ def test_deploying_again_leaves_one_of_each(system: System) -> None:
     deployments, automations = before
     assert deployments == ["ingest-sensor-files", "notify", "sweep"]
     # Runs that wait for another time have made theirs, too.
-    assert {"sensor files arrived", "sensor-ingest: resume notify-after-15s", AUTOMATION} <= set(automations)
+    assert {"sensor files arrived", f"sensor-ingest: resume notify-after-{NOTIFY_AFTER_SECONDS}s", AUTOMATION} <= set(automations)
 
 
 def test_env_and_deploy_print_one_json_document(system: System) -> None:
