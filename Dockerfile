@@ -34,5 +34,5 @@ ENV PATH=/opt/venv/bin:$PATH \
 USER 10001
 WORKDIR /app
 # What runs, worker and relay import is there.
-RUN python -c "import deployments.relay, flows.ingest, flows.notify, flows.sweep, prefect_aws.workers.ecs_worker"
+RUN python -c "import deployments.relay.relay, flows.ingest, flows.notify, flows.sweep, prefect_aws.workers.ecs_worker"
 CMD ["sensor-ingest", "--help"]

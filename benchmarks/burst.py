@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.burst_watch import ROWS, Watch, memory_curve, new_sensor, seconds, wait_for
+from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from deployments.embedded import EmbeddedStack
 from deployments.embedded.startup import RELAY_COMMAND
-from deployments.prefect_deploy import prefect_deploy_all
-from flows.limits import PAUSE_TIMEOUT_SLACK_SECONDS
-from flows.wait import wait_tag
+from deployments.server.prefect_yaml import prefect_deploy_all
+from flows.notification.wait import wait_tag
 
 PLAIN_RELAY = (sys.executable, str(Path(__file__).with_name("burst_plain_relay.py")))
 
@@ -187,7 +187,7 @@ def waits(watch: Watch, count: int, wait_seconds: float) -> None:
 
 
 def paused_email(watch: Watch, deployment: str, number: int, wait_seconds: float) -> dict[str, Any]:
-    """What `flows.wait` creates at the end of an ingest run."""
+    """What `flows.notification.wait` creates at the end of an ingest run."""
     times_out = time.gmtime(time.time() + PAUSE_TIMEOUT_SLACK_SECONDS)
     file = {
         "bucket": "landing",

@@ -7,11 +7,11 @@ event, its message stays in the queue, and comes again.
 import boto3
 
 from blocks.stack_outputs import StackOutputs
-from deployments.arrivals import arrivals
-from deployments.relaying.arrival_queue import LONG_POLL_SECONDS, ArrivalQueue
+from deployments.relay.s3_events import arrivals
+from deployments.relay.sqs_queue import LONG_POLL_SECONDS, ArrivalQueue
+from deployments.relay.stop_signal import StopRequested, StopSignal
 from deployments.settings import Settings
-from deployments.stopping import StopRequested, StopSignal
-from flows.announcing import announce
+from flows.events.file_arrivals import announce
 
 
 def main() -> None:

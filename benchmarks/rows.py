@@ -27,11 +27,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from flows.readings import COLUMNS, RowRules, validate_file
-from flows.readings.decimals import DECIMAL
-from flows.readings.layout import Layout
-from flows.readings.lines import as_array, line_blocks
-from flows.readings.splitting import Splitter
+from flows.rows import COLUMNS, RowRules, validate_file
+from flows.rows.decimals import DECIMAL
+from flows.rows.layout import Layout
+from flows.rows.lines import as_array, line_blocks
+from flows.rows.splitting import Splitter
 
 try:
     import pandera.pandas as pandera

@@ -44,7 +44,7 @@ SHARE_OF_ROWS = {
 
 @contextmanager
 def server(arguments: list[str]) -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.counting_server", *arguments]
+    command = [sys.executable, "-m", "tests.fakes.counting_server", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process.stdout.readline().strip() if process.stdout else ""

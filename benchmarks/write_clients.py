@@ -52,7 +52,7 @@ def ours(path: Path, sender: str = "fast") -> Callable[[], int]:
     """This project: validation, duplicates and all."""
     import blocks.dynamodb.writing  # noqa: F401 - what has to be imported once is not measured, here and below
     from blocks.readings_table import ReadingsTable
-    from flows.readings import validate_file
+    from flows.rows import validate_file
 
     credentials = block_credentials(client_settings())
     table = ReadingsTable.model_validate({"table_name": TABLE, "credentials": credentials, "sender": sender})

@@ -1,4 +1,4 @@
-"""This project's way with large files, as `write.py` measures it: `flows/shards.py` in processes that Prefect starts.
+"""How this project writes large files, as `write.py` measures it: `load_shards` in processes that Prefect starts.
 
     python -m benchmarks.write_shards FILE ENDPOINT PROCESSES
 
@@ -20,13 +20,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_SERVER_ANALYTICS_ENABLED, temporary_settings
 
 from benchmarks.write_clients import TABLE, block_credentials, client_settings
-from blocks.documents import load_environment, save_environment
+from blocks.domain.models import RowCounts, SensorFile
+from blocks.saved_blocks import load_environment, save_environment
 from blocks.stack_outputs import StackOutputs
-from flows.large_files import LargeFiles
-from flows.models import RowCounts, SensorFile
-from flows.readings import RowRules, validate_file
-from flows.readings.shards import Shard, shards
-from flows.shards import shard_rules, task_runner, write_shard
+from flows.loading.large_files import LargeFiles
+from flows.loading.shard_tasks import shard_rules, task_runner, write_shard
+from flows.rows import RowRules, validate_file
+from flows.rows.sharding import Shard, shards
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Cost:
 
 @flow
 def load_shards(file: SensorFile, rules: RowRules, counts: RowCounts, count: int) -> list[Cost]:
-    """The flow of `flows/shards.py`, but that its tasks say what they cost."""
+    """The flow of `flows/loading/shard_tasks.py`, but that its tasks say what they cost."""
     costs: list[Cost] = measured_shard.map(unmapped(file), unmapped(rules), unmapped(counts), shards(count)).result()
     return costs
 

@@ -26,8 +26,8 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.httpsession import URLLib3Session
 
 from benchmarks.write import ask, server
-from blocks.dynamodb.bodies import blocks_of_bodies
-from blocks.dynamodb.delivery import Delivery
+from blocks.dynamodb.batch_writer import Delivery
+from blocks.dynamodb.request_bodies import blocks_of_bodies
 from blocks.dynamodb.signing import CONTENT_TYPE, TARGET
 from blocks.dynamodb.writing import line_of
 

@@ -10,10 +10,10 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 from pydantic import Field, HttpUrl
 
-from blocks.aws import DOCUMENTATION_URL, LOGO_URL, AwsBlock
-from flows.errors import ClaimedElsewhereError
-from flows.keys import comes_before
-from flows.models import SETTLED, FileReport, FileStatus, LedgerEntry, SensorFile, StoredFile, utc_text
+from blocks.aws_block import DOCUMENTATION_URL, LOGO_URL, AwsBlock
+from blocks.domain.errors import ClaimedElsewhereError
+from blocks.domain.models import SETTLED, FileReport, FileStatus, LedgerEntry, SensorFile, StoredFile, utc_text
+from blocks.domain.s3_keys import comes_before
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef

@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, HttpUrl, StringConstraints, model_validator
 
-from blocks.aws import DOCUMENTATION_URL, LOGO_URL
-from blocks.objects import ObjectsBlock
-from flows.errors import ArchiveError
-from flows.keys import REJECTS_SUFFIX, is_folder, moved_key, s3_uri, versioned_key
-from flows.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN
-from flows.models import WITHOUT_NUL, FileStatus, SensorFile
+from blocks.aws_block import DOCUMENTATION_URL, LOGO_URL
+from blocks.domain.errors import ArchiveError
+from blocks.domain.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN
+from blocks.domain.models import WITHOUT_NUL, FileStatus, SensorFile
+from blocks.domain.s3_keys import REJECTS_SUFFIX, is_folder, moved_key, s3_uri, versioned_key
+from blocks.s3_objects import ObjectsBlock
 
 Prefix = Annotated[str, StringConstraints(pattern="^[^/].*/$")]
 

@@ -7,9 +7,9 @@ from typing import ClassVar, Final
 
 from pydantic import Field, HttpUrl
 
-from blocks.aws import DOCUMENTATION_URL, LOGO_URL, AwsBlock
-from flows.errors import AddressUnverifiedError, MailQuotaError
-from flows.text import printable
+from blocks.aws_block import DOCUMENTATION_URL, LOGO_URL, AwsBlock
+from blocks.domain.errors import AddressUnverifiedError, MailQuotaError
+from blocks.domain.text import printable
 
 # SES promises to carry nothing but 7-bit text. Source: "Sending raw email", Amazon SES developer guide.
 _SEVEN_BIT: Final = SMTP.clone(cte_type="7bit")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, HttpUrl
 
-from blocks.aws import DOCUMENTATION_URL, LOGO_URL, AwsBlock
-from blocks.clients import renewed_client
+from blocks.aws_block import DOCUMENTATION_URL, LOGO_URL, AwsBlock
+from blocks.aws_clients import renewed_client
 
 if TYPE_CHECKING:
     import pandas as pd

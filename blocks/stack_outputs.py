@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_pascal
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from flows.errors import StackMissingError
+from blocks.domain.errors import StackMissingError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.target import DEFAULT_DATA_DIR, stack_in, use_stack
-from flows.errors import SensorIngestError
+from blocks.domain.errors import SensorIngestError
+from deployments.commands.stack_selection import DEFAULT_DATA_DIR, stack_in, use_stack
 
 app = typer.Typer(
     help="CSV files of sensor readings from S3 into DynamoDB, every good row of them.",
@@ -52,7 +52,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """The main job on this machine, start to email, with a short wait."""
-    from deployments.demo import run_demo
+    from deployments.commands.demo_run import run_demo
 
     with document_alone(as_json=as_json) as show:
         run_demo(data_dir, notify_after, show, keep=keep)
@@ -71,7 +71,7 @@ def up(
 ) -> None:
     """Run everything on this machine until Ctrl-C: emulator, PostgreSQL, Prefect server, worker, relay."""
     from deployments.embedded import EmbeddedStack
-    from deployments.prefect_deploy import prefect_deploy_all
+    from deployments.server.prefect_yaml import prefect_deploy_all
 
     with (
         document_alone(as_json=as_json) as show,
@@ -122,7 +122,7 @@ def put(
     if len(by_key) != len(files):
         raise typer.BadParameter("two have the same name; put them one by one, each with a --key", param_hint="FILE")
     use_stack(data_dir)
-    from deployments.dropping import drop
+    from deployments.commands.upload import drop
 
     uris = drop(by_key)
     if as_json:
@@ -145,7 +145,7 @@ def check(
     """Say what would become of a file, and write nothing. Exits with 0: accepted, 3: accepted in part, 4: refused."""
     if file.startswith("s3://"):
         use_stack(data_dir)
-    from deployments.file_check import EXIT_CODES, as_document, as_text, validated_file
+    from deployments.commands.file_check import EXIT_CODES, as_document, as_text, validated_file
 
     try:
         validated = validated_file(file, rejects)
@@ -168,10 +168,10 @@ def run(
 ) -> None:
     """Load files in this process, with no worker, through to the email."""
     use_stack(data_dir)
-    from flows.errors import IngestFailedError
+    from blocks.domain.errors import IngestFailedError
+    from blocks.domain.models import SensorFile
+    from blocks.domain.s3_keys import parse_s3_uri, s3_uri
     from flows.ingest import ingest_sensor_files
-    from flows.keys import parse_s3_uri, s3_uri
-    from flows.models import SensorFile
     from flows.report import email_text
 
     try:
@@ -204,8 +204,8 @@ def history(
     use_stack(data_dir)
     from datetime import UTC, datetime
 
-    from deployments.history import entries, moment, show
-    from deployments.history_page import page
+    from deployments.commands.history_entries import entries, moment, show
+    from deployments.commands.history_page import page
 
     try:
         found = entries(file, moment(since) if since else None, limit or (1_000_000 if since or html else 20))
@@ -226,7 +226,7 @@ def history(
 def sweep(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Take up what an event missed or a crash left behind over 15 minutes ago, as the deployment `sweep` does."""
     use_stack(data_dir)
-    from deployments.prefect_auth import require_api
+    from deployments.server.api_access import require_api
     from flows.sweep import sweep as sweep_flow
 
     require_api()
@@ -249,9 +249,9 @@ def deploy(
 ) -> None:
     """Bring a Prefect server to where runs work: work pool, blocks, deployments, automations. Repeat it as you like."""
     use_stack(data_dir)
-    from deployments.apply import deploy_all
-    from deployments.prefect_auth import require_api
-    from deployments.prefect_deploy import deployment_name, prefect_yaml
+    from deployments.server.api_access import require_api
+    from deployments.server.deploy import deploy_all
+    from deployments.server.prefect_yaml import deployment_name, prefect_yaml
     from deployments.settings import WORK_POOL
 
     require_api()
@@ -276,8 +276,8 @@ def relay(
 ) -> None:
     """Carry announcements from the queue to Prefect until Ctrl-C; `up` runs one by itself."""
     use_stack(data_dir)
-    from deployments.relay import Relay
-    from deployments.stopping import StopSignal
+    from deployments.relay.relay import Relay
+    from deployments.relay.stop_signal import StopSignal
 
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
     logging.getLogger("relay").setLevel(logging.INFO)
@@ -303,7 +303,7 @@ def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
 def redrive(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Put what the queue has given up (dead letters) back into it; what S3 never sent is named, and left."""
     use_stack(data_dir)
-    from deployments.redriving import redrive_stack
+    from deployments.relay.dead_letters import redrive_stack
 
     done = redrive_stack()
     typer.echo(json.dumps(done.as_document()) if as_json else str(done))
@@ -317,7 +317,7 @@ def main() -> None:
         typer.echo(f"sensor-ingest: {error}", err=True)
         sys.exit(1)
     except Exception as error:
-        from deployments.unreachable import remedy
+        from deployments.commands.connection_errors import remedy
 
         said = remedy(error)
         if said is None:

@@ -4,8 +4,8 @@ from typing import Final
 
 from pydantic import AliasChoices, Field
 
+from blocks.domain.limits import LONGEST_WAIT_SECONDS
 from blocks.stack_outputs import StackSettings
-from flows.limits import LONGEST_WAIT_SECONDS
 
 WORK_POOL: Final = "sensor-ingest"
 

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from prefect.runtime import flow_run
 
-from blocks.documents import Environment, load_environment
+from blocks.saved_blocks import Environment, load_environment
 
 
 def environment() -> Environment:

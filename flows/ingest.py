@@ -10,15 +10,15 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from blocks.domain.errors import IngestFailedError
+from blocks.domain.limits import LONGEST_WAIT_SECONDS
+from blocks.domain.models import FileReport, IngestReport, SensorFile
 from flows.environment import environment
-from flows.errors import IngestFailedError
-from flows.large_files import LargeFiles
-from flows.limits import LONGEST_WAIT_SECONDS
-from flows.models import FileReport, IngestReport, SensorFile
+from flows.loading.large_files import LargeFiles
+from flows.loading.step_runs import FILES_WITH_STEPS
+from flows.loading.tasks import ingest_file, publish_report
+from flows.notification.wait import notify_later
 from flows.report import headline, outcome, report_of_error, run_title
-from flows.step_runs import FILES_WITH_STEPS
-from flows.tasks import ingest_file, publish_report
-from flows.wait import notify_later
 
 FILES_AT_ONCE: Final = 8
 """Files of one run that are worked on at the same time: most of that time goes into waiting for S3 and DynamoDB."""

@@ -15,10 +15,10 @@ from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
+from blocks.domain.errors import AddressUnverifiedError, MailQuotaError, PermissionMissingError
+from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
+from blocks.domain.models import FileReport
 from flows.environment import environment
-from flows.errors import AddressUnverifiedError, MailQuotaError, PermissionMissingError
-from flows.limits import PAUSE_TIMEOUT_SLACK_SECONDS
-from flows.models import FileReport
 from flows.report import Letter, email_run_name, letter_about
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from prefect.runtime import flow_run
 from prefect.states import Crashed
 from pydantic import Field
 
-from flows.announcing import announce
+from blocks.domain.errors import PermissionMissingError
+from blocks.domain.limits import FILES_PER_EVENT, in_groups
+from blocks.domain.models import LedgerEntry, Notification, SensorFile, SweepReport
 from flows.environment import environment
-from flows.errors import PermissionMissingError
-from flows.limits import FILES_PER_EVENT, in_groups
-from flows.mending import Situation
-from flows.models import LedgerEntry, Notification, SensorFile, SweepReport
-from flows.runs import ended, runs_under_way
-from flows.wait import notify_later
+from flows.events.file_arrivals import announce
+from flows.notification.wait import notify_later
+from flows.recovery.active_runs import ended, runs_under_way
+from flows.recovery.snapshot import Situation
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -99,7 +99,7 @@ def look_around(older_than_seconds: float, dead_after_seconds: float) -> Situati
 def crash_dead_runs(situation: Situation) -> list[str]:
     """The names of the runs whose process is gone; they are shown as Crashed now, and keep no slot any more.
 
-    An automation does so sooner (`deployments/crash_automation.py`), but what it has seen dies with the server.
+    An automation does so sooner (`deployments/server/crash_automation.py`), but what it has seen dies with the server.
     """
     dead = list(situation.dead())
     gone: State[Any] = Crashed(message="no sign of life: its process is gone; the sweep has taken up its files")

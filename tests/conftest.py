@@ -1,59 +1,34 @@
-"""A running emulator of AWS and a running Prefect server, each shared by all tests of a session.
-
-Each test that changes them makes what it needs under names of its own.
-"""
+"""What all tests share. Each server is started once for each worker, when it is first needed; see `tests/support/`."""
 
 import os
-import subprocess
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import boto3
+# Prefect reads them when it is imported: no server or client of a test sends usage statistics.
+os.environ.update({"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"})
+
 import hypothesis
 import pytest
-from prefect.events.worker import EventsWorker
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import (
-    PREFECT_API_URL,
-    PREFECT_HOME,
-    PREFECT_SERVER_ANALYTICS_ENABLED,
-    PREFECT_SERVER_DATABASE_CONNECTION_URL,
-    PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL,
-    temporary_settings,
-)
-from prefect.settings.legacy import Setting
 
-from deployments.embedded.ports import choose_port
-from tests.side_by_side import pytest_collection_modifyitems, pytest_xdist_make_scheduler  # noqa: F401 - pytest calls them
-from tests.support import eventually
+from tests.support.patient import deployed, environment, own_server, patient
+from tests.support.servers import aws, prefect_api, prefect_server
+from tests.support.side_by_side import pytest_collection_modifyitems, pytest_xdist_make_scheduler
+from tests.support.world import world
 
-REGION = "eu-central-1"
-SERVER_START_SECONDS = 180
-"""Far more than an idle machine needs; with a load of 13 on two processors, 60 were not enough."""
+__all__ = [
+    "aws",
+    "deployed",
+    "environment",
+    "own_server",
+    "patient",
+    "prefect_api",
+    "prefect_server",
+    "pytest_collection_modifyitems",
+    "pytest_xdist_make_scheduler",
+    "world",
+]
 
 # Examples may take as long as they like: a shared machine stands still for a moment now and then.
 hypothesis.settings.register_profile("shared machine", deadline=None)
 hypothesis.settings.load_profile("shared machine")
-
-# Prefect reads them when a test imports it: no server or client of a test sends usage statistics.
-os.environ.update({"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"})
-
-
-@dataclass(frozen=True)
-class Aws:
-    """An emulator that runs, and made-up credentials that it takes."""
-
-    endpoint_url: str
-    session: boto3.Session
-
-    def client(self, service: Any) -> Any:  # noqa: ANN401 - boto3's stubs overload it for every service
-        return self.session.client(service, endpoint_url=self.endpoint_url)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -64,96 +39,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in skipped:
         reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
         terminalreporter.write_line(f"{report.nodeid}: {reason}", red=True)
-
-
-@pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    port = free_port()
-    log = tmp_path_factory.mktemp("aws") / "emulator.log"
-    # 8883 would be opened on every interface, whatever BIND_HOST says.
-    settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "MINISTACK_HOST": "127.0.0.1"}
-    settings |= {"IOT_MTLS_ENABLED": "0", "PERSIST_STATE": "0", "S3_PERSIST": "0", "TMPDIR": str(log.parent)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"], env=os.environ | settings, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        endpoint_url = f"http://127.0.0.1:{port}"
-        eventually(lambda: _answers(process, endpoint_url, log), 60, f"the emulator, whose log is {log}")
-        yield Aws(
-            endpoint_url,
-            boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION),
-        )
-    finally:
-        _end(process)
-
-
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API address of a Prefect server; nothing talks to it unless it is told to."""
-    with running_prefect_server(tmp_path_factory.mktemp("prefect")) as api_url:
-        yield api_url
-
-
-@contextmanager
-def running_prefect_server(home: Path, more_settings: Mapping[Setting, Any] | None = None) -> Iterator[str]:
-    """The API address of a server of its own, with its database in that folder."""
-    settings: dict[Setting, Any] = {
-        PREFECT_HOME: home,
-        PREFECT_SERVER_ANALYTICS_ENABLED: False,
-        PREFECT_SERVER_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{home}/prefect.db",
-        PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: 0.2,
-    }
-    server = SubprocessASGIServer(port=free_port())
-    with temporary_settings(settings | dict(more_settings or {})):
-        server.start(timeout=SERVER_START_SECONDS)
-    try:
-        yield server.api_url
-    finally:
-        server.stop()
-
-
-@pytest.fixture
-def prefect_api(prefect_server: str) -> Iterator[str]:
-    """The address of the Prefect server that the code under test talks to."""
-    with talking_to(prefect_server):
-        yield prefect_server
-
-
-@contextmanager
-def talking_to(api_url: str) -> Iterator[None]:
-    """The code under test talks to that Prefect server, and so do the events it emits.
-
-    Prefect 3.8.8 sends the events of a process, those that make task runs among them, to the server that the first
-    of them went to, until its worker for events has ended.
-    """
-    EventsWorker.drain_all(at_exit=False)
-    try:
-        with temporary_settings({PREFECT_API_URL: api_url}):
-            yield
-    finally:
-        EventsWorker.drain_all(at_exit=False)
-
-
-def free_port() -> int:
-    """A port that no client is given meanwhile for a connection of its own."""
-    return choose_port(0, "a test's server", "")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _answers(process: subprocess.Popen[bytes], endpoint_url: str, log: Path) -> bool:
-    if process.poll() is not None:
-        raise RuntimeError(f"the emulator ended with {process.returncode}:\n{log.read_text()}")
-    try:
-        with urllib.request.urlopen(f"{endpoint_url}/_ministack/ready", timeout=1) as answer:  # noqa: S310 - loopback
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, TimeoutError):
-        return False

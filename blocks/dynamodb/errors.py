@@ -1,6 +1,6 @@
 """What can go wrong between a load and its table, once trying again has not helped or can not help."""
 
-from flows.errors import SensorIngestError
+from blocks.domain.errors import SensorIngestError
 
 
 class RowRefusedError(SensorIngestError):

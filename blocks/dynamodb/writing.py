@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Literal
 
-from blocks.dynamodb.bodies import blocks_of_bodies
+from blocks.dynamodb.batch_writer import Delivery
 from blocks.dynamodb.client_settings import UnusualClientError, keys_of, signer_of, way_of
-from blocks.dynamodb.delivery import Delivery
-from blocks.dynamodb.lines import Boto3Line, FastLine, Line
+from blocks.dynamodb.request_bodies import blocks_of_bodies
+from blocks.dynamodb.transports import Boto3Line, FastLine, Line
 
 if TYPE_CHECKING:
     import pandas as pd

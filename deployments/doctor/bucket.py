@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from blocks.landing_zone import LandingZone
 from deployments.doctor.findings import Check, Verdict, ok, problem, warning
-from deployments.doctor.world import World
+from deployments.doctor.system import World
 
 _DEPLOY_STACK: Final = "`aws cloudformation deploy` of deployments/aws/stack.yaml again"
 _GONE: Final = frozenset({"404", "NoSuchBucket"})

@@ -8,10 +8,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from deployments.doctor import bucket, machine, mail, prefect_side, queue, tables
+from blocks.domain.errors import SensorIngestError
+from deployments.doctor import bucket, machine, mail, prefect_server, queue, tables
 from deployments.doctor.findings import Check, Finding, Verdict, problem
-from deployments.doctor.world import TIMEOUT_SECONDS, World
-from flows.errors import SensorIngestError
+from deployments.doctor.system import TIMEOUT_SECONDS, World
 
 REFUSALS: Final = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "403"})
 """How AWS services say that a permission is missing."""
@@ -21,7 +21,7 @@ def all_checks() -> list[Check]:
     """All there are, in an order in which each comes after those that it needs."""
     return [
         *machine.CHECKS,
-        *prefect_side.checks(),
+        *prefect_server.checks(),
         *bucket.CHECKS,
         *queue.CHECKS,
         *tables.CHECKS,

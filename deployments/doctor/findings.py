@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from flows.text import printable
+from blocks.domain.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deployments.doctor.world import World
+    from deployments.doctor.system import World
 
 Level = Literal["ok", "warning", "problem", "not checked"]
 

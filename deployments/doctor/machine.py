@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from packaging.requirements import Requirement
 
 from deployments.doctor.findings import Check, Verdict, ok, problem
-from deployments.doctor.world import World
+from deployments.doctor.system import World
 
 AWS_TOLERATES: Final = timedelta(minutes=5)
 """A signature that is older is refused. Source: "Elements of an AWS API request signature", AWS IAM user guide."""

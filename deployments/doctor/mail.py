@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from blocks.mailer import Mailer
 from deployments.doctor.findings import Check, Verdict, ok, problem, warning
-from deployments.doctor.world import World
+from deployments.doctor.system import World
 
 _SHARE_LEFT: Final = 0.1
 """Share of the day's mails below which it is time to say so."""

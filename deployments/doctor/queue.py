@@ -9,7 +9,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deployments.doctor.findings import Check, Verdict, ok, problem, warning
-from deployments.doctor.world import World
+from deployments.doctor.system import World
 
 _DEPLOY_STACK: Final = "deploy deployments/aws/stack.yaml again"
 _BUSY: Final = "all runs are busy: see that they get a worker"

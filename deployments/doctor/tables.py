@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from blocks.aws import AwsBlock
+from blocks.aws_block import AwsBlock
 from blocks.file_ledger import FileLedger
 from blocks.readings_table import ReadingsTable
 from deployments.doctor.findings import Check, Verdict, ok, problem, warning
-from deployments.doctor.world import World, template_properties
+from deployments.doctor.system import World, template_properties
 
 _KEYLESS: Final = {"written_by": {"S": "sensor-ingest-doctor"}}
 """An item that no table takes: it has none of the keys."""

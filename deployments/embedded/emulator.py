@@ -10,12 +10,12 @@ from botocore.config import Config
 from botocore.session import Session
 
 from blocks.stack_outputs import STACK_NAME, StackOutputs
-from deployments.aws_stack import ensure_stack
+from deployments.aws.stack import ensure_stack
 from deployments.embedded.description import StackDescription
-from deployments.embedded.environment import KEY, REGION
 from deployments.embedded.health import answers
 from deployments.embedded.parts import Part
 from deployments.embedded.ports import LOOPBACK
+from deployments.embedded.variables import KEY, REGION
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from flows.errors import SensorIngestError
+from blocks.domain.errors import SensorIngestError
 
 _TAIL_LINES: Final = 20
 

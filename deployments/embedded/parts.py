@@ -10,7 +10,7 @@ from threading import Event
 from typing import Final
 
 from deployments.embedded.errors import PartFailedError
-from deployments.stopping import StopRequested
+from deployments.relay.stop_signal import StopRequested
 
 _POLL_SECONDS: Final = 0.05
 

@@ -5,10 +5,10 @@ import threading
 from pathlib import Path
 
 from deployments.embedded.description import StackDescription
-from deployments.embedded.environment import stack_environment
 from deployments.embedded.parts import PartProcess
 from deployments.embedded.ports import choose_port
 from deployments.embedded.processes import identify
+from deployments.embedded.variables import stack_environment
 
 
 class StackRecord:

@@ -13,12 +13,12 @@ from typing import Self
 from blocks.stack_outputs import StackOutputs
 from deployments.embedded import signals
 from deployments.embedded.description import StackDescription
-from deployments.embedded.environment import child_environment
-from deployments.embedded.leftovers import end_leftovers, end_runs
 from deployments.embedded.lock import sole_use
+from deployments.embedded.orphaned_processes import end_leftovers, end_runs
 from deployments.embedded.record import StackRecord, plan_stack
 from deployments.embedded.startup import RELAY_COMMAND, Deploy, Startup
 from deployments.embedded.supervisor import Say, Supervisor
+from deployments.embedded.variables import child_environment
 
 
 def print_line(line: str) -> None:

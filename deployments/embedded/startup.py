@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from blocks.stack_outputs import StackOutputs
 from deployments.embedded.database import find_postgres, sqlite_url
-from deployments.embedded.dead_runs import settle_dead_runs
 from deployments.embedded.description import StackDescription
 from deployments.embedded.emulator import emulator_part, ensure_aws, has_state
 from deployments.embedded.parts import Part
 from deployments.embedded.prefect_parts import make_process_pool, server_part, start_engines_directly, worker_part
+from deployments.embedded.stalled_runs import settle_dead_runs
 from deployments.embedded.supervisor import Say, SupervisedPart, Supervisor
 
 Deploy = Callable[[Mapping[str, str]], object]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from deployments.embedded.parts import Part, PartProcess, how_it_ended
-from deployments.stopping import StopRequested
+from deployments.relay.stop_signal import StopRequested
 
 Say = Callable[[str], None]
 

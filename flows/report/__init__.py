@@ -1,8 +1,8 @@
 """How results are told: titles, headlines, the email, the page in the Prefect UI. Pure text and pictures, no I/O."""
 
-from flows.report.mail import Letter, email_text, letter_about
-from flows.report.page import markdown_page
-from flows.report.parameters import within_parameters
+from flows.notification.email import Letter, email_text, letter_about
+from flows.notification.run_parameters import within_parameters
+from flows.report.run_page import markdown_page
 from flows.report.titles import email_run_name, headline, outcome, report_of_error, run_title
 
 __all__ = [

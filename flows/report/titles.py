@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from flows.errors import ClaimedElsewhereError, ObjectMissingError
-from flows.models import FileReport, SensorFile
-from flows.report.words import rows_text, short
+from blocks.domain.errors import ClaimedElsewhereError, ObjectMissingError
+from blocks.domain.models import FileReport, SensorFile
+from flows.report.wording import rows_text, short
 
 _VERBS: Final = {"archived": "loaded", "loading": "being loaded by another run"}
 

@@ -15,11 +15,11 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
-from blocks.clients import client_of
+from blocks.aws_clients import client_of
+from blocks.domain.models import FileStatus, SensorFile, StoredFile
 from blocks.file_ledger import IN_HAND_INDEX, MONTH_INDEX, UNFINISHED_INDEX, FileLedger
 from blocks.landing_zone import LandingZone
-from flows.models import FileStatus, SensorFile, StoredFile
-from tests.conftest import REGION, Aws
+from tests.support.servers import REGION, Aws
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
+from blocks.domain.models import FileStatus, LedgerEntry, Reject, StoredFile
 from blocks.file_ledger import FileLedger
-from flows.models import FileStatus, LedgerEntry, Reject, StoredFile
 
 LANDED_AT = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 FILE = StoredFile(

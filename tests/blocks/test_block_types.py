@@ -4,7 +4,7 @@ import pytest
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 
-from blocks.documents import BLOCK_TYPES
+from blocks.saved_blocks import BLOCK_TYPES
 
 
 @pytest.mark.parametrize("block", BLOCK_TYPES)

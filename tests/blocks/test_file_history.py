@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from blocks.domain.errors import ClaimedElsewhereError
+from blocks.domain.models import FileReport, FileStatus, LedgerEntry, Reject, SensorFile
 from blocks.file_ledger import FileLedger
-from flows.errors import ClaimedElsewhereError
-from flows.models import FileReport, FileStatus, LedgerEntry, Reject, SensorFile
 from tests.blocks.ledger_entries import ANOTHER_RUN, FILE, RUN, expired, finished
 
 TELLER = "run-of-notify"

@@ -7,9 +7,9 @@ from threading import Barrier
 
 import pytest
 
+from blocks.domain.errors import ClaimedElsewhereError
+from blocks.domain.models import FileStatus, StoredFile
 from blocks.file_ledger import FileLedger
-from flows.errors import ClaimedElsewhereError
-from flows.models import FileStatus, StoredFile
 from tests.blocks.conftest import Line
 from tests.blocks.ledger_entries import ANOTHER_RUN, FILE, RUN, expired, finished
 

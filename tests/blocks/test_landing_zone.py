@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 from prefect_aws.credentials import AwsCredentials
 from pydantic import ValidationError
 
+from blocks.domain.errors import ArchiveError
+from blocks.domain.models import SensorFile
 from blocks.landing_zone import LandingZone
-from flows.errors import ArchiveError
-from flows.models import SensorFile
 from tests.blocks.conftest import Bucket, Line, archive, refuse
 
 

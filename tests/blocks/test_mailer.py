@@ -13,11 +13,11 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import ValidationError
 
-from blocks.clients import client_of
+from blocks.aws_clients import client_of
+from blocks.domain.errors import AddressUnverifiedError, MailQuotaError
 from blocks.mailer import Mailer
-from flows.errors import AddressUnverifiedError, MailQuotaError
 from tests.blocks.conftest import Line, refusal
-from tests.conftest import Aws
+from tests.support.servers import Aws
 
 RECIPIENTS = ["ada@example.com", "bob@example.com"]
 HEADERS = {"subject", "from", "to", "content-type", "content-transfer-encoding", "mime-version"}

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from blocks.domain.models import LedgerEntry
 from blocks.file_ledger import FileLedger
-from flows.models import LedgerEntry
 from tests.blocks.conftest import Line
 
 NOW = datetime.now(UTC).replace(microsecond=0)

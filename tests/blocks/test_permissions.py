@@ -10,13 +10,13 @@ import pytest
 from botocore.exceptions import ClientError
 from prefect_aws.credentials import AwsCredentials
 
-from blocks.clients import client_of
+from blocks.aws_clients import client_of
+from blocks.domain.errors import PermissionMissingError
+from blocks.domain.models import FileReport, SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
-from flows.errors import PermissionMissingError
-from flows.models import FileReport, SensorFile
 from tests.blocks.conftest import Bucket, Line, archive, refusal, s3_refusal
 from tests.blocks.ledger_entries import FILE
 

@@ -14,8 +14,8 @@ from deployments.cli import app
 from deployments.doctor import all_checks
 from deployments.embedded.processes import MARK
 from deployments.settings import Settings
-from flows.readings.rules import REASONS
 from flows.report import outcome
+from flows.rows.rules import REASONS
 
 PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]

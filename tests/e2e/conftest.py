@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from deployments.embedded import running_stack
-from tests.e2e.system import System
-from tests.support import eventually
+from tests.support.system import System
+from tests.support.waiting import eventually
 
 NOTIFY_AFTER_SECONDS = 20
 

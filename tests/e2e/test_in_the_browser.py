@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
 from tests.e2e.chromium import FLAGS, find_or_install
-from tests.e2e.system import System, start_run
-from tests.support import eventually
+from tests.support.system import System, start_run
+from tests.support.waiting import eventually
 
 NAME = "<img src=x onerror=alert(1)> {{ 7*7 }}.csv"
 BAD_ROW = "<img src=http://collector.invalid/row.png onerror=alert(2)>,{{ 7*7 }},1"

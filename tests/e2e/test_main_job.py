@@ -4,11 +4,11 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-from deployments.crash_automation import AUTOMATION
-from deployments.demo import SAMPLE
+from deployments.commands.demo_run import SAMPLE
+from deployments.server.crash_automation import AUTOMATION
 from tests.e2e.conftest import NOTIFY_AFTER_SECONDS
-from tests.e2e.system import System, start_run, write
-from tests.support import eventually
+from tests.support.system import System, start_run, write
+from tests.support.waiting import eventually
 
 ITEMS_OF_SAMPLE = {
     ("0000-0001", 1483906366, Decimal("0.35")),

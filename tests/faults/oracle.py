@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from flows.limits import REJECT_LIMIT
-from flows.models import LedgerEntry
-from flows.readings import RowRules
-from tests.e2e.system import Reading
+from blocks.domain.limits import REJECT_LIMIT
+from blocks.domain.models import LedgerEntry
+from flows.rows import RowRules
+from tests.fakes.plain_rows import Outcome, plain_outcome
 from tests.faults.calls import Call
 from tests.faults.system import FaultySystem
-from tests.unit.plain_rows import Outcome, plain_outcome
+from tests.support.system import Reading
 
 GOOD_ROWS = 40
 FIRST_SECOND = 1_483_906_366

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.support import run_for_at_most
+from tests.support.waiting import run_for_at_most
 
 PROJECT: Final = Path(__file__).parents[2]
 BEGIN, END = "<!-- protections: written by tests/faults/protections.py -->", "<!-- end of protections -->"
@@ -39,31 +39,31 @@ class Protection:
 PROTECTIONS: Final = (
     Protection(
         "condition on copy: the version that was loaded",
-        "blocks/objects.py",
+        "blocks/s3_objects.py",
         'condition = {"CopySourceIfMatch": file.etag} if file.etag else {}',
         "condition = {}",
-        ("tests/blocks/test_moving.py", "tests/blocks/test_moving_again.py"),
+        ("tests/blocks/test_s3_objects.py", "tests/blocks/test_s3_objects_again.py"),
     ),
     Protection(
         "condition on copy: nothing at the target",
-        "blocks/objects.py",
+        "blocks/s3_objects.py",
         'IfNoneMatch="*",',
         "",
-        ("tests/blocks/test_moving_at_once.py",),
+        ("tests/blocks/test_s3_objects_at_once.py",),
     ),
     Protection(
         "condition on delete: the version that was loaded",
-        "blocks/objects.py",
+        "blocks/s3_objects.py",
         'condition = {"IfMatch": file.etag} if file.etag else {}',
         "condition = {}",
-        ("tests/blocks/test_moving.py", "tests/blocks/test_moving_again.py"),
+        ("tests/blocks/test_s3_objects.py", "tests/blocks/test_s3_objects_again.py"),
     ),
     Protection(
         "the copy is checked before the original is deleted",
-        "blocks/objects.py",
+        "blocks/s3_objects.py",
         "if standing is None or not self._same_content(standing, file):",
         "if False:",
-        ("tests/blocks/test_moving.py", "tests/blocks/test_moving_again.py"),
+        ("tests/blocks/test_s3_objects.py", "tests/blocks/test_s3_objects_again.py"),
     ),
     Protection(
         "condition on claim",
@@ -88,28 +88,28 @@ PROTECTIONS: Final = (
     ),
     Protection(
         "lease: it is renewed while the file is worked on",
-        "flows/lease.py",
+        "flows/loading/lease.py",
         "    renewing.start()",
         "    renewing.run = lambda: None  # type: ignore[method-assign]\n    renewing.start()",
         ("tests/flows/test_ingest.py::test_a_load_that_takes_longer_than_its_lease_keeps_the_file",),
     ),
     Protection(
         "lease: a failed load gives it back",
-        "flows/lease.py",
+        "flows/loading/lease.py",
         "ledger.release(entry, problem, counts=its_fault)",
         "pass",
         ("tests/flows/test_ingest.py::test_a_file_whose_load_failed_can_be_loaded_by_the_next_run_at_once",),
     ),
     Protection(
         "back-off of writes",
-        "blocks/dynamodb/pacing.py",
+        "blocks/dynamodb/rate_limiter.py",
         "return max(0.0, self._next - items / self.rate - now)",
         "return 0.0",
-        ("tests/writer/test_pacing.py", "tests/writer/test_backpressure.py"),
+        ("tests/blocks/dynamodb/test_rate_limiter.py", "tests/blocks/dynamodb/test_backpressure.py"),
     ),
     Protection(
         "a file that fails too often is put aside",
-        "flows/tasks.py",
+        "flows/loading/tasks.py",
         "if entry.attempts > environment().file_ledger.attempts:",
         "if False:",
         (

@@ -16,20 +16,20 @@ import psutil
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_RETRY_EXTRA_CODES, temporary_settings
 
+from blocks.domain.models import SETTLED, LedgerEntry, SweepReport
 from blocks.file_ledger import FileLedger
 from blocks.readings_table import ReadingsTable
-from deployments.crash_automation import AUTOMATION, ensure_crash_automation
 from deployments.embedded import EmbeddedStack, StackDescription
 from deployments.embedded.mailbox import mails
 from deployments.embedded.processes import find_process, other_processes
 from deployments.embedded.startup import RELAY_COMMAND
-from deployments.prefect_deploy import prefect_deploy_all
-from flows.models import SETTLED, LedgerEntry, SweepReport
+from deployments.server.crash_automation import AUTOMATION, ensure_crash_automation
+from deployments.server.prefect_yaml import prefect_deploy_all
 from flows.sweep import sweep
-from tests.conftest import free_port
-from tests.e2e.system import Reading, System
 from tests.faults.proxy import FaultProxy, Hold
-from tests.support import eventually
+from tests.support.servers import free_port
+from tests.support.system import Reading, System
+from tests.support.waiting import eventually
 
 LEASE_SECONDS: Final = 5.0
 """Short, so that a case need not wait for the end of a lease for minutes."""

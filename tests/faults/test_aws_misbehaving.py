@@ -25,7 +25,7 @@ from tests.faults.proxy import (
 )
 from tests.faults.steps import ALL_STEPS, NOTE_TOLD, SEND, WRITE, Step
 from tests.faults.system import WITHIN_SECONDS, FaultySystem
-from tests.support import eventually
+from tests.support.waiting import eventually
 
 SLOW_SECONDS: Final = 3.0
 AWAY_SECONDS: Final = 6.0

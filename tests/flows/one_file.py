@@ -5,10 +5,10 @@ from typing import Final
 
 from prefect import flow
 
-from flows.large_files import LargeFiles
-from flows.models import FileReport, SensorFile
-from flows.tasks import ingest_file
-from tests.flows.conftest import World
+from blocks.domain.models import FileReport, SensorFile
+from flows.loading.large_files import LargeFiles
+from flows.loading.tasks import ingest_file
+from tests.support.world import World
 
 SENSORS: Final = [f"0077-{number:04d}" for number in range(40)]
 ROWS: Final = [f"{sensor},{1_483_906_366 + second},{second}.{sensor[-2:]}" for second in range(3) for sensor in SENSORS]

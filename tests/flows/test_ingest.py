@@ -5,16 +5,16 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
-from blocks.documents import BLOCK_NAME, load_environment
+from blocks.domain.errors import IngestFailedError, PermissionMissingError
+from blocks.domain.models import IngestReport, SensorFile
 from blocks.dynamodb.errors import RowRefusedError
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.readings_table import ReadingsTable
-from flows.errors import IngestFailedError, PermissionMissingError
+from blocks.saved_blocks import BLOCK_NAME, load_environment
 from flows.ingest import ingest_sensor_files
-from flows.models import IngestReport, SensorFile
-from tests.flows.conftest import World
-from tests.support import eventually
+from tests.support.waiting import eventually
+from tests.support.world import World
 
 
 def ingest(*uris: str, notify_after_seconds: float = 0) -> tuple[State[Any], IngestReport]:

@@ -5,15 +5,15 @@ from collections.abc import Callable, Sequence
 import pytest
 from botocore.exceptions import ClientError
 
-from blocks.documents import load_environment
+from blocks.domain.errors import AddressUnverifiedError
+from blocks.domain.models import FileReport
 from blocks.mailer import Mailer
+from blocks.saved_blocks import load_environment
 from flows import notify as notifying
-from flows.errors import AddressUnverifiedError
-from flows.models import FileReport
 from flows.notify import notify
 from flows.report import Letter, letter_about
 from tests.blocks.ledger_entries import FILE, finished
-from tests.flows.conftest import World
+from tests.support.world import World
 
 GROUPS = [["ada@example.com"], ["bob@example.com"], ["eve@example.com"]]
 TOO_FAST = ClientError({"Error": {"Code": "TooManyRequestsException", "Message": "rate"}}, "SendEmail")

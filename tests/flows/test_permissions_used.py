@@ -5,13 +5,13 @@ from typing import Any, Final
 import pytest
 from botocore.client import BaseClient
 
+from blocks.domain.errors import PermissionMissingError
+from blocks.domain.models import SensorFile
 from blocks.readings_table import ReadingsTable
-from flows.errors import PermissionMissingError
 from flows.ingest import ingest_sensor_files
-from flows.models import SensorFile
 from flows.sweep import sweep
-from tests.aws.test_stack import statements
-from tests.flows.conftest import World
+from tests.deployments.aws.test_stack import statements
+from tests.support.world import World
 
 ACTIONS: Final = {
     # Source: "Required permissions for Amazon S3 API operations", Amazon S3 user guide.

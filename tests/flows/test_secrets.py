@@ -9,14 +9,14 @@ from typing import Final
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
+from blocks.domain.models import SensorFile
 from blocks.readings_table import ReadingsTable
 from deployments.embedded.mailbox import mails
 from flows.ingest import ingest_sensor_files
-from flows.models import SensorFile
+from flows.loading.tasks import write_readings
 from flows.sweep import sweep
-from flows.tasks import write_readings
-from tests.flows.conftest import PLANTED_SECRET, World
-from tests.support import eventually
+from tests.support.waiting import eventually
+from tests.support.world import PLANTED_SECRET, World
 
 PLACES: Final = ["flow_runs", "task_runs", "logs", "artifacts", "events", "block_documents"]
 

@@ -11,18 +11,18 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Completed, Paused, Pending, Running
 
-from blocks.documents import load_environment
+from blocks.domain.errors import PermissionMissingError
+from blocks.domain.models import FileReport, LedgerEntry, SensorFile, StoredFile, SweepReport
 from blocks.landing_zone import LandingZone
-from flows import mending
+from blocks.saved_blocks import load_environment
 from flows import sweep as sweeping
-from flows.errors import PermissionMissingError
 from flows.ingest import ingest_sensor_files
-from flows.models import FileReport, LedgerEntry, SensorFile, StoredFile, SweepReport
+from flows.notification.wait import wait_tag
 from flows.notify import notify
-from flows.runs import runs_under_way
+from flows.recovery import snapshot
+from flows.recovery.active_runs import runs_under_way
 from flows.sweep import sweep
-from flows.wait import wait_tag
-from tests.flows.conftest import World
+from tests.support.world import World
 
 ROW = "0000-0001,1483906366,1"
 
@@ -169,7 +169,7 @@ def test_a_scheduled_sweep_leaves_all_to_one_that_began_before_and_a_persons_doe
 ) -> None:
     uri = world.put(f"{ROW}\n", "incoming/in-another-sweep.csv")
 
-    def of_a_schedule(client: SyncPrefectClient, flow_name: str) -> list[mending.RunUnderWay]:
+    def of_a_schedule(client: SyncPrefectClient, flow_name: str) -> list[snapshot.RunUnderWay]:
         return [replace(run, by_schedule=True) for run in runs_under_way(client, flow_name)]
 
     with get_client(sync_client=True) as client:
@@ -214,7 +214,7 @@ def test_a_file_that_an_email_to_come_is_about_is_left_to_it(world: World) -> No
 
 
 def test_an_email_that_nothing_resumed_is_resumed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mending, "OVERDUE_AFTER", timedelta(0))
+    monkeypatch.setattr(snapshot, "OVERDUE_AFTER", timedelta(0))
     overdue = run_of_another_process(Paused(timeout_seconds=3600), [settled(world, "overdue.csv")], wait_tag(0.001))
     waiting = run_of_another_process(Paused(timeout_seconds=3600), [], wait_tag(600))
     assert 1 == len(swept(60).resumed)
@@ -223,7 +223,7 @@ def test_an_email_that_nothing_resumed_is_resumed(world: World, monkeypatch: pyt
 
 
 def test_an_email_whose_process_died_while_it_paused_is_resumed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mending, "OVERDUE_AFTER", timedelta(0))
+    monkeypatch.setattr(snapshot, "OVERDUE_AFTER", timedelta(0))
     files = [settled(world, "paused-in-its-process.csv")]
     overdue, waiting, by_hand = (paused_in_a_process_that_died(files, seconds) for seconds in (0.001, 600, 0))
     assert 1 == len(swept(60).resumed)

@@ -1,0 +1,69 @@
+"""What the blocks share in talking to AWS: their clients, and what a refused call says."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
+
+from botocore.exceptions import ClientError
+from prefect.blocks.core import Block
+from prefect_aws.credentials import AwsCredentials
+from pydantic import Field, HttpUrl
+
+from blocks.aws_clients import client_of
+from blocks.domain.errors import PermissionMissingError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sesv2 import SESV2Client
+
+DOCUMENTATION_URL: Final = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
+LOGO_URL: Final = HttpUrl(str(AwsCredentials._logo_url))  # noqa: SLF001 - the picture that the UI shows for AWS
+
+_REFUSED: Final = frozenset({"AccessDenied", "AccessDeniedException", "403"})
+# These need permissions that are not named like the call.
+# Source: "Required permissions for Amazon S3 API operations", Amazon S3 user guide.
+_PERMISSIONS: Final = {
+    "HeadObject": "s3:GetObject (and s3:ListBucket, without which S3 answers 403 for an object that does not exist)",
+    "GetObject": "s3:GetObject (for a version: s3:GetObjectVersion)",
+    "ListObjectsV2": "s3:ListBucket",
+    "CopyObject": "s3:GetObject or s3:GetObjectTagging (for a version: s3:GetObjectVersion or "
+    "s3:GetObjectVersionTagging) on the source, or s3:PutObject or s3:PutObjectTagging on the copy,",
+    "SendEmail": "ses:SendEmail and ses:SendRawEmail",
+}
+
+
+class AwsBlock(Block):
+    """Base of the blocks that stand for one AWS resource."""
+
+    credentials: AwsCredentials = Field(
+        default_factory=AwsCredentials,
+        description="Credentials, region and endpoint; left empty, those of the process that runs the flow.",
+    )
+
+    @overload
+    def _client(self, service: Literal["s3"]) -> "S3Client": ...
+    @overload
+    def _client(self, service: Literal["dynamodb"]) -> "DynamoDBClient": ...
+    @overload
+    def _client(self, service: Literal["sesv2"]) -> "SESV2Client": ...
+    def _client(self, service: str) -> Any:
+        """The client of the service with the block's credentials."""
+        return client_of(self.credentials, service)
+
+    @contextmanager
+    def _naming_permission(self, service: str, resource: str) -> Iterator[None]:
+        """Let AWS errors pass, but for a refusal, which becomes an error that names the permission.
+
+        Raises:
+            PermissionMissingError: AWS answered 403; trying again can not help.
+        """
+        try:
+            yield
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _REFUSED:
+                raise
+            operation = error.operation_name
+            permission = _PERMISSIONS.get(operation, f"{service}:{operation}")
+            block = f"{self.get_block_type_slug()}/{self._block_document_name or '(not saved)'}"
+            raise PermissionMissingError(permission, resource, block) from error

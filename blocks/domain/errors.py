@@ -1,0 +1,190 @@
+"""One class per situation, each carrying the evidence and the remedy."""
+
+import copyreg
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blocks.domain.models import IngestReport
+
+
+from collections.abc import Iterable
+
+
+class SensorIngestError(Exception):
+    """Base of all errors that this project raises on purpose; its text is meant for people."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How another process, such as that of a shard, hands it over: with its text, not made anew from its parts."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined] # typeshed has it not
+
+
+class IngestFailedError(SensorIngestError):
+    """No file of a run could be dealt with. It carries the run's report, which says why for each of them."""
+
+    def __init__(self, headline: str, report: "IngestReport") -> None:
+        super().__init__(headline)
+        self.report = report
+
+
+class ObjectMissingError(SensorIngestError):
+    """The object was announced, and is not there."""
+
+    def __init__(self, uri: str, waited_seconds: float) -> None:
+        super().__init__(
+            f"{uri} does not exist (looked for {waited_seconds:g} s). Was it deleted or moved after it was dropped?"
+        )
+
+
+class PermissionMissingError(SensorIngestError):
+    """AWS refused a call. Waiting would not help: somebody has to grant the permission."""
+
+    def __init__(self, permission: str, resource: str, block: str) -> None:
+        super().__init__(
+            f"AWS refused {permission} on {resource}. Grant it to the credentials of the block {block!r} "
+            "(deployments/aws/stack.yaml has the policy that runs need), then start the run again."
+        )
+
+
+class BlockMissingError(SensorIngestError):
+    """The Prefect server has no block of that name: this environment was never deployed to it."""
+
+    def __init__(self, block: str, api: str) -> None:
+        super().__init__(
+            f"The Prefect server at {api} has no block {block!r}, which says what this environment is. "
+            "`sensor-ingest deploy` saves it."
+        )
+
+
+class ApiMissingError(SensorIngestError):
+    """No Prefect server is named."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "PREFECT_API_URL is not set, so there is no Prefect server whose runs this could be about. "
+            '`eval "$(sensor-ingest env)"` sets it for the embedded stack; for a server of your own it ends in /api.'
+        )
+
+
+class ApiRefusedError(SensorIngestError):
+    """The Prefect server is there, and does not take the credentials of this process."""
+
+    def __init__(self, api: str, *, auth_string_is_set: bool) -> None:
+        mistake = "is another than the server's" if auth_string_is_set else "is not set"
+        super().__init__(
+            f"The Prefect server at {api} answers 401 Unauthorized: PREFECT_API_AUTH_STRING {mistake}. "
+            "Set it to what the server has as PREFECT_SERVER_API_AUTH_STRING; for Prefect Cloud set PREFECT_API_KEY."
+        )
+
+
+class DeploymentMissingError(SensorIngestError):
+    """The Prefect server has no deployment of that name, so an event for it would be noticed by nobody."""
+
+    def __init__(self, deployment: str) -> None:
+        super().__init__(
+            f"The Prefect server has no deployment {deployment}, so files stay in the queue until it has. "
+            "`sensor-ingest deploy` makes it."
+        )
+
+
+class ClaimedElsewhereError(SensorIngestError):
+    """Another run is loading this version of the file right now."""
+
+    def __init__(self, uri: str, flow_run: str, lease_until: str) -> None:
+        super().__init__(f"{uri} is being loaded by flow run {flow_run}, which holds it until {lease_until}.")
+
+
+class ArchiveError(SensorIngestError):
+    """The copy of an object could not be trusted, so the original stays where it is."""
+
+
+class ThrottledError(SensorIngestError):
+    """DynamoDB kept returning items unprocessed until the time limit."""
+
+    def __init__(self, table: str, unprocessed: int, waited_seconds: float) -> None:
+        super().__init__(
+            f"Table {table} still returned {unprocessed} items unprocessed after {waited_seconds:.0f} s of back-off. "
+            "Its write capacity is used up; the run can be started again, every step may be repeated."
+        )
+
+
+class AddressUnverifiedError(SensorIngestError):
+    """SES sends no mail for an address until somebody has pressed the link that it was sent."""
+
+    def __init__(self, sender: str, reason: str) -> None:
+        super().__init__(
+            f"SES did not take the mail from {sender}: {reason.strip().rstrip('.')}. "
+            "`aws sesv2 create-email-identity --email-identity ADDRESS` has SES send the link; the sender needs it "
+            "always, and each recipient does while the account is in the SES sandbox."
+        )
+
+
+class MailQuotaError(SensorIngestError):
+    """SES has taken as many mails in the last 24 hours as the account may send."""
+
+    def __init__(self, sender: str, reason: str) -> None:
+        super().__init__(
+            f"SES did not take the mail from {sender}: {reason.strip().rstrip('.')}. The quota renews itself over 24 "
+            "hours: run the notify run again then. An account in the SES sandbox may send 200 mails a day; "
+            "`aws sesv2 get-account` shows the quota, and the SES console is where to ask for more."
+        )
+
+
+class StackMissingError(SensorIngestError):
+    """No CloudFormation stack of that name, made from this project's template, is where it was looked for."""
+
+    def __init__(self, stack: str, region: str, endpoint: str, missing_outputs: Iterable[str] = ()) -> None:
+        lacks = ", ".join(missing_outputs)
+        found = f"has no output {lacks}, so another or an older template made it" if lacks else "does not exist"
+        super().__init__(
+            f"The CloudFormation stack {stack!r} {found} (region {region}, {endpoint}). Are region, credentials and "
+            "name the right ones? `aws cloudformation deploy --template-file deployments/aws/stack.yaml "
+            f"--stack-name {stack} --capabilities CAPABILITY_IAM --parameter-overrides SenderAddress=… Recipients=…` "
+            "makes it; `sensor-ingest up` does so for the embedded stack."
+        )
+
+
+class EcsStackMissingError(SensorIngestError):
+    """No CloudFormation stack of that name, made from the template for ECS, is where it was looked for."""
+
+    def __init__(self, stack: str, region: str, missing_outputs: Iterable[str]) -> None:
+        super().__init__(
+            f"No CloudFormation stack {stack!r} in region {region} has the outputs {', '.join(missing_outputs)}. Are "
+            "region, credentials and name the right ones? deployments/aws/ecs.yaml makes it, see docs/aws.md."
+        )
+
+
+class PoolTypeError(SensorIngestError):
+    """The work pool is there, with a type that can not be changed any more."""
+
+    def __init__(self, pool: str, found: str, wanted: str) -> None:
+        super().__init__(
+            f"The work pool {pool} is of type {found}, not {wanted}, and a pool keeps its type. Once no run is left in "
+            f"it: prefect work-pool delete {pool}, then deploy again."
+        )
+
+
+class StackFailedError(SensorIngestError):
+    """CloudFormation could not create or update the stack."""
+
+    def __init__(self, stack: str, status: str, reasons: Iterable[str]) -> None:
+        super().__init__("\n  ".join([f"The CloudFormation stack {stack!r} is {status}:", *reasons]))
+
+
+class ShardsDifferError(SensorIngestError):
+    """A file that is written in shards was not the same for all of them, so its rows are not all in the table."""
+
+    def __init__(self, uri: str, found: str, expected: str) -> None:
+        super().__init__(
+            f"{uri} was not the same for all of its shards: {found}; expected {expected}. Do all machines run the same "
+            "version of sensor-ingest? The run can be started again, every step may be repeated."
+        )
+
+
+class DaskMissingError(SensorIngestError):
+    """Large files are to be written by Dask, and what talks to it is not installed where the run is."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "large_files says dask, but prefect-dask is not installed here. `pip install 'sensor-ingest[dask]'` does "
+            "that, on the workers of the cluster too; or have large_files say threads or processes."
+        )

@@ -1,0 +1,71 @@
+"""How much is taken at once, and for how long. Pure rules about sizes, no I/O."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pydantic import BaseModel
+
+from blocks.domain.models import SensorFile
+
+SENSOR_ID_PATTERN: Final = r"\d{4}-\d{4}"
+"""What a sensor id looks like unless the landing zone says otherwise, in RE2's syntax."""
+
+EARLIEST_TIMESTAMP: Final = 946_684_800
+"""The first second that is taken unless the landing zone says otherwise: 2000-01-01T00:00:00Z."""
+
+REJECT_LIMIT: Final = 0.10
+"""Share of rows that may break a rule unless the landing zone says otherwise."""
+
+LONGEST_WAIT_SECONDS: Final = 30 * 24 * 3600
+"""The longest wait between loading and email; our own limit, against slips of the keyboard."""
+
+PAUSE_TIMEOUT_SLACK_SECONDS: Final = 7 * 24 * 3600
+"""How much later than the wait a pause times out, which would fail the run: a week for a server that was away."""
+
+PARAMETERS_BYTES: Final = 450_000
+"""Room for reports in a flow run's parameters. Prefect 3.8 takes 524,288 bytes of them (`max_parameter_size`)."""
+
+RUNS_AT_ONCE: Final = 2
+"""Ingest runs at the same time, where the deployment has no limit of its own. prefect.yaml sets it, the relay obeys it.
+
+As many as there are cores on the smallest machine that this is made for: a run is busy while it loads small files.
+"""
+
+FILES_PER_EVENT: Final = 500
+"""Files that one event, and so one run, carries at the most."""
+
+BYTES_PER_EVENT: Final = 200_000
+"""Room for the files of one event, which become a run's parameters; 500 files with keys of usual lengths fit.
+
+A file's report is longer than what announces it: this is so much less than `PARAMETERS_BYTES` that the reports of one
+event's files fit there, however long their keys are.
+"""
+
+CONTENT_BYTES_PER_EVENT: Final = 500_000_000
+"""Content that the files of one event have in all, as far as their sizes are known; a larger file goes alone.
+
+Much content keeps a run busy for minutes. So that others do not wait for it, it is spread over runs.
+"""
+
+
+def json_bytes(model: BaseModel) -> int:
+    """The size of the model as Prefect measures flow run parameters: compact JSON, ASCII only, in bytes."""
+    return len(json.dumps(model.model_dump(mode="json"), separators=(",", ":")))
+
+
+def in_groups(files: Iterable[SensorFile]) -> Iterator[list[SensorFile]]:
+    """The files in their order, in as few lists as one event each has room for."""
+    group: list[SensorFile] = []
+    size = content = 0
+    for file in files:
+        file_size, file_content = json_bytes(file), file.size or 0
+        too_large = size + file_size > BYTES_PER_EVENT or content + file_content > CONTENT_BYTES_PER_EVENT
+        if group and (len(group) == FILES_PER_EVENT or too_large):
+            yield group
+            group, size, content = [], 0, 0
+        group.append(file)
+        size += file_size
+        content += file_content
+    if group:
+        yield group

@@ -1,0 +1,159 @@
+"""Objects in S3: looked at, read, and moved so that neither a byte nor another object is lost."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO, ClassVar, Final, cast
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
+
+from blocks.aws_block import AwsBlock
+from blocks.domain.errors import ArchiveError
+from blocks.domain.models import SensorFile, StoredFile
+
+_COPY_IN_ONE_BYTES: Final = 5 * 1000**3
+"""The largest object that CopyObject takes. Source: "CopyObject", Amazon S3 API reference (5 GB)."""
+
+_IN_PARTS: Final = TransferConfig(multipart_threshold=1, multipart_chunksize=500 * 1000**2, max_concurrency=4)
+_PIECE_BYTES: Final = 1024**2
+
+
+class ObjectsBlock(AwsBlock):
+    """Base of the blocks that stand for places in S3."""
+
+    copy_in_one_bytes: ClassVar[int] = _COPY_IN_ONE_BYTES
+
+    def describe(self, file: SensorFile) -> StoredFile | None:
+        """The object as S3 has it now: version, ETag, size, age. None where no such object exists.
+
+        It keeps the sequencer of the file that was asked for only if it is that version.
+
+        Raises:
+            PermissionMissingError: S3 answered 403.
+        """
+        with self._naming_permission("s3", file.uri):
+            try:
+                head = self._client("s3").head_object(Bucket=file.bucket, Key=file.key)
+            except ClientError as error:
+                if _status(error) == HTTPStatus.NOT_FOUND:
+                    return None
+                raise
+        found = StoredFile(
+            bucket=file.bucket,
+            key=file.key,
+            version_id=head.get("VersionId"),
+            etag=head["ETag"].strip('"'),
+            size=head["ContentLength"],
+            sequencer=file.sequencer,
+            landed_at=head["LastModified"],
+        )
+        return found if found.is_version_of(file) else found.model_copy(update={"sequencer": None})
+
+    @contextmanager
+    def opened(self, file: SensorFile) -> Iterator[BinaryIO]:
+        """The bytes of exactly that version, as they come; nothing is held in memory."""
+        version = {"VersionId": file.version_id} if file.version_id else {"IfMatch": file.etag or "*"}
+        with self._naming_permission("s3", file.uri):
+            answer = self._client("s3").get_object(Bucket=file.bucket, Key=file.key, **version)  # type: ignore[arg-type]
+        with closing(answer["Body"]) as body:
+            yield cast("BinaryIO", body)
+
+    def _copied(self, file: SensorFile, target: SensorFile) -> bool:
+        """Whether the target holds the file's content now. Another object that is there is not overwritten.
+
+        Raises:
+            ArchiveError: the copy can not be trusted.
+        """
+        if target.uri == file.uri:
+            raise ArchiveError(f"{file.uri} would be moved onto itself, and then be deleted; it stays where it is")
+        standing = self.describe(target)
+        if standing:
+            return self._same_content(standing, file)
+        self._copy(file, target)
+        standing = self.describe(target)
+        if standing is None or not self._same_content(standing, file):
+            raise ArchiveError(f"the copy of {file.uri} at {target.uri} is not whole; the original stays where it is")
+        return True
+
+    def _copy(self, file: SensorFile, target: SensorFile) -> None:
+        """Copy exactly that version, unless another run has put something at the target in the same moment."""
+        source = {"Bucket": file.bucket, "Key": file.key}
+        if file.version_id:
+            source["VersionId"] = file.version_id
+        condition = {"CopySourceIfMatch": file.etag} if file.etag else {}
+        client = self._client("s3")
+        with self._naming_permission("s3", f"{file.uri} or {target.uri}"):
+            if (file.size or 0) > self.copy_in_one_bytes:
+                # boto3 copies in parts; it has no condition on the target.
+                client.copy(source, target.bucket, target.key, ExtraArgs=condition, Config=_IN_PARTS)  # type: ignore[arg-type]
+                return
+            try:
+                client.copy_object(
+                    CopySource=source,  # type: ignore[arg-type]
+                    Bucket=target.bucket,
+                    Key=target.key,
+                    IfNoneMatch="*",
+                    **condition,  # type: ignore[arg-type]
+                )
+            except ClientError as error:
+                if _status(error) != HTTPStatus.PRECONDITION_FAILED or not self.describe(target):
+                    raise
+
+    def _delete(self, file: SensorFile) -> None:
+        """Take the object away, unless a newer version of it has come in between: that one stays."""
+        condition = {"IfMatch": file.etag} if file.etag else {}
+        with self._naming_permission("s3", file.uri):
+            try:
+                self._client("s3").delete_object(Bucket=file.bucket, Key=file.key, **condition)  # type: ignore[arg-type]
+            except ClientError as error:
+                if _status(error) not in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_FOUND):  # replaced, or gone
+                    raise
+
+    def _same_content(self, standing: SensorFile, file: SensorFile) -> bool:
+        """Whether both hold the same bytes.
+
+        The copy of an object that was uploaded in parts, or that KMS encrypts, has an ETag of its own. So equal ETags
+        say that contents are equal; unequal ones say nothing.
+        """
+        if standing.size != file.size or standing.etag == file.etag:
+            return standing.size == file.size
+        checksums = {self._checksum(_without_version(standing)), self._checksum(file)}
+        if len(checksums) == 1 and None not in checksums:
+            return True
+        with self.opened(_without_version(standing)) as one, self.opened(file) as other:
+            return _same_bytes(one, other)
+
+    def _checksum(self, file: SensorFile) -> str | None:
+        """The CRC-64/NVME of the whole object; None where S3 keeps none. A copy keeps it, also one made in parts.
+
+        Shorter checksums are left aside: equal ones would have to be proof enough to delete a file on.
+        Source: "Checking object integrity in Amazon S3", Amazon S3 user guide.
+        """
+        version = {"VersionId": file.version_id} if file.version_id else {}
+        with self._naming_permission("s3", file.uri):
+            head = self._client("s3").head_object(Bucket=file.bucket, Key=file.key, ChecksumMode="ENABLED", **version)  # type: ignore[arg-type]
+        return head.get("ChecksumCRC64NVME") if head.get("ChecksumType") == "FULL_OBJECT" else None
+
+    def _holds(self, standing: SensorFile, content: Path) -> bool:
+        if standing.size != content.stat().st_size:
+            return False
+        with self.opened(_without_version(standing)) as one, content.open("rb") as other:
+            return _same_bytes(one, other)
+
+
+def _without_version(file: SensorFile) -> SensorFile:
+    """The same object, to be read without naming its version, which would take a permission of its own."""
+    return file.model_copy(update={"version_id": None})
+
+
+def _same_bytes(one: BinaryIO, other: BinaryIO) -> bool:
+    while piece := one.read(_PIECE_BYTES):
+        if piece != other.read(len(piece)):
+            return False
+    return True
+
+
+def _status(error: ClientError) -> int:
+    return error.response["ResponseMetadata"]["HTTPStatusCode"]

@@ -1,0 +1,123 @@
+"""Validating a file without writing anything: on this machine or in S3, with progress for those who wait."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, Final, cast
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from blocks.domain.errors import ObjectMissingError
+from blocks.domain.models import Verdict
+from blocks.domain.s3_keys import parse_s3_uri
+from blocks.domain.text import printable
+from flows.rows import ValidatedFile, validate_file
+
+EXIT_CODES: Final[dict[Verdict, int]] = {"accepted": 0, "partly": 3, "refused": 4}
+_WORDS: Final[dict[Verdict, str]] = {"accepted": "accepted", "partly": "accepted in part", "refused": "refused"}
+
+LARGE_BYTES: Final = 16 * 2**20
+"""Smaller files are done before anybody would look at a progress bar: in well under a second."""
+
+
+def validated_file(file: str, rejects: Path | None = None) -> ValidatedFile:
+    """What would become of the file at a path or an `s3://` address. Its readings are gone when this returns.
+
+    Args:
+        file: a path, or an address like `s3://bucket/key`.
+        rejects: where to write the CSV of refused rows, if anywhere; with none of them it holds a header only.
+
+    Raises:
+        ObjectMissingError: there is no such object.
+        OSError: the file can not be read, or the rejects can not be written.
+        ValueError: the address is none.
+    """
+    with TemporaryDirectory(prefix="sensor-ingest-") as workspace, _opened(file) as (source, size):
+        with _progress(file, size) as advance:
+            validated = validate_file(source, Path(workspace), progress=advance)
+        if rejects and validated.rejects_path:
+            shutil.copyfile(validated.rejects_path, rejects)
+        elif rejects:
+            rejects.write_text('"line","reason","text"\n', encoding="utf-8")
+    return validated
+
+
+def as_document(file: str, validated: ValidatedFile) -> dict[str, Any]:
+    """What `check --json` prints. `refusal` is there for refused files only."""
+    document = {"file": file, **validated.counts.model_dump(), "verdict": validated.verdict}
+    document |= {
+        "reasons": validated.reasons,
+        "first_rejects": [reject.model_dump() for reject in validated.first_rejects],
+    }
+    return document | ({"refusal": validated.refusal} if validated.refusal else {})
+
+
+def as_text(file: str, validated: ValidatedFile) -> str:
+    """The same for people."""
+    counts = validated.counts
+    why = f": {validated.refusal}" if validated.refusal else ""
+    lines = [
+        f"{printable(file)}: {_WORDS[validated.verdict]}{why}",
+        f"  {counts.lines:,} lines: {counts.header} header, {counts.blank:,} blank, {counts.rows:,} rows",
+        f"  {counts.accepted:,} good, {counts.replaced:,} replaced by a later row, {counts.rejected:,} rejected",
+    ]
+    lines += [f"  {count:,} rejected for {reason}" for reason, count in sorted(validated.reasons.items())]
+    lines += [f"    line {reject.line:,}, {reject.reason}: {reject.text}" for reject in validated.first_rejects]
+    more = counts.rejected - len(validated.first_rejects)
+    return "\n".join([*lines, f"    and {more:,} more"] if more > 0 else lines)
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[tuple[BinaryIO, int]]:
+    """The bytes of the file, and how many there are."""
+    if not file.startswith("s3://"):
+        with Path(file).open("rb") as source:
+            yield source, Path(file).stat().st_size
+        return
+    answer = _object(file)
+    with closing(answer["Body"]) as body:
+        yield cast("BinaryIO", body), answer["ContentLength"]
+
+
+def _object(uri: str) -> Any:  # noqa: ANN401 - boto3's answer, typed only where its stubs are installed
+    import boto3  # noqa: PLC0415 - most files that are checked are on this machine
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    bucket, key = parse_s3_uri(uri)
+    try:
+        return boto3.client("s3").get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.NOT_FOUND:
+            raise
+        raise ObjectMissingError(uri, 0) from error
+
+
+@contextmanager
+def _progress(file: str, size: int) -> Iterator[Callable[[int], None] | None]:
+    """What to call with the number of bytes read. It shows a bar on a terminal, a line for each tenth elsewhere."""
+    if size < LARGE_BYTES:
+        yield None
+    elif sys.stderr.isatty():
+        columns = (TextColumn("checking {task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(printable(file).replace("[", r"\["), total=size)
+            yield lambda read: bar.update(task, completed=read)
+    else:
+        yield _tenths(file, size)
+
+
+def _tenths(file: str, size: int) -> Callable[[int], None]:
+    told = 0
+
+    def tell(read: int) -> None:
+        nonlocal told
+        if (tenths := 10 * read // size) > told:
+            told = tenths
+            print(f"checking {printable(file)}: {10 * tenths} %", file=sys.stderr)
+
+    return tell

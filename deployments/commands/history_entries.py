@@ -1,0 +1,97 @@
+"""What the ledger tells of the files that have come: for a terminal, for programs, for other commands."""
+
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from blocks.domain.models import LedgerEntry
+from blocks.domain.s3_keys import parse_s3_uri
+from blocks.domain.text import printable
+from blocks.saved_blocks import load_environment
+
+_AGE: Final = re.compile(r"(\d+)\s*([mhdw])")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_COLOURS: Final = {"archived": "green", "refused": "red", "failed": "red", "missing": "red", "superseded": "yellow"}
+
+
+def entries(file: str | None, since: datetime | None, limit: int) -> list[LedgerEntry]:
+    """The entries, the last claimed first: of all files, or all versions of the one at that address.
+
+    Raises:
+        BlockMissingError: this Prefect server was never told what the environment is.
+        ValueError: the file is no `s3://` address.
+    """
+    ledger = load_environment().file_ledger
+    if file is None:
+        return list(ledger.newest(limit, since))
+    versions = sorted(ledger.entries_of(*parse_s3_uri(file)), key=lambda entry: entry.claimed_at, reverse=True)
+    return [entry for entry in versions if since is None or entry.claimed_at >= since][:limit]
+
+
+def moment(text: str, now: datetime | None = None) -> datetime:
+    """The moment that people mean: an age like `24h` or `7d`, a day, or a day and a time (UTC unless it says so).
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    age = _AGE.fullmatch(text.strip())
+    if age:
+        return (now or datetime.now(UTC)) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    try:
+        given = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise ValueError(f"{text!r} is neither an age like 24h or 7d nor a date like 2026-11-22") from error
+    return given if given.tzinfo else given.replace(tzinfo=UTC)
+
+
+def delay(entry: LedgerEntry) -> timedelta | None:
+    """How long after it landed the file was dealt with; None where one of the moments is not known."""
+    return entry.finished_at - entry.landed_at if entry.finished_at and entry.landed_at else None
+
+
+def show(found: Sequence[LedgerEntry]) -> None:
+    """Print the entries: a table on a terminal, a line each elsewhere."""
+    if sys.stdout.isatty():
+        Console().print(_table(found))
+        return
+    for entry in found:
+        print("\t".join(_cells(entry)))
+
+
+def _table(found: Sequence[LedgerEntry]) -> Table:
+    table = Table("when (UTC)", "file", "result", box=None, header_style="bold", pad_edge=False)
+    for name in ("rows", "loaded", "bad", "took"):
+        table.add_column(name, justify="right")
+    for entry in found:
+        when, file, result, *counts = _cells(entry)
+        if entry.problem:
+            file = f"{file}\n{printable(entry.problem)}"
+        table.add_row(when, Text(file, overflow="fold"), Text(result, _COLOURS.get(entry.status, "")), *counts)
+    return table
+
+
+def _cells(entry: LedgerEntry) -> list[str]:
+    took = delay(entry)
+    return [
+        f"{entry.claimed_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+        printable(entry.uri),
+        entry.status,
+        f"{entry.rows:,}",
+        f"{entry.loaded:,}",
+        f"{entry.rejected:,}",
+        "" if took is None else _duration(took),
+    ]
+
+
+def _duration(took: timedelta) -> str:
+    seconds = max(0, round(took.total_seconds()))
+    if seconds < 100:  # noqa: PLR2004 - up to there seconds say more
+        return f"{seconds} s"
+    minutes = seconds // 60
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h"  # noqa: PLR2004 - likewise

@@ -1,0 +1,89 @@
+"""A large file written in shards, by processes of this machine or by workers of a Dask cluster, side by side.
+
+Imported only by a run that has such a file; `docs/decisions/0022-*.md` says why each shard reads the file again.
+"""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from prefect import flow, get_run_logger, task, unmapped
+from prefect.cache_policies import NO_CACHE
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
+
+from blocks.domain.errors import DaskMissingError, ShardsDifferError
+from blocks.domain.models import RowCounts, SensorFile
+from flows.environment import environment
+from flows.loading.large_files import LargeFiles
+from flows.loading.progress import LoadProgress, ProgressBar
+from flows.rows import RowRules, ValidatedFile, validate_file
+from flows.rows.sharding import Shard, shards
+
+
+def write_in_shards(file: SensorFile, validated: ValidatedFile, large_files: LargeFiles) -> int:
+    """The number of rows that DynamoDB has acknowledged: all that were accepted.
+
+    Raises:
+        DaskMissingError: Dask was chosen, and is not installed here.
+        ShardsDifferError: the shards together are not what was validated.
+    """
+    load = load_shards.with_options(task_runner=task_runner(large_files))
+    return load(file, shard_rules(validated.rules, large_files), validated.counts, large_files.shards)
+
+
+def shard_rules(rules: RowRules, large_files: LargeFiles) -> RowRules:
+    """The same rules, for processes of one machine: together they take no more memory for duplicates than one."""
+    return replace(rules, memory_shared_by=large_files.shards) if large_files.written_by == "processes" else rules
+
+
+def task_runner(large_files: LargeFiles) -> TaskRunner[Any]:
+    """What the shards run on; Dask is imported only where it was chosen."""
+    if large_files.written_by == "processes":
+        return ProcessPoolTaskRunner(max_workers=large_files.shards)
+    try:
+        from prefect_dask.task_runners import DaskTaskRunner  # noqa: PLC0415 - the extra `dask`
+    except ImportError as missing:
+        raise DaskMissingError from missing
+    runner: TaskRunner[Any] = DaskTaskRunner(address=large_files.dask_scheduler)
+    return runner
+
+
+@flow(
+    name="load-shards",
+    description="The rows of one large file, validated before, written side by side.",
+    flow_run_name="{file.name}",
+)
+def load_shards(file: SensorFile, rules: RowRules, counts: RowCounts, count: int) -> int:
+    """The number of rows written by all shards of the file.
+
+    Args:
+        file: the version that was validated.
+        rules: what its rows were held against, the last second that is taken among them.
+        counts: what came of that.
+        count: how many shards there are.
+    """
+    loads = write_shard.map(unmapped(file), unmapped(rules), unmapped(counts), shards(count))
+    written = sum(loads.result())
+    if written != counts.accepted:
+        raise ShardsDifferError(file.uri, f"{written:,} rows written in all", f"{counts.accepted:,} accepted")
+    return written
+
+
+@task(task_run_name="write shard {shard.number} of {shard.of}", cache_policy=NO_CACHE)
+def write_shard(file: SensorFile, rules: RowRules, counts: RowCounts, shard: Shard) -> int:
+    """The number of rows that DynamoDB has acknowledged: those of the shard's sensors."""
+    blocks, log = environment(), get_run_logger()
+    with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
+        with blocks.landing_zone.opened(file) as body:
+            validated = validate_file(body, Path(workspace), rules)
+        if validated.counts != counts:
+            raise ShardsDifferError(file.uri, str(validated.counts), str(counts))
+        rows = sum(map(len, shard.only(validated.readings())))
+        started = time.monotonic()
+        progress = LoadProgress(rows, log.info, ProgressBar(f"Rows of {file.name} written, shard {shard.number}"))
+        written = blocks.readings_table.write(shard.only(validated.readings()), progress)
+    seconds = time.monotonic() - started
+    log.info("%s: %d rows written in %.1f s, %.0f a second", file.name, written, seconds, written / seconds)
+    return written

@@ -1,0 +1,41 @@
+"""One session for each set of credentials, one client of each service: making them costs more than a run's calls."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import pytest
+from prefect_aws.credentials import AwsCredentials
+from pydantic import SecretStr
+
+from blocks.aws_clients import client_of, renewed_client
+
+
+def credentials_of(name: str) -> AwsCredentials:
+    return AwsCredentials(aws_access_key_id=name, aws_secret_access_key=SecretStr("x"), region_name="eu-central-1")
+
+
+def test_threads_that_ask_at_once_get_one_client_and_services_share_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    session = AwsCredentials.get_boto3_session
+
+    def counted(credentials: AwsCredentials) -> boto3.Session:
+        made.append(str(credentials.aws_access_key_id))
+        return session(credentials)
+
+    monkeypatch.setattr(AwsCredentials, "get_boto3_session", counted)
+    asked = ["s3"] * 8 + ["dynamodb"] * 8
+    with ThreadPoolExecutor(len(asked)) as threads:
+        clients = list(threads.map(lambda service: client_of(credentials_of("shared"), service), asked))
+    assert 2 == len(set(map(id, clients)))
+    assert ["shared"] == made
+
+
+def test_other_credentials_get_another_client_and_renewed_ones_too() -> None:
+    first = client_of(credentials_of("ours"), "dynamodb")
+    others: list[Any] = [
+        client_of(credentials_of("theirs"), "dynamodb"),
+        renewed_client(credentials_of("ours"), "dynamodb"),
+    ]
+    assert first not in others
+    assert first is client_of(credentials_of("ours"), "dynamodb")

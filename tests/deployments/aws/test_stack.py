@@ -1,0 +1,294 @@
+"""The template, made for real in the emulator."""
+
+import json
+from typing import Any
+
+import pytest
+from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it carries no types
+
+from blocks.domain.errors import StackFailedError, StackMissingError
+from blocks.stack_outputs import StackOutputs
+from deployments.aws.stack import TEMPLATE, ensure_stack
+from tests.support.servers import Aws
+from tests.support.waiting import eventually
+
+STACK = "stack-under-test"
+PARAMETERS = {"SenderAddress": "sensors@example.com", "Recipients": "ada@example.com, bob@example.com"}
+
+
+@pytest.fixture(scope="module")
+def stack(aws: Aws) -> StackOutputs:
+    return ensure_stack(aws.client("cloudformation"), STACK, PARAMETERS)
+
+
+def last_event_id(aws: Aws, stack_name: str) -> str:
+    events = aws.client("cloudformation").describe_stack_events(StackName=stack_name)["StackEvents"]
+    return str(events[0]["EventId"])
+
+
+def received_keys(aws: Aws, queue_url: str) -> list[str]:
+    """The object keys of the messages that are in the queue now; they are taken off it."""
+    sqs = aws.client("sqs")
+    messages = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages", [])
+    for message in messages:
+        sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+    return [json.loads(message["Body"])["detail"]["object"]["key"] for message in messages]
+
+
+def statements(aws: Aws, role_arn: str) -> dict[str, Any]:
+    """The statements of all policies of that role, by their Sid."""
+    iam = aws.client("iam")
+    by_sid: dict[str, Any] = {}
+    for policy in iam.list_attached_role_policies(RoleName=role_arn.rsplit("/", maxsplit=1)[-1])["AttachedPolicies"]:
+        version = iam.get_policy(PolicyArn=policy["PolicyArn"])["Policy"]["DefaultVersionId"]
+        answer = iam.get_policy_version(PolicyArn=policy["PolicyArn"], VersionId=version)
+        by_sid |= {each["Sid"]: each for each in answer["PolicyVersion"]["Document"]["Statement"]}
+    return by_sid
+
+
+def allowed_actions(aws: Aws, role_arn: str) -> dict[str, list[str]]:
+    return {
+        sid: [statement["Action"]] if isinstance(statement["Action"], str) else sorted(statement["Action"])
+        for sid, statement in statements(aws, role_arn).items()
+    }
+
+
+def table(aws: Aws, name: str) -> Any:  # noqa: ANN401
+    return aws.client("dynamodb").describe_table(TableName=name)["Table"]
+
+
+def keys_of(schema: list[dict[str, str]]) -> dict[str, str]:
+    return {key["KeyType"]: key["AttributeName"] for key in schema}
+
+
+def types_of(described: dict[str, Any]) -> dict[str, str]:
+    return {each["AttributeName"]: each["AttributeType"] for each in described["AttributeDefinitions"]}
+
+
+# ---- Making it ----------------------------------------------------------------------------------------------------
+
+
+def test_ensuring_a_stack_that_is_as_it_should_be_changes_nothing(aws: Aws, stack: StackOutputs) -> None:
+    before = last_event_id(aws, STACK)
+    assert stack == ensure_stack(aws.client("cloudformation"), STACK, PARAMETERS)
+    assert before == last_event_id(aws, STACK)
+
+
+def test_ensuring_a_stack_with_other_parameters_updates_it_and_keeps_bucket_and_tables(aws: Aws) -> None:
+    client = aws.client("cloudformation")
+    first = ensure_stack(client, "stack-to-update", PARAMETERS)
+    second = ensure_stack(client, "stack-to-update", PARAMETERS | {"Recipients": "eve@example.com"})
+    assert first.model_copy(update={"recipients": ("eve@example.com",)}) == second
+
+
+def test_a_stack_that_can_not_be_made_fails_naming_the_resource_and_the_reason_and_can_be_made_after_that(
+    aws: Aws,
+) -> None:
+    aws.client("s3").create_bucket(
+        Bucket="taken-by-another", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
+    client = aws.client("cloudformation")
+    with pytest.raises(StackFailedError, match=r"(?s)stack-to-fail.*LandingBucket.*taken-by-another.*exists"):
+        ensure_stack(client, "stack-to-fail", PARAMETERS | {"BucketName": "taken-by-another"})
+    assert ensure_stack(client, "stack-to-fail", PARAMETERS | {"BucketName": "free-to-take"}).bucket_name == (
+        "free-to-take"
+    )
+
+
+def test_data_outlives_the_stack_and_does_not_stand_in_the_way_of_the_next(aws: Aws) -> None:
+    client = aws.client("cloudformation")
+    first = ensure_stack(client, "stack-to-delete", PARAMETERS)
+    client.delete_stack(StackName="stack-to-delete")
+    client.get_waiter("stack_delete_complete").wait(StackName="stack-to-delete", WaiterConfig={"Delay": 1})
+    buckets = {bucket["Name"] for bucket in aws.client("s3").list_buckets()["Buckets"]}
+    assert first.bucket_name in buckets
+    for table in (first.readings_table_name, first.files_table_name):
+        assert aws.client("dynamodb").describe_table(TableName=table)["Table"]["TableStatus"] == "ACTIVE"
+    assert ensure_stack(client, "stack-to-delete", PARAMETERS).bucket_name
+
+
+# ---- Reading it ---------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_stack_is_named_with_the_place_it_was_looked_for_and_the_remedy(aws: Aws) -> None:
+    with pytest.raises(StackMissingError, match=r"no-such-stack.*eu-central-1.*127\.0\.0\.1.*cloudformation deploy"):
+        StackOutputs.read("no-such-stack", aws.client("cloudformation"))
+
+
+def test_a_stack_of_another_template_is_named_with_the_outputs_that_it_lacks(aws: Aws) -> None:
+    client = aws.client("cloudformation")
+    template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+    client.create_stack(StackName="stack-of-others", TemplateBody=json.dumps(template))
+    client.get_waiter("stack_create_complete").wait(StackName="stack-of-others", WaiterConfig={"Delay": 1})
+    with pytest.raises(StackMissingError, match=r"stack-of-others.*BucketName, .*QueueUrl"):
+        StackOutputs.read("stack-of-others", client)
+
+
+def test_the_outputs_say_where_everything_is(stack: StackOutputs) -> None:
+    assert stack.incoming_prefix == "incoming/"
+    assert stack.processed_bucket_name == stack.bucket_name
+    assert stack.sender_address == "sensors@example.com"
+    assert stack.recipients == ("ada@example.com", "bob@example.com")
+    assert stack.region == "eu-central-1"
+
+
+# ---- From the bucket to the queue ---------------------------------------------------------------------------------
+
+
+def test_an_object_under_incoming_arrives_in_the_queue_and_one_under_processed_does_not(
+    aws: Aws, stack: StackOutputs
+) -> None:
+    s3 = aws.client("s3")
+    s3.put_object(Bucket=stack.bucket_name, Key="processed/old.csv", Body=b"0000-0001,1483906366,10.10\n")
+    s3.put_object(Bucket=stack.bucket_name, Key="incoming/a b+c%é.csv", Body=b"0000-0001,1483906366,10.10\n")
+    keys = eventually(lambda: received_keys(aws, stack.queue_url), 60, "a message about the object under incoming/")
+    # Events of one bucket come in the order of the puts here, so the first one would have come by now.
+    assert keys == ["incoming/a b+c%é.csv"]
+
+
+def test_only_the_rule_may_send_to_the_queues(aws: Aws, stack: StackOutputs) -> None:
+    for url in (stack.queue_url, stack.dead_letter_queue_url):
+        attributes = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        [statement] = json.loads(attributes["Policy"])["Statement"]
+        assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+        assert statement["Action"] == "sqs:SendMessage"
+        assert ":rule/stack-under-test-FileArrived" in statement["Condition"]["ArnEquals"]["aws:SourceArn"]
+        assert attributes["SqsManagedSseEnabled"] == "true"
+
+
+def test_a_message_that_is_received_five_times_in_vain_goes_to_the_dead_letters_which_are_kept_longer(
+    aws: Aws, stack: StackOutputs
+) -> None:
+    sqs = aws.client("sqs")
+    queue = sqs.get_queue_attributes(QueueUrl=stack.queue_url, AttributeNames=["All"])["Attributes"]
+    dead = sqs.get_queue_attributes(QueueUrl=stack.dead_letter_queue_url, AttributeNames=["All"])["Attributes"]
+    assert json.loads(queue["RedrivePolicy"]) == {"deadLetterTargetArn": dead["QueueArn"], "maxReceiveCount": 5}
+    assert int(queue["MessageRetentionPeriod"]) < int(dead["MessageRetentionPeriod"])
+
+
+# ---- What the resources are like ----------------------------------------------------------------------------------
+
+
+def test_the_bucket_is_versioned_encrypted_and_private(aws: Aws, stack: StackOutputs) -> None:
+    s3 = aws.client("s3")
+    assert s3.get_bucket_versioning(Bucket=stack.bucket_name)["Status"] == "Enabled"
+    [rule] = s3.get_bucket_encryption(Bucket=stack.bucket_name)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    block = s3.get_public_access_block(Bucket=stack.bucket_name)["PublicAccessBlockConfiguration"]
+    assert block == dict.fromkeys(
+        ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"], True
+    )
+    [statement] = json.loads(s3.get_bucket_policy(Bucket=stack.bucket_name)["Policy"])["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_the_readings_table_is_paid_by_request_and_keyed_by_sensor_and_second(aws: Aws, stack: StackOutputs) -> None:
+    readings = table(aws, stack.readings_table_name)
+    assert keys_of(readings["KeySchema"]) == {"HASH": "sensor_id", "RANGE": "timestamp"}
+    assert types_of(readings) == {"sensor_id": "S", "timestamp": "N"}
+    assert readings["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_the_ledger_is_keyed_by_file_and_version_and_read_by_month_and_by_what_is_unfinished(
+    aws: Aws, stack: StackOutputs
+) -> None:
+    ledger = table(aws, stack.files_table_name)
+    assert keys_of(ledger["KeySchema"]) == {"HASH": "file", "RANGE": "version"}
+    assert types_of(ledger) == dict.fromkeys(
+        ("file", "version", "month", "claimed_at", "unfinished", "in_hand", "lease_until"), "S"
+    )
+    assert {index["IndexName"]: keys_of(index["KeySchema"]) for index in ledger["GlobalSecondaryIndexes"]} == {
+        "by-month": {"HASH": "month", "RANGE": "claimed_at"},
+        "unfinished": {"HASH": "unfinished", "RANGE": "claimed_at"},
+        "in-hand": {"HASH": "in_hand", "RANGE": "lease_until"},
+    }
+    assert ledger["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_the_sender_may_send(aws: Aws, stack: StackOutputs) -> None:
+    identity = aws.client("sesv2").get_email_identity(EmailIdentity=stack.sender_address)
+    assert identity["VerifiedForSendingStatus"]
+
+
+# ---- What the emulator takes and forgets: looked up in the template ------------------------------------------------
+
+
+def properties(resource: str) -> Any:  # noqa: ANN401
+    return cfn_yaml.loads(TEMPLATE.read_text(encoding="utf-8"))["Resources"][resource]["Properties"]
+
+
+@pytest.mark.parametrize("resource", ["ReadingsTable", "FilesTable"])
+def test_tables_can_be_restored_to_any_second(resource: str) -> None:
+    assert properties(resource)["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_versions_of_files_that_were_moved_are_forgotten_after_90_days_and_current_ones_never() -> None:
+    rules = properties("LandingBucket")["LifecycleConfiguration"]["Rules"]
+    assert [rule["NoncurrentVersionExpiration"] for rule in rules if "NoncurrentVersionExpiration" in rule] == [
+        {"NoncurrentDays": 90}
+    ]
+    assert all("ExpirationInDays" not in rule and "ExpirationDate" not in rule for rule in rules)
+
+
+# ---- Permissions: written out, so that widening them is a decision -------------------------------------------------
+
+
+def test_the_relay_may_take_messages_off_the_queue_that_the_stack_names_and_nothing_else(
+    aws: Aws, stack: StackOutputs
+) -> None:
+    assert allowed_actions(aws, stack.relay_role_arn) == {
+        "TakeArrivals": [
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ReceiveMessage",
+        ],
+        "ReadOutputs": ["cloudformation:DescribeStacks"],
+    }
+
+
+def test_runs_may_move_files_store_rows_and_send_mail_and_nothing_else(aws: Aws, stack: StackOutputs) -> None:
+    assert allowed_actions(aws, stack.run_role_arn) == {
+        "List": ["s3:ListBucket"],
+        "TakeFromIncoming": [
+            "s3:DeleteObject",
+            "s3:GetObject",
+            "s3:GetObjectTagging",
+            "s3:GetObjectVersion",
+            "s3:GetObjectVersionTagging",
+        ],
+        "PutWhereFilesGo": ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject", "s3:PutObjectTagging"],
+        "StoreReadings": ["dynamodb:BatchWriteItem"],
+        "KeepTheLedger": ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
+        "ReadTheLedgerByIndex": ["dynamodb:Query"],
+        "SendMailAsTheSender": ["ses:SendEmail", "ses:SendRawEmail"],
+    }
+
+
+def test_runs_may_send_mail_as_the_sender_only(aws: Aws, stack: StackOutputs) -> None:
+    statement = statements(aws, stack.run_role_arn)["SendMailAsTheSender"]
+    assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": "sensors@example.com"}}
+
+
+def test_runs_may_put_files_into_another_bucket_when_one_is_asked_for(aws: Aws) -> None:
+    parameters = PARAMETERS | {"ProcessedBucketName": "archive-of-others"}
+    stack = ensure_stack(aws.client("cloudformation"), "stack-with-archive", parameters)
+    assert stack.processed_bucket_name == "archive-of-others"
+    by_sid = statements(aws, stack.run_role_arn)
+    assert "arn:aws:s3:::archive-of-others/processed/*" in by_sid["PutWhereFilesGo"]["Resource"]
+    assert "arn:aws:s3:::archive-of-others" in by_sid["List"]["Resource"]
+
+
+def test_no_statement_allows_all_actions_or_all_resources(aws: Aws, stack: StackOutputs) -> None:
+    for role in (stack.relay_role_arn, stack.run_role_arn):
+        for sid, statement in statements(aws, role).items():
+            assert "*" not in json.dumps(statement["Action"]), sid
+            assert statement["Resource"] != "*", sid
+
+
+def test_machines_and_ecs_tasks_may_take_on_the_roles(aws: Aws, stack: StackOutputs) -> None:
+    for role_arn in (stack.relay_role_arn, stack.run_role_arn):
+        role = aws.client("iam").get_role(RoleName=role_arn.split("/")[-1])["Role"]
+        [statement] = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": ["ec2.amazonaws.com", "ecs-tasks.amazonaws.com"]}

@@ -1,0 +1,91 @@
+"""One embedded stack that all tests of this folder share, and processes that run one of their own."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments.embedded import EmbeddedStack, StackDescription, running_stack
+from deployments.embedded.processes import find_process, other_processes
+from tests.deployments.embedded.up import IDLE
+from tests.support.waiting import eventually
+
+PROJECT = Path(__file__).parents[3]
+START_SECONDS = 300
+
+NewDataDir = Callable[[], Path]
+Up = Callable[[Path], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture(scope="session")
+def new_data_dir() -> Iterator[NewDataDir]:
+    """Makes data directories outside of pytest's own temporary directory.
+
+    Each session of pytest that starts closes that one for all others. For root PostgreSQL is another user, who must
+    get through.
+    """
+    made: list[Path] = []
+
+    def make() -> Path:
+        made.append(Path(tempfile.mkdtemp(prefix="sensor-ingest-test-")))
+        return made[-1]
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def said() -> list[str]:
+    """The lines that the shared stack has said so far."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def stack(new_data_dir: NewDataDir, said: list[str]) -> Iterator[EmbeddedStack]:
+    with EmbeddedStack(new_data_dir(), relay_command=IDLE, say=said.append) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Up]:
+    """Starts a process that runs a stack in a directory, and returns at once; all are gone afterwards."""
+    started: list[tuple[subprocess.Popen[bytes], Path]] = []
+
+    def start(data_dir: Path) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, str(Path(__file__).with_name("up.py")), str(data_dir)]
+        environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+        process = subprocess.Popen(command, env=environment, stdout=(data_dir / "said").open("ab"))
+        started.append((process, data_dir))
+        return process
+
+    yield start
+    for process, data_dir in started:
+        process.kill()
+        process.wait()
+        for left in other_processes(data_dir, []):
+            left.kill()
+
+
+def ready_stack(data_dir: Path, process: "subprocess.Popen[bytes]") -> StackDescription:
+    """The stack that the process runs, once all of it does."""
+
+    def ready() -> StackDescription | None:
+        assert process.poll() is None, (data_dir / "said").read_text()
+        description = running_stack(data_dir)
+        ours = description and description.supervisor.pid == process.pid and description.ready
+        return description if ours else None
+
+    return eventually(ready, START_SECONDS, f"the stack in {data_dir}")
+
+
+def processes_of(stack: StackDescription) -> list[psutil.Process]:
+    """Every process of the stack, those that its parts have started too."""
+    parts = [find_process(part) for part in stack.parts.values()]
+    return [process for part in parts if part for process in (part, *part.children(recursive=True))]

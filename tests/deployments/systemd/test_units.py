@@ -1,0 +1,155 @@
+"""The systemd units and their environment files, against systemd, the commands and the settings that they name."""
+
+import configparser
+import inspect
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import prefect.cli.worker
+import pytest
+import typer.main
+from prefect.settings import Settings as PrefectSettings
+from prefect.settings.legacy import _get_valid_setting_names
+
+from deployments.cli import app
+from deployments.embedded.prefect_parts import _server_settings
+from deployments.settings import WORK_POOL, Settings
+
+FOLDER: Final = Path(__file__).parents[3] / "deployments" / "systemd"
+INSTALLED: Final = "/opt/sensor-ingest/.venv/bin"
+UNITS: Final = sorted(FOLDER.glob("*.service"))
+EXAMPLES: Final = sorted(FOLDER.glob("*.env.example"))
+
+each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+
+
+def service(unit: Path) -> configparser.SectionProxy:
+    parsed = configparser.ConfigParser(interpolation=None, delimiters=("=",))
+    parsed.optionxform = str  # type: ignore[assignment,method-assign] # names keep their case
+    parsed.read_string(unit.read_text(encoding="utf-8"))  # a line that stands there twice is an error
+    return parsed["Service"]
+
+
+def variables(example: Path, *, commented: bool = False) -> dict[str, str]:
+    """What the file sets; with `commented`, also what it would."""
+    pattern = r"^#?([A-Z_]+)=(.*)$" if commented else r"^([A-Z_]+)=(.*)$"
+    return dict(re.findall(pattern, example.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_there_is_a_unit_for_server_worker_and_relay() -> None:
+    assert [unit.stem for unit in UNITS] == [f"sensor-ingest-{part}" for part in ("relay", "server", "worker")]
+
+
+@each_unit
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="units are verified where there is systemd")
+def test_systemd_has_nothing_to_say_against_the_unit(unit: Path, tmp_path: Path) -> None:
+    here = tmp_path / unit.name
+    here.write_text(unit.read_text(encoding="utf-8").replace(INSTALLED, str(Path(sys.executable).parent)))
+    systemd = shutil.which("systemd-analyze") or ""
+    verified = subprocess.run([systemd, "verify", "--man=no", here], check=False, capture_output=True, text=True)
+    assert (0, "") == (verified.returncode, verified.stderr)
+
+
+@each_unit
+def test_what_a_unit_starts_exists_and_takes_these_options(unit: Path) -> None:
+    program, *arguments = shlex.split(service(unit)["ExecStart"])
+    options = {argument for argument in arguments if argument.startswith("--")}
+    name = Path(program).name
+    assert f"{INSTALLED}/{name}" == program
+    if name == "sensor-ingest":
+        known = {option for each in typer.main.get_group(app).commands[arguments[0]].params for option in each.opts}
+        assert options <= known
+    elif arguments[0] == "worker":
+        taken = str(inspect.signature(prefect.cli.worker.start))
+        assert {option for option in options if f"'{option}'" not in taken} == set()
+        assert arguments[arguments.index("--pool") + 1] == WORK_POOL
+    else:
+        assert [name, *arguments] == ["prefect", "server", "start"]
+
+
+@each_unit
+def test_a_unit_comes_back_is_no_root_and_has_no_secrets_of_its_own(unit: Path) -> None:
+    settings = service(unit)
+    assert settings["Restart"] == "always"
+    assert settings["User"] not in ("", "root")
+    assert "Environment" not in settings
+    for name, value in {
+        "NoNewPrivileges": "yes",
+        "ProtectSystem": "strict",
+        "ProtectHome": "yes",
+        "CapabilityBoundingSet": "",
+        "KillMode": "mixed",
+    }.items():
+        assert settings[name] == value, name
+
+
+WORKER: Final = """
+import subprocess, sys
+run = subprocess.Popen(["sleep", "60"])
+print("started", flush=True)
+print(run.wait(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(shutil.which("pkill") is None, reason="the worker's unit needs pkill, of procps")
+def test_a_worker_that_stops_tells_its_runs_first() -> None:
+    settings = service(FOLDER / "sensor-ingest-worker.service")
+    assert int(settings["TimeoutStopSec"]) >= 30
+    stop = shlex.split(settings["ExecStop"].removeprefix("-"))
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout
+        assert worker.stdout.readline() == "started\n"
+        subprocess.run(stop, check=True, env={**os.environ, "MAINPID": str(worker.pid)}, timeout=30)
+        assert f"{-signal.SIGTERM}\n" == worker.stdout.readline()
+        assert worker.poll() is None, "the worker was told, too"
+
+
+@each_unit
+def test_each_environment_file_has_an_example(unit: Path) -> None:
+    assert (FOLDER / f"{Path(service(unit)['EnvironmentFile']).name}.example").is_file()
+
+
+@each_example
+def test_examples_set_what_prefect_and_this_project_know_to_values_that_they_take(
+    example: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefects = {name for name in variables(example, commented=True) if name.startswith("PREFECT_")}
+    assert prefects <= set(_get_valid_setting_names(PrefectSettings))
+    ours = {name for name in variables(example) if name.startswith("SENSOR_INGEST_")}
+    assert ours <= {f"SENSOR_INGEST_{field.upper()}" for field in Settings.model_fields}
+    for name, value in variables(example, commented=True).items():
+        monkeypatch.setenv(name, value)
+    assert PrefectSettings()
+    assert Settings()
+
+
+def test_the_server_batches_what_the_embedded_one_does() -> None:
+    embedded = {name: value for name, value in _server_settings(4200, "").items() if "_SERVICES_" in name}
+    assert embedded.items() <= variables(FOLDER / "server.env.example").items()
+
+
+def test_no_example_holds_a_secret() -> None:
+    for example in EXAMPLES:
+        for name, value in variables(example).items():
+            if "AUTH_STRING" in name or "CONNECTION_URL" in name:
+                assert "CHANGE-ME" in value, name
+
+
+def test_the_server_listens_on_loopback_asks_for_credentials_and_runs_on_postgresql() -> None:
+    server = variables(FOLDER / "server.env.example")
+    assert server["PREFECT_SERVER_API_HOST"] == "127.0.0.1"
+    assert server["PREFECT_SERVER_DATABASE_CONNECTION_URL"].startswith("postgresql+asyncpg://")
+    client = variables(FOLDER / "client.env.example")
+    assert server["PREFECT_SERVER_API_AUTH_STRING"] == client["PREFECT_API_AUTH_STRING"]
+    assert f"http://127.0.0.1:{server['PREFECT_SERVER_API_PORT']}/api" == client["PREFECT_API_URL"]

@@ -1,0 +1,219 @@
+"""Files that are too long, too large or too odd for a data file, and the settings that bound what they cost."""
+
+import gzip
+import io
+import pickle
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.rows import RowRules, ValidatedFile, spool, validate_file
+from flows.rows.duplicates import KeyFile
+from flows.rows.rules import TIMESTAMP_BITS
+from tests.flows.rows.test_files import read_csv
+
+NOON = 1483906366
+ROW = b"0000-0001,1483906366,10.10\n"
+MIB = 2**20
+
+
+class Stream:
+    """A stream of whatever an iterator yields: no `seek`, no size, nothing that is ever whole in memory."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        self._rest = self._rest or next(self._pieces, b"")
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return piece
+
+
+def validated(content: bytes | Iterator[bytes], workspace: Path, **rules: Any) -> ValidatedFile:  # noqa: ANN401
+    source = io.BytesIO(content) if isinstance(content, bytes) else Stream(content)
+    return validate_file(cast("BinaryIO", source), workspace, RowRules(**rules))
+
+
+def readings(file: ValidatedFile) -> pd.DataFrame:
+    return pd.concat(file.readings(), ignore_index=True)
+
+
+def test_a_line_of_100_mb_without_an_end_costs_neither_its_neighbours_nor_memory(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield ROW
+        for _ in range(100):
+            yield b"1" * MIB
+
+    tracemalloc.start()
+    file = validated(pieces(), tmp_path, reject_limit=0.5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (2, 1, {"field_count": 1}) == (file.counts.lines, file.counts.accepted, file.reasons)
+    assert peak < 20 * MIB
+
+
+def test_a_long_line_is_one_line_however_many_blocks_it_fills(tmp_path: Path) -> None:
+    content = ROW + b"x" * 300_000 + b"\n" + ROW.replace(b"0001", b"0002")
+    file = validated(content, tmp_path, block_bytes=1000, reject_limit=0.5)
+    assert ["0000-0001", "0000-0002"] == list(readings(file)["sensor_id"])
+    assert [2] == [reject.line for reject in file.first_rejects]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"0000-0001,1483906366," + b"1" * 60_000 + b"x",
+        b"0000-0001,1483906366," + b"." * 60_000,
+        b"0000-0001," + b"0" * 60_000 + b"x,1",
+        b" " * 60_000 + b'"x',
+        b'""' * 30_000 + b"x",
+        b'"' * 60_001,
+        b"," * 60_000,
+        b'",' * 30_000,
+    ],
+    ids=["digits", "dots", "zeros", "spaces", "pairs of quotes", "quotes", "commas", "quotes and commas"],
+)
+def test_no_line_takes_time_beyond_its_length(line: bytes, tmp_path: Path) -> None:
+    """A rule that looks at such a line over and over would take hours for these: they are here to end at all."""
+    file = validated((line + b"\n") * 20, tmp_path, reject_limit=1)
+    assert 20 == file.counts.rejected
+
+
+def test_a_block_of_tiny_bad_lines_is_counted_line_by_line(tmp_path: Path) -> None:
+    file = validated(b"x\n" * 30_000 + b"\n" * 30_000 + ROW, tmp_path, reject_limit=1)
+    assert (60_001, 30_000, 30_000) == (file.counts.lines, file.counts.blank, file.counts.rejected)
+    assert 30_000 == len(read_csv(cast("Path", file.rejects_path)))
+
+
+def test_a_gzip_bomb_is_refused_with_the_default_limits(tmp_path: Path) -> None:
+    file = validated(gzip.compress(bytes(300 * MIB), 1), tmp_path)
+    assert "looks like a gzip bomb: it expands more than 200-fold" == file.refusal
+
+
+def test_a_small_file_of_equal_rows_is_no_bomb(tmp_path: Path) -> None:
+    file = validated(gzip.compress(ROW * 100_000), tmp_path)
+    assert (1, 99_999) == (file.counts.accepted, file.counts.replaced)
+
+
+@pytest.mark.parametrize("pattern", [r"\d{4}-\d{4}", ".*"])
+@pytest.mark.parametrize("memory", [MIB, 256 * MIB], ids=["in many passes", "in one pass"])
+def test_of_rows_with_one_key_the_last_counts_wherever_they_stand(pattern: str, memory: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    sensors, seconds = random.integers(0, 100, 60_000), random.integers(NOON, NOON + 300, 60_000)
+    keys = [(f"0000-{sensor:04d}", int(second)) for sensor, second in zip(sensors, seconds, strict=True)]
+    content = "".join(f"{sensor},{second},{value}\n" for value, (sensor, second) in enumerate(keys)).encode()
+    expected = {key: str(value) for value, key in enumerate(keys)}
+    file = validated(content, tmp_path, sensor_id_pattern=pattern, duplicate_memory_bytes=memory, block_bytes=50_000)
+    found = [tuple(row) for row in readings(file).itertuples(index=False)]
+    assert sorted((*key, value) for key, value in expected.items()) == sorted(found)
+    assert (len(expected), 60_000 - len(expected)) == (file.counts.accepted, file.counts.replaced)
+
+
+def test_the_shares_of_all_passes_make_up_the_whole(tmp_path: Path) -> None:
+    keys = np.repeat(np.arange(150_000, dtype=np.int64) << TIMESTAMP_BITS, 2)
+    with KeyFile(tmp_path / "keys", MIB) as file:
+        file.add(keys[:30_001])
+        file.add(keys[30_001:])
+        passes = list(file.replaced_rows())
+    assert len(passes) > 1
+    assert list(range(0, 300_000, 2)) == sorted(np.concatenate(passes).tolist())
+
+
+def test_processes_that_share_the_memory_take_their_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+
+    def key_file(path: Path, memory_bytes: int) -> KeyFile:
+        taken.append(memory_bytes)
+        return KeyFile(path, memory_bytes)
+
+    monkeypatch.setattr(spool, "KeyFile", key_file)
+    validated(ROW, tmp_path, duplicate_memory_bytes=64 * MIB, memory_shared_by=4)
+    assert [16 * MIB] == taken
+
+
+def test_the_largest_key_stays_apart_from_its_neighbours(tmp_path: Path) -> None:
+    last = 2**TIMESTAMP_BITS - 1
+    content = f"9999-9999,{last},1\n9999-9999,0,2\n9999-9998,{last},3\n3289-1135,{last},4\n0000-0000,0,5\n".encode()
+    file = validated(content, tmp_path, earliest=0, latest=last)
+    assert (5, 0) == (file.counts.accepted, file.counts.replaced)
+
+
+def test_more_sensors_than_fit_the_memory_are_refused_with_the_setting_to_raise(tmp_path: Path) -> None:
+    content = b"".join(b"sensor %d,1483906366,1\n" % number for number in range(5000))
+    file = validated(content, tmp_path, sensor_id_pattern=r"sensor \d+", duplicate_memory_bytes=MIB)
+    refusal = "has more than 4,096 different sensor ids, which is what duplicate_memory_bytes has room for"
+    assert ("refused", refusal) == (file.verdict, file.refusal)
+
+
+def test_readings_have_the_columns_that_the_table_is_written_from(tmp_path: Path) -> None:
+    (frame,) = validated(ROW, tmp_path).readings()
+    expected = {
+        "sensor_id": pd.StringDtype("pyarrow"),
+        "timestamp": np.dtype("int64"),
+        "value": pd.StringDtype("pyarrow"),
+    }
+    assert expected == dict(frame.dtypes)
+
+
+def test_readings_can_be_read_again_and_in_another_process(tmp_path: Path) -> None:
+    file = validated(ROW * 3, tmp_path, block_bytes=30)
+    elsewhere = pickle.loads(pickle.dumps(file))  # noqa: S301 - made one line above
+    assert [{"sensor_id": "0000-0001", "timestamp": NOON, "value": "10.10"}] == readings(file).to_dict("records")
+    assert readings(file).equals(readings(elsewhere))
+
+
+def test_progress_is_told_in_bytes_of_the_source_up_to_its_size(tmp_path: Path) -> None:
+    told: list[int] = []
+    content = ROW * 200_000
+    validate_file(io.BytesIO(content), tmp_path, progress=told.append)
+    assert sorted(told) == told
+    assert len(content) == told[-1]
+    assert len(set(told)) > 2
+
+
+def test_a_source_that_breaks_is_no_refusal(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield ROW
+        raise ConnectionResetError("connection lost")
+
+    with pytest.raises(ConnectionResetError):
+        validated(pieces(), tmp_path)
+
+
+def test_a_workspace_can_be_used_again_for_another_try(tmp_path: Path) -> None:
+    validated(ROW.replace(b"10.10", b"1") + b"x\n" + ROW, tmp_path, block_bytes=20, reject_limit=1)
+    file = validated(ROW, tmp_path)
+    assert (["10.10"], None) == (list(readings(file)["value"]), file.rejects_path)
+
+
+def test_no_cell_of_the_reject_file_starts_a_formula(tmp_path: Path) -> None:
+    starts = ["=", "+", "-", "@", "\t=", " =", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\x0b=", "\u00a0="]
+    file = validated("".join(f"{start}1+1\n" for start in starts).encode(), tmp_path, reject_limit=1)
+    cells = [cell for row in read_csv(cast("Path", file.rejects_path)) for cell in row]
+    assert [] == [cell for cell in cells if cell.lstrip().startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("reject_limit", 1.1),
+        ("reject_limit", -0.1),
+        ("earliest", -1),
+        ("latest", 2**TIMESTAMP_BITS),
+        ("block_bytes", 0),
+        ("max_line_bytes", 2**30),
+        ("duplicate_memory_bytes", 1000),
+        ("memory_shared_by", 0),
+        ("sensor_id_pattern", "("),
+        ("sensor_id_pattern", r"(?=x)"),
+    ],
+)
+def test_a_setting_that_could_not_work_is_refused_by_name(setting: str, value: Any) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match=setting):
+        RowRules(**{setting: value})

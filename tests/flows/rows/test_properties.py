@@ -1,0 +1,152 @@
+"""What holds for every file there could be."""
+
+import io
+import tempfile
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from flows.rows import REASONS, RowRules, validate_file
+from flows.rows.content import GZIP, SIGNATURES
+from flows.rows.decimals import DECIMAL, dynamodb_number
+from tests.fakes.plain_rows import DYNAMODB, number_in, plain_outcome
+from tests.flows.rows.test_files import read_csv
+
+NOON = 1483906366
+
+thorough = settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+
+sensor_ids = st.sampled_from(
+    ["0000-0001", "0000-0002", "9999-9999", "00000001", "0000-000a", "", "x", "0000-000\u0661", "ä b"]
+)
+good_seconds = st.sampled_from([str(NOON), str(NOON), f"00{NOON}", f"{'0' * 30}{NOON}", str(NOON + 1), "946684800"])
+seconds = good_seconds | st.sampled_from(["946684799", f"{NOON}000", "", "-5", "+5", "1.0", "9" * 25, "\u0661"])
+values = st.one_of(
+    st.from_regex(DECIMAL, fullmatch=True).filter(lambda text: len(text) < 60),
+    st.sampled_from(
+        ["10.10", "00.35", "1e400", "1e-400", "1" * 39, "nan", "1_0", "0x1", "", "\u0663", "=1", "1e-131", "9e125"]
+    ),
+)
+line_ends = st.sampled_from(["\n", "\r\n", "\r", "\n\n", "\r\r\n", " \t\n", "\n \n"])
+
+
+@st.composite
+def decorated(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> str:
+    text = draw(texts)
+    quote = draw(st.sampled_from(["", "", "", '"', '"', "'"]))
+    before, inside, after = (draw(st.sampled_from(["", "", "", " ", "\t "])) for _ in range(3))
+    return f"{before}{quote}{inside}{text}{quote}{after}"
+
+
+rows = st.tuples(decorated(sensor_ids), decorated(seconds), decorated(values)).map(",".join)
+odd_lines = st.one_of(
+    st.text(alphabet='0-1,". \t\x00\x0bé\u2028=', max_size=12),
+    st.lists(decorated(sensor_ids), max_size=5).map(",".join),
+    st.sampled_from(["sensor_id,timestamp,value", 'Value,"sensor_id",TIMESTAMP', '"', '""', "\ufeff", "x" * 90]),
+)
+lines = st.one_of(rows, rows, odd_lines).map(str.encode) | st.binary(max_size=12)
+files = st.lists(st.tuples(lines, line_ends.map(str.encode)).map(b"".join), max_size=12).map(b"".join)
+marked_files = st.tuples(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]), files).map(b"".join)
+
+
+class Pieces(io.BytesIO):
+    """A stream whose reads are as short as it likes."""
+
+    def __init__(self, content: bytes, next_size: Callable[[], int]) -> None:
+        super().__init__(content)
+        self._next_size = next_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = self._next_size()
+        return super().read(min(wanted, size) if size and size > 0 else wanted)
+
+
+def outcome(source: BinaryIO, rules: RowRules) -> dict[str, Any]:
+    """All that validation says of a file, its reject file and readings included."""
+    with tempfile.TemporaryDirectory() as workspace:
+        file = validate_file(source, Path(workspace), rules)
+        frames = [frame.itertuples(index=False, name=None) for frame in file.readings()]
+        return {
+            "counts": file.counts,
+            "verdict": file.verdict,
+            "refusal": file.refusal,
+            "reasons": file.reasons,
+            "first_rejects": file.first_rejects,
+            "rejects": read_csv(file.rejects_path) if file.rejects_path else [],
+            "readings": list(chain.from_iterable(frames)),
+        }
+
+
+@thorough
+@given(st.one_of(st.binary(max_size=400), marked_files), st.integers(1, 50), st.integers(1, 120))
+def test_whatever_a_file_holds_every_line_is_accounted_for(
+    content: bytes, block_bytes: int, max_line_bytes: int
+) -> None:
+    rules = RowRules(block_bytes=block_bytes, max_line_bytes=max_line_bytes)
+    found = outcome(io.BytesIO(content), rules)
+    counts = found["counts"]
+    numbers = [int(line) for line, _, _ in found["rejects"]]
+    keys = [(sensor_id, timestamp) for sensor_id, timestamp, _ in found["readings"]]
+    assert counts.lines == counts.header + counts.blank + counts.rows
+    assert counts.rows == counts.accepted + counts.replaced + counts.rejected
+    assert sorted(set(numbers)) == numbers
+    assert counts.rejected == len(numbers) == sum(found["reasons"].values())
+    assert set(found["reasons"]) <= set(REASONS)
+    assert len(set(keys)) == len(keys)
+    assert len(keys) == (0 if found["verdict"] == "refused" else counts.accepted)
+    assert (found["verdict"] == "refused") == (found["refusal"] is not None)
+
+
+@thorough
+@given(marked_files, st.integers(1, 100), st.sampled_from([40, 65_536]), st.sampled_from([r"\d{4}-\d{4}", "[^x]*"]))
+@example(b"\r\rtimestamp,value,sensor_id\r\n1483906366,1,0000-0001", 1, 65_536, r"\d{4}-\d{4}")
+@example(b'0000-0001,1483906366,"1\n', 100, 65_536, r"\d{4}-\d{4}")
+def test_a_file_comes_to_what_a_plain_loop_over_its_lines_says(
+    content: bytes, block_bytes: int, max_line_bytes: int, pattern: str
+) -> None:
+    rules = RowRules(
+        block_bytes=block_bytes,
+        max_line_bytes=max_line_bytes,
+        sensor_id_pattern=pattern,
+        latest=NOON + 1,
+        reject_limit=1,
+    )
+    expected = plain_outcome(content, rules)
+    if content.startswith((GZIP, *SIGNATURES)) or expected.lines == expected.header + expected.blank:
+        return  # refused as a whole; the files in tests/data show those
+    found = outcome(io.BytesIO(content), rules)
+    assert expected.rejects == [(int(line), reason) for line, reason, _ in found["rejects"]]
+    assert [(*key, value) for key, value in expected.readings.items()] == [
+        (sensor_id, timestamp, Decimal(value)) for sensor_id, timestamp, value in found["readings"]
+    ]
+    assert (expected.lines, expected.header, expected.blank, expected.good) == (
+        found["counts"].lines,
+        found["counts"].header,
+        found["counts"].blank,
+        found["counts"].accepted + found["counts"].replaced,
+    )
+
+
+@thorough
+@given(marked_files, st.integers(1, 200), st.data())
+def test_how_a_file_is_cut_into_pieces_changes_nothing(content: bytes, block_bytes: int, data: st.DataObject) -> None:
+    whole = outcome(io.BytesIO(content), RowRules(latest=NOON, reject_limit=0.5))
+    pieces = Pieces(content, lambda: data.draw(st.integers(1, 20)))
+    assert whole == outcome(cast("BinaryIO", pieces), RowRules(block_bytes=block_bytes, latest=NOON, reject_limit=0.5))
+
+
+@thorough
+@given(st.from_regex(DECIMAL, fullmatch=True))
+@example("1E-130")
+@example("0E1000000000000000000")
+@example("9.9999999999999999999999999999999999999E+125")
+@example("-0." + "0" * 200 + "1e+200")
+def test_a_value_is_stored_as_exactly_the_number_in_the_file_or_not_at_all(text: str) -> None:
+    stored = dynamodb_number(text)
+    if stored is not None:
+        assert number_in(text) == DYNAMODB.create_decimal(stored)

@@ -1,0 +1,100 @@
+import io
+import pickle
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from blocks.domain.errors import IngestFailedError, ShardsDifferError, ThrottledError
+from blocks.domain.models import IngestReport, RowCounts, SensorFile
+from blocks.dynamodb.errors import RowRefusedError
+from flows.loading.large_files import LargeFiles
+from flows.loading.shard_tasks import load_shards
+from flows.rows import RowRules, validate_file
+from flows.rows.sharding import Shard, shards
+
+SENSORS = [f"{place:04d}-{number:04d}" for place in range(10) for number in range(100)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 8, 16])
+def test_each_row_is_in_one_shard_and_shards_are_about_equal(count: int) -> None:
+    frame = pd.DataFrame({"sensor_id": pd.array(SENSORS * 3, dtype="string[pyarrow]"), "timestamp": range(3_000)})
+    parts = [pd.concat(list(shard.only([frame]))) for shard in shards(count)]
+    assert list(range(3_000)) == sorted(timestamp for part in parts for timestamp in part["timestamp"])
+    assert sum(part["sensor_id"].nunique() for part in parts) == len(SENSORS)
+    assert max(map(len, parts)) < 1.3 * 3_000 / count
+
+
+def test_a_sensor_is_in_the_same_shard_on_any_machine_and_in_any_version() -> None:
+    found = [next(shard.number for shard in shards(5) if shard.has(sensor)) for sensor in SENSORS[:5]]
+    assert [4, 5, 5, 2, 5] == found  # what other versions have written may be repeated: it must not change
+
+
+def test_a_shard_without_rows_has_no_frames() -> None:
+    assert [] == [*Shard(1, 2).only([]), *Shard(1, 1).only([pd.DataFrame({"sensor_id": [], "timestamp": []})])]
+
+
+@pytest.mark.parametrize(
+    ("written_by", "rows", "shared_out"),
+    [("threads", 10**9, False), ("processes", 99, False), ("processes", 100, True), ("dask", 100, True)],
+)
+def test_small_files_are_never_shared_out(written_by: Any, rows: int, shared_out: bool) -> None:  # noqa: ANN401, FBT001
+    large_files = LargeFiles(written_by=written_by, from_rows=100, dask_scheduler="tcp://127.0.0.1:1")
+    assert shared_out is large_files.shared_out(rows)
+
+
+def test_dask_needs_a_cluster() -> None:
+    with pytest.raises(ValidationError, match="dask_scheduler, the address"):
+        LargeFiles(written_by="dask")
+
+
+class Loads:
+    """In place of the tasks of all shards: what they have written."""
+
+    def __init__(self, *written: int) -> None:
+        self._written = list(written)
+
+    def map(self, *_: object) -> Self:
+        return self
+
+    def result(self) -> list[int]:
+        return self._written
+
+
+def test_shards_that_leave_rows_out_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, counts = SensorFile(bucket="bucket", key="a.csv"), RowCounts(lines=400, rows=400, accepted=400)
+    monkeypatch.setattr("flows.loading.shard_tasks.write_shard", Loads(200, 200))
+    assert 400 == load_shards.fn(file, RowRules(), counts, 2)
+    monkeypatch.setattr("flows.loading.shard_tasks.write_shard", Loads(200, 199))
+    with pytest.raises(ShardsDifferError, match="399 rows written in all; expected 400 accepted"):
+        load_shards.fn(file, RowRules(), counts, 2)
+
+
+def test_a_shard_that_starts_later_takes_no_later_rows_than_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    noon, day = 1_700_000_000, 86_400
+    content = "".join(f"0000-0001,{noon + days * day},1\n" for days in (0, 1, 2)).encode()
+    monkeypatch.setattr(time, "time", lambda: noon)
+    first = validate_file(io.BytesIO(content), tmp_path, RowRules(reject_limit=1))
+    monkeypatch.setattr(time, "time", lambda: noon + 7 * day)
+    assert (2, 1) == (first.counts.accepted, first.counts.rejected)
+    assert first.counts == validate_file(io.BytesIO(content), tmp_path, first.rules).counts
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ThrottledError("readings", 3, 300), RowRefusedError("readings", "0000-0001", "1", "2", "no")],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_a_shard_reaches_the_run_as_it_is(error: Exception) -> None:
+    there = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert (type(error), str(error)) == (type(there), str(there))
+
+
+def test_what_an_error_carries_goes_along() -> None:
+    error = IngestFailedError("nothing loaded", IngestReport(files=[], notification=None))
+    assert error.report == pickle.loads(pickle.dumps(error)).report  # noqa: S301 - our own
