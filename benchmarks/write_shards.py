@@ -21,7 +21,7 @@ from prefect.settings import PREFECT_SERVER_ANALYTICS_ENABLED, temporary_setting
 
 from benchmarks.write_clients import TABLE, block_credentials, client_settings
 from blocks.domain.models import RowCounts, SensorFile
-from blocks.saved_blocks import load_environment, save_environment
+from blocks.saved_blocks import load_blocks, save_blocks
 from blocks.stack_outputs import StackOutputs
 from flows.loading.large_files import LargeFiles
 from flows.loading.shard_tasks import shard_rules, task_runner, write_shard
@@ -65,7 +65,7 @@ def cpu_seconds() -> float:
 
 
 def load(file: SensorFile, processes: int) -> dict[str, Any]:
-    zone = load_environment().landing_zone
+    zone = load_blocks().landing_zone
     large_files = LargeFiles(written_by="processes", shards=processes)
     in_processes = load_shards.with_options(task_runner=task_runner(large_files))
     started, cpu = time.monotonic(), cpu_seconds()
@@ -100,7 +100,7 @@ def main() -> None:
     )
     no_statistics = temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False})
     with no_statistics, prefect_test_harness(server_startup_timeout=300):
-        save_environment(outputs, block_credentials(client_settings(endpoint)))
+        save_blocks(outputs, block_credentials(client_settings(endpoint)))
         print(json.dumps(load(SensorFile(bucket="files", key=path.name), processes)))
 
 

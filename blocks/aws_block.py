@@ -56,7 +56,7 @@ class AwsBlock(Block):
         """Let AWS errors pass, but for a refusal, which becomes an error that names the permission.
 
         Raises:
-            PermissionMissingError: AWS answered 403; trying again can not help.
+            PermissionMissingError: AWS answered 403; trying again cannot help.
         """
         try:
             yield

@@ -162,7 +162,7 @@ class FileLedger(AwsBlock):
             other = self._entry_of(entry.model_copy(update={"version": version}))
             if other is None or version == entry.version or other.flow_run_id == entry.flow_run_id:
                 continue
-            if other.is_in_hand(entry.claimed_at):
+            if other.is_leased(entry.claimed_at):
                 raise ClaimedElsewhereError(entry.uri, other.flow_run_id or "?", str(other.lease_until))
 
     def renew(self, entry: LedgerEntry) -> bool:
@@ -229,8 +229,8 @@ class FileLedger(AwsBlock):
 
     # ---- Who was told --------------------------------------------------------------------------------------------
 
-    def told_by(self, report: FileReport) -> str | None:
-        """The flow run that told people what became of this file in the ingest run that the report is from."""
+    def notifying_run(self, report: FileReport) -> str | None:
+        """The flow run that sent the email about this report; None if none has."""
         if not report.version:
             return None
         with self._naming_permission("dynamodb", f"table {self.table_name}"):
@@ -245,7 +245,7 @@ class FileLedger(AwsBlock):
             return None
         return noted.get("notified_by", {}).get("S", "")
 
-    def note_notified(self, report: FileReport, by: str) -> None:
+    def mark_notified(self, report: FileReport, by: str) -> None:
         """Note in the file's entry that people have been told, by that flow run.
 
         Only if the entry is the one that the report is from: another run may have loaded the file again since, and that

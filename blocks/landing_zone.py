@@ -84,7 +84,7 @@ class LandingZone(ObjectsBlock):
         """The address that a file of that status belongs at, and where it is now as well; `clear` is what comes next.
 
         Raises:
-            ArchiveError: there is no place for it, or the copy can not be trusted.
+            ArchiveError: there is no place for it, or the copy cannot be trusted.
         """
         bucket, prefix = self._home(status)
         for key in self._names(file, prefix):

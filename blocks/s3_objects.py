@@ -64,7 +64,7 @@ class ObjectsBlock(AwsBlock):
         """Whether the target holds the file's content now. Another object that is there is not overwritten.
 
         Raises:
-            ArchiveError: the copy can not be trusted.
+            ArchiveError: the copy cannot be trusted.
         """
         if target.uri == file.uri:
             raise ArchiveError(f"{file.uri} would be moved onto itself, and then be deleted; it stays where it is")

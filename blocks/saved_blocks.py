@@ -1,14 +1,16 @@
-"""The saved blocks of one environment: how they come to a Prefect server, and how a run finds them there."""
+"""The blocks as a Prefect server keeps them: how a deployment saves them, and how a run loads them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import boto3
 from prefect.blocks.core import Block
 from prefect.context import SyncClientContext
 from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect_aws.credentials import AwsCredentials
 
@@ -29,8 +31,8 @@ B = TypeVar("B", bound=Block)
 
 
 @dataclass(frozen=True)
-class Environment:
-    """The four blocks that a run touches the world with."""
+class SavedBlocks:
+    """The four blocks of one deployment: bucket, readings table, file ledger, mailer."""
 
     landing_zone: LandingZone
     readings_table: ReadingsTable
@@ -38,31 +40,45 @@ class Environment:
     mailer: Mailer
 
 
-def load_environment() -> Environment:
-    """The environment as it is saved on the Prefect server right now, edits in the UI included.
-
-    Prefect's temporary server, to which nobody deploys, is given the blocks here, from the CloudFormation stack.
+def run_blocks() -> SavedBlocks:
+    """The four blocks as they were when this flow run first asked for them: edits in the UI reach the next run.
 
     Raises:
-        BlockMissingError: a block was never saved there.
-        StackMissingError: on a temporary server, and there is no such stack.
+        BlockMissingError: a block is not saved on this Prefect server.
+    """
+    return _blocks_of(flow_run.id)
+
+
+@lru_cache(maxsize=1)
+def _blocks_of(flow_run_id: str) -> SavedBlocks:  # noqa: ARG001 - the key of the cache
+    return load_blocks()
+
+
+def load_blocks() -> SavedBlocks:
+    """The four blocks as the Prefect server has them now, edits in the UI included.
+
+    Nobody deploys to Prefect's temporary server, so its blocks are saved here first, from the CloudFormation stack.
+
+    Raises:
+        BlockMissingError: a block is not saved there.
+        StackMissingError: the server is temporary, and there is no such stack.
     """
     if get_current_settings().api.url is None:
-        save_environment(StackOutputs.read(StackSettings().stack, boto3.client("cloudformation")), AwsCredentials())
+        save_blocks(StackOutputs.read(StackSettings().stack, boto3.client("cloudformation")), AwsCredentials())
     # In a run its client is used, elsewhere one for all four: making one reads the CA certificates.
     with SyncClientContext.get_or_create(), ThreadPoolExecutor() as threads:
         landing_zone = threads.submit(copy_context().run, _load, LandingZone)
         readings_table = threads.submit(copy_context().run, _load, ReadingsTable)
         file_ledger = threads.submit(copy_context().run, _load, FileLedger)
         mailer = threads.submit(copy_context().run, _load, Mailer)
-        return Environment(landing_zone.result(), readings_table.result(), file_ledger.result(), mailer.result())
+        return SavedBlocks(landing_zone.result(), readings_table.result(), file_ledger.result(), mailer.result())
 
 
-def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list[str]:
-    """The names of the documents saved: all four, and the credentials they share.
+def save_blocks(outputs: StackOutputs, credentials: AwsCredentials) -> list[str]:
+    """The names of the block documents saved: all four, and the credentials they share.
 
-    What the CloudFormation stack decides (bucket, tables, endpoint) follows the stack. What people decide (prefixes,
-    recipients, limits) is taken from the stack when a document is first saved; after that the edits in the UI stay.
+    What the CloudFormation stack decides (bucket, tables, endpoint) is saved anew each time. What people decide
+    (prefixes, recipients, limits) is taken from the stack when a block is first saved; later edits in the UI stay.
     """
     from_stack: dict[type[AwsBlock], dict[str, Any]] = {
         LandingZone: {"bucket": outputs.bucket_name},
@@ -81,18 +97,18 @@ def save_environment(outputs: StackOutputs, credentials: AwsCredentials) -> list
     saved = [f"{AwsCredentials.get_block_type_slug()}/{BLOCK_NAME}"]
     for block_type in BLOCK_TYPES:
         fields = from_stack[block_type] | {"credentials": credentials}
-        standing = find_block(block_type)
-        block = standing.model_copy(update=fields) if standing else block_type(**fields, **at_first.get(block_type, {}))
+        existing = find_block(block_type)
+        block = existing.model_copy(update=fields) if existing else block_type(**fields, **at_first.get(block_type, {}))
         block.save(BLOCK_NAME, overwrite=True)
         saved.append(f"{block_type.get_block_type_slug()}/{BLOCK_NAME}")
     return saved
 
 
 def _save_credentials(credentials: AwsCredentials) -> AwsCredentials:
-    """The credentials as they are saved now: those of an emulator follow it, those of AWS are people's to edit."""
-    standing = find_block(AwsCredentials)
-    if standing and not _is_emulated(standing) and not _is_emulated(credentials):
-        return standing
+    """The credentials as they are saved now: an emulator's are saved anew, those of AWS keep people's edits."""
+    existing = find_block(AwsCredentials)
+    if existing and not _is_emulated(existing) and not _is_emulated(credentials):
+        return existing
     credentials.save(BLOCK_NAME, overwrite=True)
     return credentials
 

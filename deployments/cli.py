@@ -172,7 +172,7 @@ def run(
     from blocks.domain.models import SensorFile
     from blocks.domain.s3_keys import parse_s3_uri, s3_uri
     from flows.ingest import ingest_sensor_files
-    from flows.report import email_text
+    from flows.notification.email import email_text
 
     try:
         objects = [SensorFile.model_validate(s3_uri(*parse_s3_uri(file))) for file in files]
@@ -249,14 +249,17 @@ def deploy(
 ) -> None:
     """Bring a Prefect server to where runs work: work pool, blocks, deployments, automations. Repeat it as you like."""
     use_stack(data_dir)
+    from blocks.domain.names import WORK_POOL, deployment_name
     from deployments.server.api_access import require_api
     from deployments.server.deploy import deploy_all
-    from deployments.server.prefect_yaml import deployment_name, prefect_yaml
-    from deployments.settings import WORK_POOL
+    from deployments.server.prefect_yaml import prefect_yaml
 
     require_api()
     said = deploy_all(stack=stack, ecs_stack=ecs_stack, notify_after_seconds=notify_after)
-    done = {"work_pool": WORK_POOL, "deployments": [deployment_name(each) for each in prefect_yaml()["deployments"]]}
+    done = {
+        "work_pool": WORK_POOL,
+        "deployments": [deployment_name(each["name"]) for each in prefect_yaml()["deployments"]],
+    }
     typer.echo(json.dumps(done, indent=2) if as_json else said)
 
 

@@ -7,17 +7,12 @@ from pydantic import AliasChoices, Field
 from blocks.domain.limits import LONGEST_WAIT_SECONDS
 from blocks.stack_outputs import StackSettings
 
-WORK_POOL: Final = "sensor-ingest"
-
 POOL_LIMIT: Final = 10
 """Runs in the pool at once, as a guard behind the other limits.
 
 Twice what those add up to, ingest runs, emails and a sweep: a run that died with its worker keeps its slot until a
 sweep frees it, and the sweep needs one for that.
 """
-
-EMAILS_QUEUE: Final = "emails"
-"""The work queue that prefect.yaml gives to `notify`."""
 
 EMAILS_AT_ONCE: Final = 2
 """Notify runs at the same time: a process that starts is busy, and the smallest machine has two cores."""

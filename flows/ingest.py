@@ -1,4 +1,4 @@
-"""The main job: files that have landed are loaded, moved, and, after a wait, emailed about."""
+"""The main job: load the files that have landed, move them, and after a wait email about them."""
 
 from typing import Annotated, Any, Final
 
@@ -13,15 +13,17 @@ from pydantic import Field
 from blocks.domain.errors import IngestFailedError
 from blocks.domain.limits import LONGEST_WAIT_SECONDS
 from blocks.domain.models import FileReport, IngestReport, SensorFile
-from flows.environment import environment
+from blocks.domain.names import INGEST_FLOW
+from blocks.saved_blocks import run_blocks
 from flows.loading.large_files import LargeFiles
 from flows.loading.step_runs import FILES_WITH_STEPS
 from flows.loading.tasks import ingest_file, publish_report
 from flows.notification.wait import notify_later
+from flows.notify import notify
 from flows.report import headline, outcome, report_of_error, run_title
 
 FILES_AT_ONCE: Final = 8
-"""Files of one run that are worked on at the same time: most of that time goes into waiting for S3 and DynamoDB."""
+"""Files of one run that are loaded at the same time: most of a load is waiting for S3 and DynamoDB."""
 
 Files = Annotated[
     list[SensorFile],
@@ -32,7 +34,7 @@ NotifyAfterSeconds = Annotated[
     Field(ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds between the end of the loading and the email about it."),
 ]
 
-Force = Annotated[bool, Field(description="Load files again that were loaded before, wherever they are now.")]
+Force = Annotated[bool, Field(description="Load files again that were loaded before, from where they are now.")]
 
 
 def _run_name() -> str:
@@ -42,7 +44,7 @@ def _run_name() -> str:
 
 
 @flow(
-    name="ingest-sensor-files",
+    name=INGEST_FLOW,
     description="Load CSV files of sensor readings into DynamoDB, archive them, and email about them after a wait.",
     flow_run_name=_run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=FILES_AT_ONCE),  # type: ignore[arg-type] # its results are of any type
@@ -55,29 +57,29 @@ def ingest_sensor_files(
 ) -> State[IngestReport]:
     """What became of each file, and the run that will email about them.
 
-    Each file is claimed, validated, written and archived on its own: one that is broken, missing or slow takes none of
-    the others with it. Then the email is put off as a paused subflow, which holds no process while it waits.
+    Each file is claimed, validated, written and archived on its own: a broken, missing or slow file does not affect the
+    others. The email then waits as a paused subflow, which holds no process.
 
-    The run ends `Completed`, named `PartlyRejected` if rows or files were refused, `PartlyFailed` if some file could
-    not be dealt with, `AlreadyLoaded` if there was nothing left to do, and so nothing to email; `Failed` if every file
+    The final state is `Completed`. Its name is `PartlyRejected` if rows or files were refused, `PartlyFailed` if some
+    file failed, and `AlreadyLoaded` if there was nothing to do, and so nothing to email. It is `Failed` if every file
     failed.
 
     Raises:
-        BlockMissingError: this Prefect server was never told what the environment is.
+        BlockMissingError: a block is not saved on this Prefect server.
         IngestFailedError: every file is missing or failed; it carries the report.
     """
-    environment()  # blocks that are missing fail the run here, at once, and not file by file
+    run_blocks()  # a missing block fails the run here, once, and not file by file
     files = list({file.uri: file for file in objects}.values())
     loads = ingest_file.map(files, unmapped(large_files), force=force, show_steps=len(files) <= FILES_WITH_STEPS)
     reports = [_report(file, load) for file, load in zip(files, loads, strict=True)]
-    publish_report(reports, return_state=True)  # a page that can not be shown keeps nobody from being told
-    news = [report for report in reports if not report.already_done]
-    notification = notify_later(news, notify_after_seconds) if news else None
+    publish_report(reports, return_state=True)  # if it fails, the email is sent all the same
+    unnotified = [report for report in reports if not report.already_done]
+    notification = notify_later(unnotified, notify_after_seconds, notify) if unnotified else None
     return _final_state(IngestReport(files=reports, notification=notification))
 
 
 def _report(file: SensorFile, load: PrefectFuture[FileReport]) -> FileReport:
-    """What the load reports; if it ended in an error, the error as a report."""
+    """The report of the load; for a load that raised, a report of the error."""
     result = load.result(raise_on_failure=False)
     return result if isinstance(result, FileReport) else report_of_error(file, result)
 

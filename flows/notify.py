@@ -1,4 +1,4 @@
-"""One email about the files of an ingest run. It imports no pandas: every run pays for what its module imports."""
+"""One email about the files of an ingest run. This module imports no pandas: each run pays for its imports."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,23 +15,22 @@ from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
-from blocks.domain.errors import AddressUnverifiedError, MailQuotaError, PermissionMissingError
 from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from blocks.domain.models import FileReport
-from flows.environment import environment
-from flows.report import Letter, email_run_name, letter_about
+from blocks.domain.names import NOTIFY_FLOW
+from blocks.saved_blocks import run_blocks
+from flows.notification.email import Letter, letter_about
+from flows.recovery.failures import retry_condition
+from flows.report import email_run_name
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State, TaskRun
-    from prefect.tasks import Task
-
-NOTIFY_DEPLOYMENT: Final = "notify/notify"
+    from prefect.client.schemas.objects import State
 
 RESUME_AGAIN_SECONDS: Final = 5.0
-"""Between two tries to end a pause in this process: a server that is started again would leave it paused for days."""
+"""Between two tries to resume a run that is paused in this process: the server may be restarting."""
 
-NOTES_AT_ONCE: Final = 8
-"""Calls to the ledger at the same time; one email may be about 500 files."""
+LEDGER_CALLS_AT_ONCE: Final = 8
+"""Concurrent calls to the ledger; one email may be about 500 files."""
 
 
 def _run_name() -> str:
@@ -40,7 +39,7 @@ def _run_name() -> str:
     return email_run_name([FileReport.model_validate(file).name for file in files])
 
 
-@flow(name="notify", description="Email what became of the files of one ingest run.", flow_run_name=_run_name)
+@flow(name=NOTIFY_FLOW, description="Email what became of the files of one ingest run.", flow_run_name=_run_name)
 def notify(
     files: Annotated[list[FileReport], Field(min_length=1, description="What became of each file.")],
     pause_seconds: Annotated[
@@ -50,46 +49,47 @@ def notify(
     """The id that SES gave the email."""
     if pause_seconds:
         _pause_in_this_process(pause_seconds)
-    news = not_told_before(files)
-    if not news:
+    unnotified = find_unnotified(files)
+    if not unnotified:
         return "sent before"
-    messages = email_report(news)
+    messages = send_emails(unnotified)
     if any(message.is_completed() for message in messages):
-        note_notified(news)  # also if some recipients could not be reached: the next sweep would mail the others again
+        mark_notified(unnotified)  # also if some messages failed: the next sweep would send the others again
     return ", ".join([message.result() for message in messages])
 
 
-@task(task_run_name="look whether it was sent", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
-def not_told_before(files: list[FileReport]) -> list[FileReport]:
-    """The files that no email was about before: all, as a rule.
+@task(task_run_name="find unnotified files", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
+def find_unnotified(files: list[FileReport]) -> list[FileReport]:
+    """The files about which no email was sent before: as a rule all of them.
 
-    A run that is begun again, because its process died, finds its own note at the first file, which is noted first, so
-    it tells for all of them; what was left to be noted is noted now. A sweep that took the ingest run for dead may have
-    told of some of its files; those are left out.
+    The first file is marked first, so its mark stands for all. A run that is started again after its process died finds
+    its own mark there, marks the rest, and sends nothing. A sweep that took the ingest run for stalled may have sent an
+    email about some of its files; those are left out.
     """
-    ledger, log = environment().file_ledger, get_run_logger()
+    ledger, log = run_blocks().file_ledger, get_run_logger()
     known = _in_the_ledger(files)
-    teller = ledger.told_by(known[0]) if known else None
-    if teller is None:
+    notified_by = ledger.notifying_run(known[0]) if known else None
+    if notified_by is None:
         return files
-    if teller == flow_run.id:
+    if notified_by == flow_run.id:
         log.info("The email about these files was sent before.")
-        note_notified.fn(files)
+        mark_notified.fn(files)
         return []
-    with ThreadPoolExecutor(NOTES_AT_ONCE) as pool:
-        told = {file.uri for file, by in zip(known, pool.map(ledger.told_by, known), strict=True) if by is not None}
-    log.info("An email about %d of the %d files was sent before.", len(told), len(files))
-    return [file for file in files if file.uri not in told]
+    with ThreadPoolExecutor(LEDGER_CALLS_AT_ONCE) as pool:
+        runs = zip(known, pool.map(ledger.notifying_run, known), strict=True)
+        notified = {file.uri for file, run in runs if run is not None}
+    log.info("An email about %d of the %d files was sent before.", len(notified), len(files))
+    return [file for file in files if file.uri not in notified]
 
 
-def email_report(files: list[FileReport]) -> "list[State[str]]":
-    """How sending the email to all recipients of the mailer block went, message by message; each has the id from SES.
+def send_emails(files: list[FileReport]) -> "list[State[str]]":
+    """The final state of each message; its result is the id from SES.
 
-    One message has room for so many of them. Each message is a task run of its own: if one fails, the others go out all
-    the same, and it alone is tried again.
+    SES takes 50 recipients per message, so there may be several. Each message is a task run of its own: if one fails,
+    it alone is retried.
     """
     letter = letter_about(files, _pages())
-    groups = environment().mailer.groups()
+    groups = run_blocks().mailer.groups()
     return [
         send_letter.with_options(task_run_name="email" if len(groups) == 1 else f"email {number} of {len(groups)}")(
             letter, group, return_state=True
@@ -98,15 +98,10 @@ def email_report(files: list[FileReport]) -> "list[State[str]]":
     ]
 
 
-def _may_pass(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
-    final = (AddressUnverifiedError, MailQuotaError, PermissionMissingError)
-    return not isinstance(state.result(raise_on_failure=False), final)
-
-
-@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60], retry_condition_fn=_may_pass)
+@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60], retry_condition_fn=retry_condition)
 def send_letter(letter: Letter, recipients: list[str]) -> str:
-    """The id that SES gave this message."""
-    message_id = environment().mailer.send(
+    """The id that SES gave the message."""
+    message_id = run_blocks().mailer.send(
         letter.subject, letter.text, letter.html, letter.pictures, recipients=recipients
     )
     get_run_logger().info("Email sent: %s (SES message %s)", letter.subject, message_id)
@@ -114,42 +109,42 @@ def send_letter(letter: Letter, recipients: list[str]) -> str:
 
 
 def _pages() -> list[tuple[str, str]]:
-    """Pages in the Prefect UI that tell more, by title; none of a server that has no UI."""
+    """Titles and addresses of pages in the Prefect UI; none if the server has no UI."""
     runs = {"The run that loaded the files": flow_run.parent_flow_run_id, "The run that sent this email": flow_run.id}
     addresses = {title: url_for("flow-run", obj_id=run_id) for title, run_id in runs.items() if run_id}
     return [(title, address) for title, address in addresses.items() if address]
 
 
-@task(task_run_name="note in the ledger", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
-def note_notified(files: list[FileReport]) -> None:
-    """Note in the ledger, for each file that it knows, that people have been told."""
-    note = partial(environment().file_ledger.note_notified, by=str(flow_run.id))
+@task(task_run_name="mark as notified", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
+def mark_notified(files: list[FileReport]) -> None:
+    """Mark the ledger entries of the files: an email about them was sent."""
+    mark = partial(run_blocks().file_ledger.mark_notified, by=str(flow_run.id))
     known = _in_the_ledger(files)
     for first in known[:1]:
-        note(first)  # it tells for all of them whether the email went out
-    with ThreadPoolExecutor(NOTES_AT_ONCE) as pool:
-        list(pool.map(note, known[1:]))
+        mark(first)  # `find_unnotified` reads this mark for all of them
+    with ThreadPoolExecutor(LEDGER_CALLS_AT_ONCE) as pool:
+        list(pool.map(mark, known[1:]))
 
 
 def _in_the_ledger(files: list[FileReport]) -> list[FileReport]:
-    """Those that have an entry of their ingest run; a load that failed leaves none that could be noted."""
+    """The files that have a ledger entry of their ingest run; a failed load leaves none that could be marked."""
     return [file for file in files if file.version and file.flow_run_id]
 
 
 def _pause_in_this_process(seconds: float) -> None:
-    """Paused, as the Prefect UI shows it, until the Resume button is pressed or the time is over."""
-    run_id, over = flow_run.id, Event()
+    """Pause this run until the Resume button is pressed or the time is over."""
+    run_id, resumed = flow_run.id, Event()
 
     def resume() -> None:
         until_then: float = seconds
-        while not over.wait(until_then):
-            with suppress(Exception), get_client(sync_client=True) as client:  # the server may be away for a while
+        while not resumed.wait(until_then):
+            with suppress(Exception), get_client(sync_client=True) as client:  # the server may be restarting
                 client.resume_flow_run(run_id)
             until_then = RESUME_AGAIN_SECONDS
 
-    context = copy_context()  # it knows which server this run belongs to
+    context = copy_context()  # it holds the address of the server
     Thread(target=context.run, args=(resume,), name="resumes the email", daemon=True).start()
     try:
         pause_flow_run(timeout=int(seconds) + PAUSE_TIMEOUT_SLACK_SECONDS, poll_interval=1)
     finally:
-        over.set()
+        resumed.set()

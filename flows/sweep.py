@@ -1,4 +1,4 @@
-"""What makes it certain: whatever an event missed, or a crash left behind, is taken up again."""
+"""The certainty behind the events: a sweep takes up what an event missed or a crash left behind."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,138 +17,150 @@ from pydantic import Field
 from blocks.domain.errors import PermissionMissingError
 from blocks.domain.limits import FILES_PER_EVENT, in_groups
 from blocks.domain.models import LedgerEntry, Notification, SensorFile, SweepReport
-from flows.environment import environment
+from blocks.domain.names import INGEST_FLOW, NOTIFY_FLOW, SWEEP_FLOW
+from blocks.saved_blocks import run_blocks
 from flows.events.file_arrivals import announce
 from flows.notification.wait import notify_later
-from flows.recovery.active_runs import ended, runs_under_way
-from flows.recovery.snapshot import Situation
+from flows.notify import notify
+from flows.recovery.retry_decisions import (
+    abandoned_entries,
+    files_to_retry,
+    older_sweep,
+    orphaned_leases,
+    overdue_emails,
+    poison_files,
+    stalled_runs,
+    unnotified_entries,
+)
+from flows.recovery.runs import active_runs, ended_runs
+from flows.recovery.snapshot import RecoverySnapshot
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 OLDER_THAN_SECONDS: Final = 900
-"""Age from which a file in `incoming/` is taken for stranded: an event takes seconds, a lease 15 minutes."""
+"""Age from which a file in `incoming/` is announced again: an event takes seconds, a lease lasts 15 minutes."""
 
-DEAD_AFTER_SECONDS: Final = 900
-"""Age of a run's last sign of life from which its process is taken for gone: a lease is renewed every 5 minutes."""
+STALLED_AFTER_SECONDS: Final = 900
+"""Age of a run's last sign of life from which it counts as stalled: a lease is renewed every 5 minutes."""
 
 EVENTS_PER_SWEEP: Final = 20
-"""Events that one sweep sends at most; the next one goes on. So a long backlog does not become runs all at once."""
+"""The most events that one sweep sends; the next sweep goes on. So a long backlog does not start all runs at once."""
 
 OlderThanSeconds = Annotated[
     float,
     Field(
         ge=0,
         description="Seconds that a file may be in incoming/, a run without a sign of life, and a result without an "
-        "email before they are taken up.",
+        "email before a sweep takes them up.",
     ),
 ]
-
-_AGAIN: Final[dict[str, Any]] = {"cache_policy": NO_CACHE, "retries": 2, "retry_delay_seconds": [2, 10]}
-
-
-DeadAfterSeconds = Annotated[
+StalledAfterSeconds = Annotated[
     float,
     Field(
         ge=0,
-        description="Seconds without a sign of life after which a run that should have a process is shown as Crashed.",
+        description="Seconds without a sign of life after which a run that should have a process is set to Crashed.",
     ),
 ]
 
+_RETRIED: Final[dict[str, Any]] = {"cache_policy": NO_CACHE, "retries": 2, "retry_delay_seconds": [2, 10]}
 
-@flow(name="sweep", description="Take up again what an event missed or a crash left behind.")
+
+@flow(name=SWEEP_FLOW, description="Take up again what an event missed or a crash left behind.")
 def sweep(
-    older_than_seconds: OlderThanSeconds = OLDER_THAN_SECONDS, dead_after_seconds: DeadAfterSeconds = DEAD_AFTER_SECONDS
+    older_than_seconds: OlderThanSeconds = OLDER_THAN_SECONDS,
+    stalled_after_seconds: StalledAfterSeconds = STALLED_AFTER_SECONDS,
 ) -> SweepReport:
-    """What was taken up: files announced again, emails resumed or sent after all. Where all is well, nothing."""
-    situation = look_around(older_than_seconds, dead_after_seconds)
-    if older := situation.older_sweep():
-        get_run_logger().info("%s began before this one and is at work: nothing is left to do here", older.name)
+    """What was taken up again: files announced, emails resumed or sent. Where all is well, nothing."""
+    snapshot = take_snapshot(older_than_seconds, stalled_after_seconds)
+    if older := older_sweep(snapshot):
+        get_run_logger().info("%s started before this sweep and is running: it does the work", older.name)
         return SweepReport(left_to=older.name)
-    dead = crash_dead_runs(situation)
-    free_what_dead_runs_hold(situation)
-    close_what_is_gone(situation)
-    announced = announce_stranded(situation)
-    resumed = resume_overdue(situation)
-    notification = notify_untold(situation)
-    return SweepReport(crashed=dead, announced=announced, resumed=resumed, notification=notification)
+    crashed = crash_stalled_runs(snapshot)
+    release_orphaned_leases(snapshot)
+    close_abandoned_entries(snapshot)
+    announced = announce_files_to_retry(snapshot)
+    resumed = resume_overdue_emails(snapshot)
+    notification = notify_unnotified(snapshot)
+    return SweepReport(crashed=crashed, announced=announced, resumed=resumed, notification=notification)
 
 
-@task(task_run_name="look around", **_AGAIN)
-def look_around(older_than_seconds: float, dead_after_seconds: float) -> Situation:
-    """Who is at work on what, as ledger and Prefect server know it."""
-    # The ledger first: a run that ends after that is taken for dead, or for alive, by what is newer.
-    entries = environment().file_ledger.unfinished()
+@task(task_run_name="take snapshot", **_RETRIED)
+def take_snapshot(older_than_seconds: float, stalled_after_seconds: float) -> RecoverySnapshot:
+    """The unfinished ledger entries and the active runs, with the thresholds of this sweep."""
+    # The ledger is read first: a run that ends in between is then judged by the newer of the two.
+    entries = run_blocks().file_ledger.unfinished()
     with get_client(sync_client=True) as client:
-        sweeps = {run.id: run for run in runs_under_way(client, "sweep")}
+        sweeps = {run.id: run for run in active_runs(client, SWEEP_FLOW)}
         this_one = sweeps.pop(str(flow_run.id), None)
-        return Situation(
+        return RecoverySnapshot(
             now=datetime.now(UTC),
             patience=timedelta(seconds=older_than_seconds),
             entries=entries,
-            ingests=runs_under_way(client, "ingest-sensor-files"),
-            emails=runs_under_way(client, "notify"),
-            ended=ended(client, {entry.flow_run_id for entry in entries if entry.flow_run_id}),
+            ingests=active_runs(client, INGEST_FLOW),
+            emails=active_runs(client, NOTIFY_FLOW),
+            ended=ended_runs(client, {entry.flow_run_id for entry in entries if entry.flow_run_id}),
             sweeps=list(sweeps.values()),
-            begun=this_one.since if this_one and this_one.by_schedule else None,
-            dead_after=timedelta(seconds=dead_after_seconds),
+            started=this_one.since if this_one and this_one.scheduled else None,
+            stalled_after=timedelta(seconds=stalled_after_seconds),
         )
 
 
-@task(task_run_name="crash dead runs", **_AGAIN)
-def crash_dead_runs(situation: Situation) -> list[str]:
-    """The names of the runs whose process is gone; they are shown as Crashed now, and keep no slot any more.
+@task(task_run_name="crash stalled runs", **_RETRIED)
+def crash_stalled_runs(snapshot: RecoverySnapshot) -> list[str]:
+    """The names of the stalled runs, which are set to Crashed and so give up their slots.
 
-    An automation does so sooner (`deployments/server/crash_automation.py`), but what it has seen dies with the server.
+    An automation does this sooner (`deployments/server/crash_automation.py`), but a server that restarts forgets what
+    the automation has seen.
     """
-    dead = list(situation.dead())
-    gone: State[Any] = Crashed(message="no sign of life: its process is gone; the sweep has taken up its files")
+    stalled = list(stalled_runs(snapshot))
+    crashed: State[Any] = Crashed(message="no sign of life: its process is gone; the sweep takes up its files")
     with get_client(sync_client=True) as client:
-        for run in dead:
+        for run in stalled:
             get_run_logger().warning("%s has been %s since %s, without a sign of life", run.name, run.state, run.since)
-            client.set_flow_run_state(UUID(run.id), gone, force=True)
-    return [run.name for run in dead]
+            client.set_flow_run_state(UUID(run.id), crashed, force=True)
+    return [run.name for run in stalled]
 
 
-@task(task_run_name="free what dead runs hold", **_AGAIN)
-def free_what_dead_runs_hold(situation: Situation) -> None:
-    """End the leases of runs that have ended without giving them back."""
-    for entry in situation.left_behind():
+@task(task_run_name="release orphaned leases", **_RETRIED)
+def release_orphaned_leases(snapshot: RecoverySnapshot) -> None:
+    """Release the leases of runs that ended without doing so."""
+    for entry in orphaned_leases(snapshot):
         get_run_logger().warning("%s was being loaded by flow run %s, which died", entry.uri, entry.flow_run_id)
-        environment().file_ledger.release(entry, f"flow run {entry.flow_run_id} died while it loaded the file")
+        run_blocks().file_ledger.release(entry, f"flow run {entry.flow_run_id} died while it loaded the file")
 
 
-@task(task_run_name="close what is gone", **_AGAIN)
-def close_what_is_gone(situation: Situation) -> None:
-    """Note for files that somebody took away, or replaced, before they were dealt with, that nobody ever will.
+@task(task_run_name="close abandoned entries", **_RETRIED)
+def close_abandoned_entries(snapshot: RecoverySnapshot) -> None:
+    """Settle the entries of files that were deleted or replaced before they were loaded.
 
-    A file that may not be looked at, one of another bucket, say, that a person has loaded, is left as it is: whatever
-    else a sweep takes up must not wait for it.
+    A file that may not be looked at, such as one of another bucket that a person has loaded, keeps its entry: the rest
+    of the sweep must not wait for it.
     """
-    blocks = environment()
-    for entry in situation.abandoned():
+    blocks = run_blocks()
+    for entry in abandoned_entries(snapshot):
         if entry.is_kept:
-            blocks.file_ledger.close(entry, "archived", _what_is_known_of_a_second_load(entry))
+            blocks.file_ledger.close(entry, "archived", _problem_of_reload(entry))
             continue
         try:
             found = blocks.landing_zone.describe(SensorFile(bucket=entry.bucket, key=entry.key))
         except (PermissionMissingError, ClientError) as error:
-            get_run_logger().warning("%s is neither loaded nor to be seen: %s", entry.uri, error)
+            get_run_logger().warning("%s is not loaded, and cannot be looked at: %s", entry.uri, error)
             continue
         if found is None:
-            blocks.file_ledger.close(entry, "missing", _what_is_known_of(entry))
+            blocks.file_ledger.close(entry, "missing", _problem_of_missing(entry))
         elif entry.version not in (found.version, found.etag):
-            blocks.file_ledger.close(entry, "superseded", f"version {found.version} took its place; {_rows(entry)}")
+            blocks.file_ledger.close(entry, "superseded", f"version {found.version} replaced it; {_rows(entry)}")
 
 
-@task(task_run_name="announce stranded files again", **_AGAIN)
-def announce_stranded(situation: Situation) -> list[SensorFile]:
-    """The files in `incoming/` for too long that no run has in hand; each is announced as the relay does it."""
-    zone = environment().landing_zone
-    stranded = situation.stranded(zone.waiting(situation.patience))
-    groups = list(islice(_in_events(stranded, situation.suspects()), EVENTS_PER_SWEEP))
+@task(task_run_name="announce files to retry", **_RETRIED)
+def announce_files_to_retry(snapshot: RecoverySnapshot) -> list[SensorFile]:
+    """The files in `incoming/` that no run holds and that are due; each is announced as the relay does it."""
+    zone = run_blocks().landing_zone
+    files = files_to_retry(snapshot, zone.waiting(snapshot.patience))
+    groups = list(islice(_in_events(files, poison_files(snapshot)), EVENTS_PER_SWEEP))
     for group in groups:
-        announce(group, zone.incoming_prefix, occasion=f"sweep {situation.now.isoformat()}")
+        announce(group, zone.incoming_prefix, occasion=f"sweep {snapshot.now.isoformat()}")
     announced = [file for group in groups for file in group]
     if announced:
         uris = ", ".join(file.uri for file in announced[:10])
@@ -156,10 +168,10 @@ def announce_stranded(situation: Situation) -> list[SensorFile]:
     return announced
 
 
-@task(task_run_name="resume overdue emails", **_AGAIN)
-def resume_overdue(situation: Situation) -> list[str]:
-    """The names of the runs whose wait was over without anything having resumed them; they are resumed now."""
-    overdue = list(situation.overdue())
+@task(task_run_name="resume overdue emails", **_RETRIED)
+def resume_overdue_emails(snapshot: RecoverySnapshot) -> list[str]:
+    """The names of the notify runs whose wait is over and which nothing has resumed; they are resumed now."""
+    overdue = list(overdue_emails(snapshot))
     with get_client(sync_client=True) as client:
         for run in overdue:
             get_run_logger().warning("%s has been paused since %s, longer than its wait", run.name, run.since)
@@ -167,14 +179,14 @@ def resume_overdue(situation: Situation) -> list[str]:
     return [run.name for run in overdue]
 
 
-def notify_untold(situation: Situation) -> Notification | None:
-    """The email about files that were dealt with and about which nobody was told; None if there are none."""
-    untold: list[LedgerEntry] = list(islice(situation.untold(), FILES_PER_EVENT))
-    return notify_later(untold, 0) if untold else None
+def notify_unnotified(snapshot: RecoverySnapshot) -> Notification | None:
+    """The email about settled files of which no email was sent; None if there are none."""
+    unnotified: list[LedgerEntry] = list(islice(unnotified_entries(snapshot), FILES_PER_EVENT))
+    return notify_later(unnotified, 0, notify) if unnotified else None
 
 
 def _in_events(files: Iterable[SensorFile], alone: set[str]) -> Iterator[list[SensorFile]]:
-    """The files as they are announced: those that a load has failed of one by one, the others together."""
+    """The files as they are announced: poison files one by one, the others in groups."""
     others: list[SensorFile] = []
     for file in files:
         if file.uri in alone:
@@ -184,14 +196,14 @@ def _in_events(files: Iterable[SensorFile], alone: set[str]) -> Iterator[list[Se
     yield from in_groups(others)
 
 
-def _what_is_known_of(entry: LedgerEntry) -> str:
+def _problem_of_missing(entry: LedgerEntry) -> str:
     archived = f"; a copy is at {entry.archived_to}" if entry.archived_to else ""
-    return f"it was taken out of incoming/ by somebody else before it was dealt with; {_rows(entry)}{archived}"
+    return f"it was deleted from incoming/ before it was loaded; {_rows(entry)}{archived}"
 
 
-def _what_is_known_of_a_second_load(entry: LedgerEntry) -> str:
+def _problem_of_reload(entry: LedgerEntry) -> str:
     why = f": {entry.problem}" if entry.problem else ""
-    return f"it was to be loaded again, and was not{why}; it is archived, and in the table, as the load before left it"
+    return f"a second load of it did not finish{why}; the file is archived, and its rows are those of the first load"
 
 
 def _rows(entry: LedgerEntry) -> str:

@@ -1,20 +1,24 @@
-"""One class per situation, each carrying the evidence and the remedy."""
+"""One class per situation. Each carries the evidence and the remedy, and says what a failed load means."""
 
 import copyreg
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from blocks.domain.models import IngestReport
 
 
-from collections.abc import Iterable
-
-
 class SensorIngestError(Exception):
-    """Base of all errors that this project raises on purpose; its text is meant for people."""
+    """Base of all errors that this project raises on purpose; its text is written for people."""
+
+    retryable: ClassVar[bool] = False
+    """Whether the step that raised it is tried again in the same run. Most of these errors would only come again."""
+
+    blames_file: ClassVar[bool] = False
+    """Whether a load that ended with it counts against the file: after too many, the file moves to `failed/`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How another process, such as that of a shard, hands it over: with its text, not made anew from its parts."""
+        """Pickled with its text, as `__init__` takes other arguments: the process of a shard sends it to the run."""
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined] # typeshed has it not
 
 
@@ -94,7 +98,9 @@ class ClaimedElsewhereError(SensorIngestError):
 
 
 class ArchiveError(SensorIngestError):
-    """The copy of an object could not be trusted, so the original stays where it is."""
+    """The copy of an object is not whole, or has no place to go, so the original stays where it is."""
+
+    blames_file = True
 
 
 class ThrottledError(SensorIngestError):
@@ -154,7 +160,7 @@ class EcsStackMissingError(SensorIngestError):
 
 
 class PoolTypeError(SensorIngestError):
-    """The work pool is there, with a type that can not be changed any more."""
+    """The work pool is there, with a type that cannot be changed any more."""
 
     def __init__(self, pool: str, found: str, wanted: str) -> None:
         super().__init__(

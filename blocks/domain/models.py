@@ -112,7 +112,7 @@ class Reject(BaseModel):
 
 
 class RowCounts(BaseModel):
-    """What became of every line of a file. It can not be made with counts that do not add up.
+    """What became of every line of a file. It cannot be made with counts that do not add up.
 
     `lines = header + blank + rows` and `rows = accepted + replaced + rejected`.
     """
@@ -183,7 +183,7 @@ class LedgerEntry(FileReport):
     notified_at: UtcMoment | None = None
     notified_by: Annotated[str | None, Field(description="The flow run that told people.")] = None
 
-    def is_in_hand(self, now: datetime) -> bool:
+    def is_leased(self, now: datetime) -> bool:
         """Whether a run holds a lease on it."""
         return self.status not in SETTLED and self.lease_until is not None and self.lease_until > now
 

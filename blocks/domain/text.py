@@ -6,7 +6,7 @@ from pydantic import AfterValidator
 
 
 def printable(text: str) -> str:
-    r"""The text on one line, with what can not be printed spelled out: a tab as `\t`, a NUL as `\x00`."""
+    r"""The text on one line, with what cannot be printed spelled out: a tab as `\t`, a NUL as `\x00`."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 

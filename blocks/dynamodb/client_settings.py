@@ -29,7 +29,7 @@ def way_of(client: "DynamoDBClient") -> Way:
     """Where the client sends, and how.
 
     Raises:
-        UnusualClientError: it goes a way that the fast line can not go.
+        UnusualClientError: it goes a way that the fast line cannot go.
     """
     config: Any = client.meta.config
     if config.proxies_config:

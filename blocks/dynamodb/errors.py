@@ -1,10 +1,12 @@
-"""What can go wrong between a load and its table, once trying again has not helped or can not help."""
+"""What can go wrong between a load and its table, once trying again has not helped or cannot help."""
 
 from blocks.domain.errors import SensorIngestError
 
 
 class RowRefusedError(SensorIngestError):
     """DynamoDB refuses one row for what is in it; it would refuse it again."""
+
+    blames_file = True
 
     def __init__(self, table: str, sensor_id: str, timestamp: str, value: str, reason: str) -> None:
         super().__init__(

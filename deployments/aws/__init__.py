@@ -1,1 +1,1 @@
-"""TODO."""
+"""The AWS side: CloudFormation templates, and how one of them becomes a stack."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import psutil
 
 from blocks.domain.errors import SensorIngestError
+from blocks.domain.names import INGEST_FLOW, NOTIFY_FLOW
 from deployments.commands.upload import drop
 from deployments.embedded import EmbeddedStack, StackDescription
 from deployments.embedded.mailbox import Mail, mails
@@ -83,7 +84,7 @@ class Demo:
         uri = _drop_sample(f"sensors-{self.started:%Y-%m-%d-%H%M%S}.csv")
         _tell("A file of 8 readings was dropped into the bucket", uri)
 
-        run = self._soon(lambda: self._run_of("ingest-sensor-files"), "a run that the file's event starts")
+        run = self._soon(lambda: self._run_of(INGEST_FLOW), "a run that the file's event starts")
         _tell("Its event started a run", f"{run.name}: {self._page(run)}")
 
         entry = self._soon(lambda: _dealt_with(uri), "the file to be loaded")
@@ -94,7 +95,7 @@ class Demo:
             f"now at {entry.archived_to}",
         )
 
-        email = self._soon(lambda: self._run_of("notify"), "the run that will email about it")
+        email = self._soon(lambda: self._run_of(NOTIFY_FLOW), "the run that will email about it")
         self._soon(lambda: not self._flow_run_processes(), "the process of the run to end")
         _tell(
             f"The email waits {self.notify_after_seconds:g} s as a subflow, and nothing runs meanwhile",
@@ -151,9 +152,9 @@ def _drop_sample(name: str) -> str:
 
 def _dealt_with(uri: str) -> "LedgerEntry | None":
     from blocks.domain.s3_keys import parse_s3_uri  # noqa: PLC0415
-    from blocks.saved_blocks import load_environment  # noqa: PLC0415 - after the environment says which server
+    from blocks.saved_blocks import load_blocks  # noqa: PLC0415 - after the environment says which server
 
-    entries = load_environment().file_ledger.entries_of(*parse_s3_uri(uri))
+    entries = load_blocks().file_ledger.entries_of(*parse_s3_uri(uri))
     return next((entry for entry in entries if entry.status in {"archived", "refused"}), None)
 
 

@@ -34,7 +34,7 @@ def validated_file(file: str, rejects: Path | None = None) -> ValidatedFile:
 
     Raises:
         ObjectMissingError: there is no such object.
-        OSError: the file can not be read, or the rejects can not be written.
+        OSError: the file cannot be read, or the rejects cannot be written.
         ValueError: the address is none.
     """
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace, _opened(file) as (source, size):

@@ -13,7 +13,7 @@ from rich.text import Text
 from blocks.domain.models import LedgerEntry
 from blocks.domain.s3_keys import parse_s3_uri
 from blocks.domain.text import printable
-from blocks.saved_blocks import load_environment
+from blocks.saved_blocks import load_blocks
 
 _AGE: Final = re.compile(r"(\d+)\s*([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -27,7 +27,7 @@ def entries(file: str | None, since: datetime | None, limit: int) -> list[Ledger
         BlockMissingError: this Prefect server was never told what the environment is.
         ValueError: the file is no `s3://` address.
     """
-    ledger = load_environment().file_ledger
+    ledger = load_blocks().file_ledger
     if file is None:
         return list(ledger.newest(limit, since))
     versions = sorted(ledger.entries_of(*parse_s3_uri(file)), key=lambda entry: entry.claimed_at, reverse=True)

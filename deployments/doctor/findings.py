@@ -46,7 +46,7 @@ class Check:
     name: str
     look: "Callable[[World], Verdict]"
     needs: tuple[str, ...] = ()
-    """Names of the checks without whose success this one can not be made."""
+    """Names of the checks without whose success this one cannot be made."""
 
 
 def ok(seen: str) -> Verdict:

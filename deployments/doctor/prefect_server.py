@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from blocks.aws_block import AwsBlock
 from blocks.domain.limits import RUNS_AT_ONCE
+from blocks.domain.names import INGEST_FLOW, deployment_name
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
@@ -24,7 +25,7 @@ from deployments.doctor.findings import Check, Verdict, ok, problem, warning
 from deployments.doctor.system import World
 from deployments.server.api_access import refusals_explained
 from deployments.server.crash_automation import AUTOMATION
-from deployments.server.prefect_yaml import deployment_name, prefect_yaml
+from deployments.server.prefect_yaml import prefect_yaml
 from deployments.settings import EMAILS_AT_ONCE, POOL_LIMIT
 from flows.notification.wait import SHORTEST_PAUSE_SECONDS, wait_tag
 
@@ -104,7 +105,7 @@ def deployment(described: Mapping[str, Any]) -> Callable[[World], Verdict]:
     """A check that the deployment is on the server as `prefect.yaml` has it."""
 
     def look(world: World) -> Verdict:
-        name = deployment_name(described)
+        name = deployment_name(described["name"])
         try:
             found = world.deployment(described)
         except ObjectNotFound:
@@ -165,7 +166,7 @@ def _does(automation: Any) -> tuple[Any, Any]:  # noqa: ANN401 - one that is the
 
 def resume(world: World) -> Verdict:
     """The automation that ends the wait that deployed runs have."""
-    ingest = next(each for each in prefect_yaml()["deployments"] if each["name"] == "ingest-sensor-files")
+    ingest = next(each for each in prefect_yaml()["deployments"] if each["name"] == INGEST_FLOW)
     configured = world.deployment(ingest).parameters.get("notify_after_seconds")
     seconds = world.settings.notify_after_seconds if configured is None else float(configured)
     if seconds < SHORTEST_PAUSE_SECONDS:

@@ -14,10 +14,10 @@ from prefect.events.schemas.automations import Automation
 from prefect_aws.credentials import AwsCredentials
 
 from blocks.aws_block import AwsBlock
+from blocks.domain.names import deployment_name
 from blocks.saved_blocks import find_block
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import TEMPLATE
-from deployments.server.prefect_yaml import deployment_name
 from deployments.settings import Settings
 
 TIMEOUT_SECONDS: Final = 5
@@ -131,7 +131,7 @@ class World:
 
     def deployment(self, described: Mapping[str, Any]) -> DeploymentResponse:
         """The deployment that an entry of `prefect.yaml` describes, as the server has it."""
-        return self.prefect.read_deployment_by_name(deployment_name(described))
+        return self.prefect.read_deployment_by_name(deployment_name(described["name"]))
 
     @cached_property
     def automations(self) -> list[Automation]:

@@ -57,7 +57,7 @@ def as_in_the_template(block_type: type[AwsBlock], resource: str) -> Callable[[W
                 what = f"index {index}" if index else f"keys of {name}"
                 return problem(
                     f"{what}: {_in_words(found.get(index))}, not {_in_words(keys)}",
-                    "deploy deployments/aws/stack.yaml again, then `sensor-ingest deploy`; keys can not be changed, "
+                    "deploy deployments/aws/stack.yaml again, then `sensor-ingest deploy`; keys cannot be changed, "
                     "so a table with others has to give way to a new one",
                 )
         if table["TableStatus"] not in ("ACTIVE", "UPDATING"):

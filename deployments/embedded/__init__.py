@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from deployments.embedded.description import StackDescription, running_stack
+from deployments.embedded.description import StackDescription
 from deployments.embedded.errors import ExtraMissingError
+from deployments.embedded.running import running_stack
 
 if TYPE_CHECKING:
     from deployments.embedded.stack import EmbeddedStack

@@ -16,11 +16,11 @@ def unprivileged_account(*paths: Path, say: Callable[[str], None]) -> Account:
     """Whoever runs this; for root an account without rights, by which the paths can be reached.
 
     Folders on the way that nobody but root may pass, like `/root`, are made passable for the group that they belong
-    to, and the account gets that group: others still can not pass, and nobody can list them.
+    to, and the account gets that group: others still cannot pass, and nobody can list them.
 
     Raises:
         KeyError: the system has no such account.
-        OSError: a folder on the way can not be made passable.
+        OSError: a folder on the way cannot be made passable.
     """
     if os.geteuid() != 0:
         return Account()

@@ -1,11 +1,12 @@
 """What others can read about an embedded stack that runs: `stack.json` in its data directory."""
 
 import os
-import signal
 from pathlib import Path
 from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
+
+from deployments.embedded.process_id import ProcessId
 
 UNWANTED_VARIABLES: Final = (
     "AWS_PROFILE",
@@ -18,18 +19,6 @@ UNWANTED_VARIABLES: Final = (
 """Settings of other accounts that a shell must not have set besides `StackDescription.environment`."""
 
 _FILE: Final = "stack.json"
-
-
-class ProcessId(BaseModel):
-    """A process id, and when that process was created: numbers are used again, the pair is not."""
-
-    model_config = ConfigDict(frozen=True)
-
-    pid: int
-    created: float
-    """Seconds since the epoch."""
-    stop_signal: signal.Signals = signal.SIGTERM
-    """What makes it end in good order."""
 
 
 class StackDescription(BaseModel):
@@ -76,13 +65,3 @@ class StackDescription(BaseModel):
         scratch = self.data_dir / f".{_FILE}.{os.getpid()}"
         scratch.write_text(self.model_dump_json(indent=2), encoding="utf-8")
         scratch.replace(self.data_dir / _FILE)
-
-
-def running_stack(data_dir: Path) -> StackDescription | None:
-    """The embedded stack that runs on that data directory now; None when none does."""
-    description = StackDescription.read(data_dir)
-    if description is None:
-        return None
-    from deployments.embedded.processes import find_process  # noqa: PLC0415 - psutil: only where a stack can run
-
-    return description if find_process(description.supervisor) else None

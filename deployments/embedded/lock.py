@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployments.embedded.description import running_stack
 from deployments.embedded.errors import DataDirBusyError
+from deployments.embedded.running import running_stack
 
 
 @contextmanager

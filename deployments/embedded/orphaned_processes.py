@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from deployments.embedded.description import ProcessId, StackDescription
+from deployments.embedded.description import StackDescription
+from deployments.embedded.process_id import ProcessId
 from deployments.embedded.processes import end_processes, find_process, other_processes
 from deployments.embedded.supervisor import Say
 

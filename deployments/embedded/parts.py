@@ -10,9 +10,12 @@ from threading import Event
 from typing import Final
 
 from deployments.embedded.errors import PartFailedError
-from deployments.relay.stop_signal import StopRequested
 
 _POLL_SECONDS: Final = 0.05
+
+
+class StackStopping(BaseException):
+    """Raised out of a wait for a part when the stack is being stopped."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class PartProcess:
 
         Raises:
             PartFailedError: it ended, or was not ready in time; the text shows its command and the end of its log.
-            StopRequested: the stack is being stopped.
+            StackStopping: the stack is being stopped.
         """
         deadline = time.monotonic() + self.part.ready_within_seconds
         while not self.part.ready(self.started):
@@ -92,7 +95,7 @@ class PartProcess:
             if time.monotonic() > deadline:
                 raise self._failed(f"was not ready within {self.part.ready_within_seconds:g} seconds")
             if stopping.wait(_POLL_SECONDS):
-                raise StopRequested
+                raise StackStopping
 
     def stop(self, hurry: Event) -> None:
         """End it in good order; by force when the time is up or somebody is in a hurry."""

@@ -123,7 +123,7 @@ class Postgres:
     def _claim(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid not in {self.account.user, os.geteuid()}:
-            raise PermissionError(f"{folder} belongs to somebody else; PostgreSQL can not use it")
+            raise PermissionError(f"{folder} belongs to somebody else; PostgreSQL cannot use it")
         folder.chmod(0o700)
         if self.account.user is not None and self.account.group is not None:
             os.chown(folder, self.account.user, self.account.group)

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Final
 from urllib.error import HTTPError
 
+from blocks.domain.names import WORK_POOL
 from deployments.embedded.description import StackDescription
 from deployments.embedded.health import answers, call
 from deployments.embedded.parts import Part, Started
 from deployments.embedded.ports import LOOPBACK
-from deployments.settings import WORK_POOL
 
 _WORKER: Final = "embedded"
 _EXISTS: Final = 409

@@ -11,7 +11,7 @@ from typing import Final
 
 import psutil
 
-from deployments.embedded.description import ProcessId
+from deployments.embedded.process_id import ProcessId
 
 MARK: Final = "SENSOR_INGEST_EMBEDDED_IN"
 """Environment variable by which all processes of a stack, flow runs too, carry the stack's data directory.

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from blocks.domain.names import WORK_POOL
 from deployments.embedded.health import call
-from deployments.settings import WORK_POOL
 
 _ALIVE: Final = ("PENDING", "RUNNING", "CANCELLING")
 """Types of state in which a run has a process, or is about to have one."""

@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from deployments.embedded.parts import Part, PartProcess, how_it_ended
-from deployments.relay.stop_signal import StopRequested
+from deployments.embedded.parts import Part, PartProcess, StackStopping, how_it_ended
 
 Say = Callable[[str], None]
 
@@ -53,7 +52,7 @@ class SupervisedPart:
     def _start(self) -> None:
         with self._lock:
             if self._stopping.is_set():
-                raise StopRequested
+                raise StackStopping
             self._process = self.part.start()
             self._on_start(self._process)
 
@@ -76,7 +75,7 @@ class SupervisedPart:
             self._start()
             self.wait_until_ready()
             after_restart()
-        except StopRequested:
+        except StackStopping:
             return
         except Exception as error:  # noqa: BLE001 - whatever kept it from coming back is said, and then tried again
             self._say(str(error))
@@ -98,14 +97,14 @@ class Supervisor:
         """The part, whose first process was started, and is stopped by `stop` if not before.
 
         Raises:
-            StopRequested: the stack is being stopped.
+            StackStopping: the stack is being stopped.
         """
         supervised = SupervisedPart(part, self._say, self._stopping, self._on_start)
         self._parts.append(supervised)
         return supervised
 
     def give_up(self) -> None:
-        """Have everything that is still being started, or waited for, end in StopRequested."""
+        """Have everything that is still being started, or waited for, end in StackStopping."""
         self._stopping.set()
 
     def stop(self, hurry: threading.Event, after_each: Callable[[], None]) -> None:

@@ -45,7 +45,7 @@ class Pace:
     slot: float = 1
     """Between two questions whether a run has ended, while all that there may be are busy."""
     away: Sequence[float] = (1, 2, 5, 15)
-    """Pauses while SQS or Prefect can not be reached; the last one again and again."""
+    """Pauses while SQS or Prefect cannot be reached; the last one again and again."""
 
     def away_after(self, failures: int) -> float:
         """The pause after that many failures in a row."""
@@ -121,7 +121,7 @@ class Relay:
 
     def _free_slots(self) -> int:
         # Taken and not announced too often, a message ends among the dead letters. So nothing is taken in vain: this
-        # also raises while Prefect can not be reached.
+        # also raises while Prefect cannot be reached.
         self.figures.slots_free = self.slots.free()
         return self.figures.slots_free
 

@@ -14,9 +14,10 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks.domain.errors import DeploymentMissingError
 from blocks.domain.limits import RUNS_AT_ONCE
+from blocks.domain.names import INGEST_FLOW, deployment_name
 from deployments.server.api_access import refusals_explained
 
-INGEST_DEPLOYMENT: Final = "ingest-sensor-files/ingest-sensor-files"
+INGEST_DEPLOYMENT: Final = deployment_name(INGEST_FLOW)
 
 APPEARS_WITHIN_SECONDS: Final = 60.0
 """An event whose run is not there by then will have none; an automation needs less than a second."""
@@ -37,7 +38,7 @@ class Slots(Protocol):
     """Knows how many events may be sent."""
 
     def free(self) -> int:
-        """The number of runs that would begin at once. Raises while the Prefect server can not be reached."""
+        """The number of runs that would begin at once. Raises while the Prefect server cannot be reached."""
 
     def take(self) -> None:
         """Take one for the event that is about to be sent, which starts a run."""

@@ -8,9 +8,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-AUTOMATION: Final = "sensor-ingest: crash runs that give no sign of life"
+from blocks.domain.names import DEPLOYMENT_TAG
 
-TAG: Final = "sensor-ingest"
+AUTOMATION: Final = "sensor-ingest: crash runs that give no sign of life"
 
 HEARTBEATS_MISSED: Final = timedelta(seconds=300)
 """How long after its last sign of life a run is taken for dead: four heartbeats, and a minute.
@@ -39,7 +39,7 @@ def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = HEARTB
             posture=Posture.Proactive,
             match={"prefect.resource.id": "prefect.flow-run.*"},
             # A server may be shared: only runs of our deployments, which prefect.yaml gives this tag.
-            match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
+            match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{DEPLOYMENT_TAG}"},
             for_each={"prefect.resource.id"},
             after={f"prefect.flow-run.{sign}" for sign in _MAY_DIE_AFTER},
             expect={"prefect.flow-run.*"},  # whatever else it shows, it lives or has ended

@@ -14,17 +14,18 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
-from blocks.saved_blocks import save_environment
+from blocks.domain.names import EMAILS_QUEUE, WORK_POOL
+from blocks.saved_blocks import save_blocks
 from blocks.stack_outputs import STACK_NAME, StackOutputs
 from deployments.server.api_access import refusals_explained
 from deployments.server.crash_automation import ensure_crash_automation
 from deployments.server.ecs_pool import ensure_ecs_pool
 from deployments.server.prefect_yaml import prefect_deploy_all
-from deployments.settings import EMAILS_AT_ONCE, EMAILS_QUEUE, POOL_LIMIT, WORK_POOL, Settings
+from deployments.settings import EMAILS_AT_ONCE, POOL_LIMIT, Settings
 from flows.notification.wait import SHORTEST_PAUSE_SECONDS, ensure_resume_automation
 
 
-def ensure_environment() -> dict[str, Any]:
+def prepare_server() -> dict[str, Any]:
     """The outputs of a deployment step that `prefect.yaml` runs: the wait that deployed runs have by default (seconds).
 
     It saves the blocks from the outputs of the CloudFormation stack, makes the automations that end the wait and
@@ -35,7 +36,7 @@ def ensure_environment() -> dict[str, Any]:
     """
     settings = Settings()
     outputs = StackOutputs.read(settings.stack, boto3.client("cloudformation"))
-    save_environment(outputs, aws_credentials(settings))
+    save_blocks(outputs, aws_credentials(settings))
     with get_client(sync_client=True) as client:
         ensure_limits(client)
         ensure_crash_automation(client)

@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_pascal
 
 from blocks.domain.errors import EcsStackMissingError, PoolTypeError
+from blocks.domain.names import WORK_POOL
 from blocks.stack_outputs import StackOutputs, find_stack
-from deployments.settings import WORK_POOL
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient

@@ -40,11 +40,6 @@ def prefect_deploy_all(environment: Mapping[str, str]) -> str:
     return result.stdout
 
 
-def deployment_name(described: Mapping[str, Any]) -> str:
-    """Flow and deployment, as the server names them; a flow of this project is named like its deployment."""
-    return f"{described['name']}/{described['name']}"
-
-
 @lru_cache
 def prefect_yaml() -> dict[str, Any]:
     """What is to be deployed."""

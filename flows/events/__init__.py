@@ -1,1 +1,1 @@
-"""TODO."""
+"""The Prefect events that this project sends."""

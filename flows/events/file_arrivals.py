@@ -8,6 +8,7 @@ from prefect.events.clients import get_events_client
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from blocks.domain.models import SensorFile
+from blocks.domain.names import FILES_ARRIVED
 from blocks.domain.s3_keys import s3_uri
 
 
@@ -27,7 +28,7 @@ def arrival_event(files: Sequence[SensorFile], incoming_prefix: str, occasion: s
     """
     arrivals = sorted(f"{file.uri}@{file.version}@{file.sequencer}" for file in files)
     return Event(
-        event="sensor-files.arrived",
+        event=FILES_ARRIVED,
         resource=Resource({"prefect.resource.id": s3_uri(files[0].bucket, incoming_prefix)}),
         payload={"objects": [file.model_dump(mode="json") for file in files]},
         id=uuid5(NAMESPACE_URL, "\n".join([*arrivals, occasion])),

@@ -1,64 +1,36 @@
-"""The hold of a run on a file: kept up while the file is worked on, given back if that fails."""
+"""The lease of a run on a file: renewed while the file is worked on, released if that fails."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
-from httpx import HTTPError
 from prefect import get_run_logger
-from prefect.exceptions import PrefectException
 
-from blocks.domain.errors import (
-    ClaimedElsewhereError,
-    DaskMissingError,
-    PermissionMissingError,
-    SensorIngestError,
-    ShardsDifferError,
-    ThrottledError,
-)
+from blocks.domain.errors import SensorIngestError
 from blocks.domain.models import LedgerEntry
-from blocks.dynamodb.errors import TableUnreachableError
 from blocks.file_ledger import FileLedger
+from flows.recovery.failures import blames_file
 
-RENEWALS_A_LEASE: Final = 3
-"""How often a lease is renewed in its time: two renewals may get lost before another run can take over."""
-
-NOT_THE_FILES_FAULT: Final = (
-    PermissionMissingError,
-    ThrottledError,
-    TableUnreachableError,
-    ClaimedElsewhereError,
-    BotoCoreError,
-    ClientError,
-    DaskMissingError,
-    ShardsDifferError,
-    PrefectException,
-    HTTPError,
-    OSError,
-)
-"""Errors of AWS, Prefect or the machine, that any file would have met: they bring none nearer to being put aside."""
-
-DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of the machine that a huge file causes, for itself and those beside it: counted, it is soon tried alone."""
+RENEWALS_PER_LEASE: Final = 3
+"""How often a lease is renewed while it lasts: two renewals may fail before another run can take over."""
 
 
 @contextmanager
-def held(entry: LedgerEntry, ledger: FileLedger) -> Iterator[None]:
-    """Hold the file that this run has claimed for as long as the block takes, however long that is.
+def lease_kept(entry: LedgerEntry, ledger: FileLedger) -> Iterator[None]:
+    """Renew the lease on the claimed file until the block ends, however long that takes.
 
-    If it fails, the file is free for the next run at once, instead of when the lease runs out.
+    If the block fails, the lease is released: the next run may claim the file at once.
     """
-    over = Event()
+    ended = Event()
     log = get_run_logger()
 
     def renew() -> None:
-        while not over.wait(ledger.lease_seconds / RENEWALS_A_LEASE):
+        while not ended.wait(ledger.lease_seconds / RENEWALS_PER_LEASE):
             try:
                 if not ledger.renew(entry):
-                    return  # settled, or another run has it: `record` finds out which
+                    return  # settled, or claimed by another run: `record` finds out which
             except (SensorIngestError, BotoCoreError, ClientError) as error:
                 log.warning("The lease on %s could not be renewed: %s", entry.uri, error)
 
@@ -66,16 +38,10 @@ def held(entry: LedgerEntry, ledger: FileLedger) -> Iterator[None]:
     renewing.start()
     try:
         yield
-    except BaseException as error:  # a run that is told to end, too: its worker was killed, say
-        with suppress(Exception):  # the ledger may be what failed; the lease runs out then
-            ledger.release(entry, str(error) or type(error).__name__, counts=_may_be_its_fault(error))
+    except BaseException as error:  # also when the run is told to end, for example because its worker stops
+        with suppress(Exception):  # the ledger may be what failed; then the lease expires
+            ledger.release(entry, str(error) or type(error).__name__, counts=blames_file(error))
         raise
     finally:
-        over.set()
+        ended.set()
         renewing.join()
-
-
-def _may_be_its_fault(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return True
-    return isinstance(error, Exception) and not isinstance(error, NOT_THE_FILES_FAULT)

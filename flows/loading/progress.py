@@ -112,7 +112,7 @@ def terminal_bar(
 ) -> AbstractContextManager[Callable[[int], object]]:
     """A bar among those of this process: see `TerminalBars.bar`.
 
-    A function, because Prefect sends tasks to other processes with the objects that they name, and a lock can not go.
+    A function, because Prefect sends tasks to other processes with the objects that they name, and a lock cannot go.
     """
     return _TERMINAL_BARS.bar(name, rows, progress)
 

@@ -15,7 +15,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from blocks.domain.errors import DaskMissingError, ShardsDifferError
 from blocks.domain.models import RowCounts, SensorFile
-from flows.environment import environment
+from blocks.saved_blocks import run_blocks
 from flows.loading.large_files import LargeFiles
 from flows.loading.progress import LoadProgress, ProgressBar
 from flows.rows import RowRules, ValidatedFile, validate_file
@@ -74,7 +74,7 @@ def load_shards(file: SensorFile, rules: RowRules, counts: RowCounts, count: int
 @task(task_run_name="write shard {shard.number} of {shard.of}", cache_policy=NO_CACHE)
 def write_shard(file: SensorFile, rules: RowRules, counts: RowCounts, shard: Shard) -> int:
     """The number of rows that DynamoDB has acknowledged: those of the shard's sensors."""
-    blocks, log = environment(), get_run_logger()
+    blocks, log = run_blocks(), get_run_logger()
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
         with blocks.landing_zone.opened(file) as body:
             validated = validate_file(body, Path(workspace), rules)

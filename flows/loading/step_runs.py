@@ -38,7 +38,7 @@ def within_task_run(step: Task[P, R]) -> Callable[P, R]:
             try:
                 return step.fn(*args, **kwargs)
             except Exception as error:
-                if not _may_pass(step, error):
+                if not _is_retried(step, error):
                     raise
                 get_run_logger().warning("%s: %s - trying again in %g s", step.name, error, pause)
                 time.sleep(pause)
@@ -47,6 +47,6 @@ def within_task_run(step: Task[P, R]) -> Callable[P, R]:
     return run
 
 
-def _may_pass(step: Task[P, R], error: Exception) -> bool:
+def _is_retried(step: Task[P, R], error: Exception) -> bool:
     condition = step.retry_condition_fn
     return condition is None or bool(condition(step, None, Failed(data=error)))  # type: ignore[arg-type] # ours use no run

@@ -12,23 +12,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from blocks.domain.errors import (
-    ArchiveError,
-    ClaimedElsewhereError,
-    DaskMissingError,
-    ObjectMissingError,
-    PermissionMissingError,
-    ShardsDifferError,
-    ThrottledError,
-)
+from blocks.domain.errors import ObjectMissingError
 from blocks.domain.models import SETTLED, FileReport, FileStatus, LedgerEntry, SensorFile, StoredFile
+from blocks.domain.names import FILE_FAILED, FILE_LOADED, FILE_REFUSED
 from blocks.domain.s3_keys import decoded_key
-from blocks.dynamodb.errors import RowRefusedError, TableUnreachableError
-from flows.environment import environment
+from blocks.saved_blocks import run_blocks
 from flows.loading.large_files import LargeFiles
-from flows.loading.lease import held
+from flows.loading.lease import lease_kept
 from flows.loading.progress import LoadProgress, ProgressBar, terminal_bar
 from flows.loading.step_runs import as_task_run, within_task_run
+from flows.recovery.failures import retry_condition
 from flows.report import markdown_page
 from flows.rows import RowRules, ValidatedFile, validate_file
 
@@ -42,35 +35,18 @@ LOOK_AGAIN_SECONDS: Final = [0.5, 1.0, 2.0, 4.0]
 RETRY_SECONDS: Final = [2.0, 10.0, 30.0]
 """Pauses before a step is tried again whose connection broke; botocore has tried a few times by then."""
 
-_FINAL = (
-    ObjectMissingError,
-    PermissionMissingError,
-    ClaimedElsewhereError,
-    ArchiveError,
-    ThrottledError,
-    RowRefusedError,
-    TableUnreachableError,
-    ShardsDifferError,
-    DaskMissingError,
-)
-"""Errors that would only come again; a table that throttles was waited for long enough before it became one."""
-
 
 def _not_there_yet(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
     return isinstance(state.result(raise_on_failure=False), ObjectMissingError)
 
 
-def _may_pass(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
-    return not isinstance(state.result(raise_on_failure=False), _FINAL)
-
-
-_TRIED_AGAIN: Final[dict[str, Any]] = {
+_RETRIED: Final[dict[str, Any]] = {
     "cache_policy": NO_CACHE,
     "retries": len(RETRY_SECONDS),
     "retry_delay_seconds": RETRY_SECONDS,
-    "retry_condition_fn": _may_pass,
+    "retry_condition_fn": retry_condition,
 }
-"""How tasks on a file that has been claimed are run; each may be repeated."""
+"""Settings of the tasks on a claimed file. All of them are idempotent."""
 
 
 @task(task_run_name="{file.name}", cache_policy=NO_CACHE)
@@ -89,8 +65,8 @@ def ingest_file(
     found, entry = step(claim)(file, force=force)
     if entry.status in SETTLED:
         return entry.model_copy(update={"already_done": entry.flow_run_id != flow_run.id})
-    with held(entry, environment().file_ledger), TemporaryDirectory(prefix="sensor-ingest-") as workspace:
-        if entry.attempts > environment().file_ledger.attempts:
+    with lease_kept(entry, run_blocks().file_ledger), TemporaryDirectory(prefix="sensor-ingest-") as workspace:
+        if entry.attempts > run_blocks().file_ledger.attempts:
             return step(give_up)(found, entry)
         validated = step(validate_rows)(found, Path(workspace))
         if validated.verdict == "refused":
@@ -118,11 +94,13 @@ def claim(file: SensorFile, *, force: bool = False) -> tuple[SensorFile, LedgerE
         PermissionMissingError: AWS refused; not tried again.
         ClaimedElsewhereError: another run is loading it.
     """
-    ledger = environment().file_ledger
+    ledger = run_blocks().file_ledger
     found = _found(file)
     if found:
         if not found.is_version_of(file):
-            ledger.supersede(file, found.version, flow_run.id)  # first: once the file is claimed, `held` gives it back
+            ledger.supersede(
+                file, found.version, flow_run.id
+            )  # first: once the file is claimed, `lease_kept` releases it
         entry = ledger.claim(found, flow_run.id, again=force)
         _clear_leftover(found, entry)
         return found, entry
@@ -139,10 +117,10 @@ def claim(file: SensorFile, *, force: bool = False) -> tuple[SensorFile, LedgerE
     raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
 
 
-@task(task_run_name="validate {file.name}", **_TRIED_AGAIN)
+@task(task_run_name="validate {file.name}", **_RETRIED)
 def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
     """The file's good rows, each key once, and its rejects with their reasons, kept in the workspace."""
-    zone = environment().landing_zone
+    zone = run_blocks().landing_zone
     rules = RowRules(
         sensor_id_pattern=zone.sensor_id_pattern, earliest=zone.earliest_timestamp, reject_limit=zone.reject_limit
     )
@@ -161,7 +139,7 @@ def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
     return validated
 
 
-@task(task_run_name="write {file.name}", **_TRIED_AGAIN)
+@task(task_run_name="write {file.name}", **_RETRIED)
 def write_readings(file: SensorFile, validated: ValidatedFile, large_files: LargeFiles) -> int:
     """The number of rows that DynamoDB has acknowledged: all that were accepted."""
     log, started = get_run_logger(), time.monotonic()
@@ -172,35 +150,35 @@ def write_readings(file: SensorFile, validated: ValidatedFile, large_files: Larg
     else:
         progress = LoadProgress(validated.counts.accepted, log.info, ProgressBar(f"Rows of {file.name} written"))
         with terminal_bar(file.name, validated.counts.accepted, progress) as shown:
-            written = environment().readings_table.write(validated.readings(), shown)
+            written = run_blocks().readings_table.write(validated.readings(), shown)
     seconds = time.monotonic() - started
     log.info("%s: %d rows written in %.1f s, %.0f a second", file.name, written, seconds, written / seconds)
     return written
 
 
-@task(task_run_name="archive {file.name}", **_TRIED_AGAIN)
+@task(task_run_name="archive {file.name}", **_RETRIED)
 def archive_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) -> FileReport:
     """The report of a loaded file: its rejects are stored first, then it leaves `incoming/` for `processed/`."""
     rejects_at = _store_rejects(entry, validated, refused=False)
     loaded = _with_result(entry, validated, status="loaded", rejects_at=rejects_at)
-    environment().file_ledger.record(loaded)
-    return _settle(file, loaded, "archived", event="sensor-file.loaded")
+    run_blocks().file_ledger.record(loaded)
+    return _settle(file, loaded, "archived", event=FILE_LOADED)
 
 
-@task(task_run_name="refuse {file.name}", **_TRIED_AGAIN)
+@task(task_run_name="refuse {file.name}", **_RETRIED)
 def refuse_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) -> FileReport:
     """The report of a refused file: none of it is in the table; it is under `refused/`, its rejects beside it."""
     rejects_at = _store_rejects(entry, validated, refused=True)
-    return _settle(file, _with_result(entry, validated, rejects_at=rejects_at), "refused", event="sensor-file.refused")
+    return _settle(file, _with_result(entry, validated, rejects_at=rejects_at), "refused", event=FILE_REFUSED)
 
 
-@task(task_run_name="give up {file.name}", **_TRIED_AGAIN)
+@task(task_run_name="give up {file.name}", **_RETRIED)
 def give_up(file: SensorFile, entry: LedgerEntry) -> FileReport:
     """The report of a file that failed too often: it is under `failed/`, where no run looks for it."""
     failures = entry.attempts - 1
     last = entry.problem or "the process that loaded it ended without a word"
     problem = f"{failures} loads of it have failed, so it was put aside; move it back to be tried again. Last: {last}"
-    return _settle(file, entry.model_copy(update={"problem": problem}), "failed", event="sensor-file.failed")
+    return _settle(file, entry.model_copy(update={"problem": problem}), "failed", event=FILE_FAILED)
 
 
 @task(task_run_name="report", cache_policy=NO_CACHE)
@@ -215,7 +193,7 @@ def _found(file: SensorFile) -> StoredFile | None:
     Sources disagree on whether EventBridge encodes keys. The key as sent comes first: it may hold a real "+" or "%".
     """
     for key in dict.fromkeys((file.key, decoded_key(file.key))):
-        found = environment().landing_zone.describe(file.model_copy(update={"key": key}))
+        found = run_blocks().landing_zone.describe(file.model_copy(update={"key": key}))
         if found:
             return found
     return None
@@ -223,7 +201,7 @@ def _found(file: SensorFile) -> StoredFile | None:
 
 def _claimed_again(archived: LedgerEntry) -> tuple[SensorFile, LedgerEntry]:
     """The archived object, and the entry of the file that it was, to be loaded from there once more."""
-    blocks = environment()
+    blocks = run_blocks()
     archived_at = archived.archived_to or archived.uri
     found = blocks.landing_zone.describe(SensorFile.model_validate(archived_at))
     if found is None:
@@ -237,7 +215,7 @@ def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, *, event: 
 
     A file that is loaded again from where it was archived stays there.
     """
-    blocks = environment()
+    blocks = run_blocks()
     settled = entry.model_copy(
         update={
             "status": status,
@@ -260,8 +238,8 @@ def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, *, event: 
 def _clear_leftover(file: SensorFile, entry: LedgerEntry) -> None:
     """Move what was dealt with and is still in `incoming/`, where the sweep would find it for ever."""
     if entry.status in ("archived", "refused", "failed"):
-        environment().landing_zone.store_copy(file, entry.status)
-        environment().landing_zone.clear(file)
+        run_blocks().landing_zone.store_copy(file, entry.status)
+        run_blocks().landing_zone.clear(file)
 
 
 def _store_rejects(entry: LedgerEntry, validated: ValidatedFile, *, refused: bool) -> str | None:
@@ -269,7 +247,7 @@ def _store_rejects(entry: LedgerEntry, validated: ValidatedFile, *, refused: boo
     if validated.rejects_path is None:
         return None
     landed = SensorFile(bucket=entry.bucket, key=entry.key, version_id=entry.version)
-    return environment().landing_zone.store_rejects(landed, validated.rejects_path, refused=refused)
+    return run_blocks().landing_zone.store_rejects(landed, validated.rejects_path, refused=refused)
 
 
 def _with_result(entry: LedgerEntry, validated: ValidatedFile, **known: Any) -> LedgerEntry:  # noqa: ANN401 - fields

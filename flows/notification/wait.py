@@ -1,8 +1,8 @@
-"""The wait between loading and email: a subflow that is paused, so that nothing runs while nothing happens.
+"""The wait between loading and email: a paused subflow, which holds no process.
 
-Three ways, one behaviour. Under a deployment the subflow is created paused, and an automation resumes it. Where a
-server takes no run that is created paused, it is scheduled for the same moment. Without a deployment there is no worker
-that could run it later, so it pauses in the process that called the flow.
+Under a deployment the subflow is created Paused, and an automation resumes it. A server that refuses to create a paused
+run gets a scheduled one, for the same time. Without a deployment no worker could run it later, so the subflow pauses in
+the process that called the flow.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,19 +21,23 @@ from prefect.tasks import Task
 
 from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from blocks.domain.models import FileReport, Notification
-from flows.notify import NOTIFY_DEPLOYMENT, notify
-from flows.report import email_run_name, within_parameters
+from blocks.domain.names import NOTIFY_FLOW, deployment_name
+from flows.notification.run_parameters import within_parameters
+from flows.report import email_run_name
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
     from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.flows import Flow
+
+    NotifyFlow = Flow[[list[FileReport], float], str]
 
 SHORTEST_PAUSE_SECONDS: Final = 10.0
-"""A proactive automation can not wait for less. Source: Prefect 3.8, `EventTrigger.within`."""
+"""A proactive automation cannot wait for less. Source: Prefect 3.8, `EventTrigger.within`."""
 
 _TAG_START: Final = "notify-after-"
 
-LEAVING_THE_PAUSE: Final = frozenset(
+STATES_AFTER_PAUSED: Final = frozenset(
     f"prefect.flow-run.{state}"
     for state in (
         "Scheduled",
@@ -49,34 +53,38 @@ LEAVING_THE_PAUSE: Final = frozenset(
 )
 
 
-def notify_later(reports: Sequence[FileReport], wait_seconds: float) -> Notification:
-    """The run that will email about these files once `wait_seconds` have passed; nothing of it is running until then.
+def notify_later(reports: Sequence[FileReport], wait_seconds: float, notify: "NotifyFlow") -> Notification:
+    """The run that will email about these files after `wait_seconds`; until then it has no process.
 
-    Called without a deployment it returns when the email has been sent, since there is nobody else to send it.
+    Args:
+        reports: what became of each file.
+        wait_seconds: the wait; 0 means at once.
+        notify: the flow that emails. It runs in this process, and this call waits for it, where no deployment of it
+            could run it later.
     """
     due_at = datetime.now(UTC) + timedelta(seconds=wait_seconds)
     files = within_parameters(reports)
     if not deployment.id:
-        return _notify_in_this_process(files, wait_seconds, due_at)
+        return _notify_in_this_process(notify, files, wait_seconds, due_at)
     with get_client(sync_client=True) as client:
         try:
-            target = client.read_deployment_by_name(NOTIFY_DEPLOYMENT)
+            found = client.read_deployment_by_name(deployment_name(NOTIFY_FLOW))
         except ObjectNotFound:
             get_run_logger().warning(
-                "There is no deployment %s (`prefect deploy --all` makes it), so this process stays to wait and email.",
-                NOTIFY_DEPLOYMENT,
+                "There is no deployment %s (`sensor-ingest deploy` makes it): this process waits and sends the email.",
+                deployment_name(NOTIFY_FLOW),
             )
-            return _notify_in_this_process(files, wait_seconds, due_at)
-        child = _create_subflow(client, target, files, wait_seconds, due_at)
+            return _notify_in_this_process(notify, files, wait_seconds, due_at)
+        child = _create_subflow(client, found, files, wait_seconds, due_at)
     state = child.state_name or "?"
     get_run_logger().info("The email about the files is due at %s: subflow %s, %s.", due_at, child.name, state)
     return Notification(flow_run_id=str(child.id), flow_run_name=child.name, state=state, due_at=due_at)
 
 
 def ensure_resume_automation(client: SyncPrefectClient, wait_seconds: float) -> str:
-    """The name of the automation that resumes runs paused for that long; made if it is not there yet.
+    """The name of the automation that resumes runs after this wait; it is created if it does not exist yet.
 
-    It watches for the tag that such runs carry: paused, and not out of it again within the wait.
+    It matches the tag of such runs, and fires when a run was paused and has not left that state within the wait.
     """
     tag = wait_tag(wait_seconds)
     name = f"sensor-ingest: resume {tag}"
@@ -91,7 +99,7 @@ def ensure_resume_automation(client: SyncPrefectClient, wait_seconds: float) -> 
                     match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"},
                     for_each={"prefect.resource.id"},
                     after={"prefect.flow-run.Paused"},
-                    expect=set(LEAVING_THE_PAUSE),
+                    expect=set(STATES_AFTER_PAUSED),
                     threshold=1,
                     within=timedelta(seconds=wait_seconds),
                 ),
@@ -102,12 +110,12 @@ def ensure_resume_automation(client: SyncPrefectClient, wait_seconds: float) -> 
 
 
 def wait_tag(wait_seconds: float) -> str:
-    """The tag of runs that are paused for that long, such as `notify-after-600s`."""
+    """The tag of runs that wait so long, such as `notify-after-600s`."""
     return f"{_TAG_START}{wait_seconds:.10g}s"
 
 
 def wait_of(tags: Iterable[str]) -> timedelta | None:
-    """How long a run with these tags is paused; None if none of them says so."""
+    """The wait that one of these tags names; None if none does."""
     for tag in tags:
         if tag.startswith(_TAG_START):
             with suppress(ValueError):
@@ -117,29 +125,29 @@ def wait_of(tags: Iterable[str]) -> timedelta | None:
 
 def _create_subflow(
     client: SyncPrefectClient,
-    target: "DeploymentResponse",
+    notify_deployment: "DeploymentResponse",
     files: list[FileReport],
     wait_seconds: float,
     due_at: datetime,
 ) -> "FlowRun":
-    """A run of `notify`, linked to this one as its subflow; the same one however often this run asks for it."""
+    """A run of `notify`, linked to this run as its subflow. It is idempotent: each attempt of this run has one."""
 
     def create(state: "State[None]") -> "FlowRun":
         return client.create_flow_run_from_deployment(
-            target.id,
+            notify_deployment.id,
             parameters={"files": [file.model_dump(mode="json") for file in files]},
             state=state,
             name=email_run_name([file.name for file in files]),
             tags=[wait_tag(wait_seconds)],
-            idempotency_key=f"notify-{flow_run.id}-{flow_run.run_count}",  # a run that is retried has news of its own
+            idempotency_key=f"notify-{flow_run.id}-{flow_run.run_count}",  # a retried run reports other files
             parent_task_run_id=placeholder.id,
         )
 
-    # What `run_deployment(as_subflow=True)` does in Prefect 3.8, which can not create a run in another state.
+    # What `run_deployment(as_subflow=True)` does in Prefect 3.8, which cannot create a run in another state.
     placeholder = client.create_task_run(
-        task=Task(fn=lambda: None, name=NOTIFY_DEPLOYMENT),
+        task=Task(fn=lambda: None, name=deployment_name(NOTIFY_FLOW)),
         flow_run_id=flow_run.id,
-        dynamic_key="notify",
+        dynamic_key=NOTIFY_FLOW,
         state=Pending(),
     )
     if wait_seconds < SHORTEST_PAUSE_SECONDS:
@@ -150,12 +158,14 @@ def _create_subflow(
     except PrefectHTTPStatusError as error:
         if error.response.is_server_error:
             raise
-        get_run_logger().warning("This server creates no paused runs (%s): the email is scheduled instead.", error)
+        get_run_logger().warning("This server refuses to create a paused run (%s): the email is scheduled.", error)
         return create(Scheduled(scheduled_time=due_at))
 
 
-def _notify_in_this_process(files: list[FileReport], wait_seconds: float, due_at: datetime) -> Notification:
-    state = notify(files, pause_seconds=wait_seconds, return_state=True)
+def _notify_in_this_process(
+    notify: "NotifyFlow", files: list[FileReport], wait_seconds: float, due_at: datetime
+) -> Notification:
+    state = notify(files, wait_seconds, return_state=True)
     run_id = state.state_details.flow_run_id
     return Notification(
         flow_run_id=str(run_id),

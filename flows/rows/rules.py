@@ -22,7 +22,7 @@ _MIB = 2**20
 
 
 class RefusedError(Exception):
-    """The file as a whole can not be taken; the text says why, in plain words. It never leaves this package."""
+    """The file as a whole cannot be taken; the text says why, in plain words. It never leaves this package."""
 
 
 @dataclass(frozen=True)

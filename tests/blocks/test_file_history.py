@@ -71,7 +71,7 @@ def test_that_people_were_told_is_noted_in_the_entry_of_that_version(file_ledger
     told = finished(file_ledger.claim(FILE, RUN), "archived")
     file_ledger.record(told)
     file_ledger.claim(FILE.model_copy(update={"version_id": "v2"}), RUN)
-    file_ledger.note_notified(told, by=TELLER)
+    file_ledger.mark_notified(told, by=TELLER)
     entries = {entry.version: entry for entry in file_ledger.entries_of("landing", FILE.key)}
     assert entries["v1"].notified_at is not None
     assert entries["v2"].notified_at is None
@@ -82,7 +82,7 @@ def test_that_people_were_told_is_noted_in_the_entry_of_that_version(file_ledger
 
 
 def test_telling_people_about_a_file_that_was_missing_makes_up_no_entry(file_ledger: FileLedger) -> None:
-    file_ledger.note_notified(FileReport(bucket="landing", key=FILE.key, version="v1", status="missing"), by=TELLER)
+    file_ledger.mark_notified(FileReport(bucket="landing", key=FILE.key, version="v1", status="missing"), by=TELLER)
     assert [] == file_ledger.entries_of("landing", FILE.key)
     assert "loading" == file_ledger.claim(FILE, RUN).status
 
@@ -148,14 +148,14 @@ def test_a_file_is_unfinished_until_people_were_told_of_it(file_ledger: FileLedg
     told = finished(entry, "archived")
     file_ledger.record(told)
     assert ["archived"] == [each.status for each in file_ledger.unfinished()]
-    file_ledger.note_notified(told, by=TELLER)
+    file_ledger.mark_notified(told, by=TELLER)
     assert [] == file_ledger.unfinished()
 
 
 def test_that_people_heard_of_a_failed_load_does_not_finish_the_file(file_ledger: FileLedger) -> None:
     entry = file_ledger.claim(FILE, RUN)
     file_ledger.release(entry, "no")
-    file_ledger.note_notified(entry.model_copy(update={"status": "failed"}), by=TELLER)
+    file_ledger.mark_notified(entry.model_copy(update={"status": "failed"}), by=TELLER)
     assert [("loading", None)] == [(each.status, each.notified_at) for each in file_ledger.unfinished()]
 
 
@@ -173,11 +173,11 @@ def test_what_came_to_an_end_by_itself_is_closed_unless_a_run_holds_it(file_ledg
 def test_whether_people_were_told_of_a_file_depends_on_the_run_that_dealt_with_it(file_ledger: FileLedger) -> None:
     entry = finished(file_ledger.claim(FILE, RUN), "archived")
     file_ledger.record(entry)
-    assert file_ledger.told_by(entry) is None
-    file_ledger.note_notified(entry, by=TELLER)
-    assert TELLER == file_ledger.told_by(entry)
-    assert file_ledger.told_by(entry.model_copy(update={"flow_run_id": ANOTHER_RUN})) is None
-    assert file_ledger.told_by(entry.model_copy(update={"version": "never"})) is None
+    assert file_ledger.notifying_run(entry) is None
+    file_ledger.mark_notified(entry, by=TELLER)
+    assert TELLER == file_ledger.notifying_run(entry)
+    assert file_ledger.notifying_run(entry.model_copy(update={"flow_run_id": ANOTHER_RUN})) is None
+    assert file_ledger.notifying_run(entry.model_copy(update={"version": "never"})) is None
 
 
 def test_an_email_about_a_load_is_not_noted_in_the_entry_of_the_next_one(file_ledger: FileLedger) -> None:
@@ -185,6 +185,6 @@ def test_an_email_about_a_load_is_not_noted_in_the_entry_of_the_next_one(file_le
     file_ledger.record(first)
     again = finished(file_ledger.claim(FILE, ANOTHER_RUN, again=True), "archived")
     file_ledger.record(again)
-    file_ledger.note_notified(first, by=TELLER)
+    file_ledger.mark_notified(first, by=TELLER)
     assert ["archived"] == [each.status for each in file_ledger.unfinished()]
-    assert file_ledger.told_by(again) is None
+    assert file_ledger.notifying_run(again) is None

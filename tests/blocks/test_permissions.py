@@ -89,7 +89,7 @@ def test_a_call_that_s3_refuses_names_permission_object_and_block_and_leaves_the
         ("Query", lambda ledger: ledger.entries_of("landing", "incoming/a.csv")),
         (
             "UpdateItem",
-            lambda ledger: ledger.note_notified(
+            lambda ledger: ledger.mark_notified(
                 FileReport(bucket="landing", key=FILE.key, version="v1", status="archived"), by="a run"
             ),
         ),

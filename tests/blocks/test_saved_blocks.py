@@ -18,7 +18,7 @@ from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
-from blocks.saved_blocks import BLOCK_NAME, BLOCK_TYPES, Environment, load_environment, save_environment
+from blocks.saved_blocks import BLOCK_NAME, BLOCK_TYPES, SavedBlocks, load_blocks, save_blocks
 from blocks.stack_outputs import StackOutputs
 from tests.blocks.conftest import Bucket
 from tests.support.servers import talking_to
@@ -54,10 +54,10 @@ class Story:
 
     before: str
     names: list[str]
-    first: Environment
+    first: SavedBlocks
     bucket: Bucket
     names_again: list[str]
-    second: Environment
+    second: SavedBlocks
     on_server: list[dict[str, str]]
 
 
@@ -71,20 +71,20 @@ def server(prefect_server: str) -> Iterator[str]:
 def story(server: str, make_bucket: Callable[[bool], Bucket], credentials: AwsCredentials) -> Story:
     assert server
     before = what_is_missing()
-    names, first = save_environment(OUTPUTS, CREDENTIALS), load_environment()
+    names, first = save_blocks(OUTPUTS, CREDENTIALS), load_blocks()
     edit(LandingZone, incoming_prefix="drop/", processed_prefix="done/", target_bucket="elsewhere")
     edit(Mailer, recipients=["eve@example.com"], sender="eve@example.com")
     edit(FileLedger, lease_seconds=60)
     edit(ReadingsTable, patience_seconds=5)
     bucket = make_bucket(True)  # noqa: FBT003
     renamed = {"bucket_name": bucket.name, "readings_table_name": "readings-2", "files_table_name": "files-2"}
-    names_again = save_environment(OUTPUTS.model_copy(update=renamed), credentials.model_copy())
-    return Story(before, names, first, bucket, names_again, load_environment(), documents())
+    names_again = save_blocks(OUTPUTS.model_copy(update=renamed), credentials.model_copy())
+    return Story(before, names, first, bucket, names_again, load_blocks(), documents())
 
 
 def what_is_missing() -> str:
     with pytest.raises(BlockMissingError) as error:
-        load_environment()
+        load_blocks()
     return str(error.value)
 
 
@@ -107,8 +107,8 @@ def edit(block_type: type[AwsBlock], **fields: object) -> None:
         )
 
 
-def blocks_of(environment: Environment) -> list[AwsBlock]:
-    return [environment.landing_zone, environment.readings_table, environment.file_ledger, environment.mailer]
+def blocks_of(blocks: SavedBlocks) -> list[AwsBlock]:
+    return [blocks.landing_zone, blocks.readings_table, blocks.file_ledger, blocks.mailer]
 
 
 # ---- Before -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 FLAGS: Final = (
-    "--no-sandbox",  # which root can not have
+    "--no-sandbox",  # which root cannot have
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",

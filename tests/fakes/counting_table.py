@@ -29,7 +29,7 @@ class Behaviour:
     """Answers to the first requests, one each: `reset`, `hang`, `damaged`, `chunked`, a status like `500`,
     `400 CODE`, or `ok`."""
     refused_value: str | None = None
-    """A value that makes the table refuse any batch it is in, as something that it can not store."""
+    """A value that makes the table refuse any batch it is in, as something that it cannot store."""
     keep: bool = True
     """Whether bodies are kept for the check of keys; without, memory stays flat over any number of items."""
 

@@ -119,7 +119,7 @@ PROTECTIONS: Final = (
     Protection(
         "two versions of a file are never loaded at once",
         "blocks/file_ledger.py",
-        "if other.is_in_hand(entry.claimed_at):",
+        "if other.is_leased(entry.claimed_at):",
         "if False:",
         ("tests/blocks/test_file_ledger.py",),
     ),

@@ -182,7 +182,7 @@ def test_a_file_is_loaded_once_although_items_were_left_unprocessed_at(
     assert_nothing_lost_nothing_twice(system, [hit[step]], mails_at_most=1)
 
 
-# ---- AWS can not be reached at all -----------------------------------------------------------------------------------
+# ---- AWS cannot be reached at all -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

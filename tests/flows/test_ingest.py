@@ -11,7 +11,7 @@ from blocks.dynamodb.errors import RowRefusedError
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.readings_table import ReadingsTable
-from blocks.saved_blocks import BLOCK_NAME, load_environment
+from blocks.saved_blocks import BLOCK_NAME, load_blocks
 from flows.ingest import ingest_sensor_files
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -103,7 +103,7 @@ def test_a_newer_version_that_is_there_by_now_is_loaded_and_the_older_one_noted_
     older = SensorFile.model_validate(uri).model_copy(update={"version_id": first["VersionId"]})
     _, report = ingest_files(older)
     assert [2] == world.values_of("0011-0001")
-    entries = load_environment().file_ledger.entries_of(world.outputs.bucket_name, "incoming/replaced.csv")
+    entries = load_blocks().file_ledger.entries_of(world.outputs.bucket_name, "incoming/replaced.csv")
     assert {first["VersionId"]: "superseded", report.files[0].version: "archived"} == {
         entry.version: entry.status for entry in entries
     }
@@ -160,7 +160,7 @@ def test_a_file_that_fails_too_often_is_put_aside_with_its_last_error_and_can_be
 
 def test_a_load_that_takes_longer_than_its_lease_keeps_the_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = world.put("0015-0001,1483906366,1\n", "incoming/slow.csv")
-    ledger = load_environment().file_ledger
+    ledger = load_blocks().file_ledger
     write = ReadingsTable.write
 
     def until_the_lease_was_renewed_twice(table: ReadingsTable, *taken: Any) -> int:  # noqa: ANN401 - as `write`

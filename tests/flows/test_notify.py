@@ -8,10 +8,10 @@ from botocore.exceptions import ClientError
 from blocks.domain.errors import AddressUnverifiedError
 from blocks.domain.models import FileReport
 from blocks.mailer import Mailer
-from blocks.saved_blocks import load_environment
+from blocks.saved_blocks import load_blocks
 from flows import notify as notifying
+from flows.notification.email import Letter, letter_about
 from flows.notify import notify
-from flows.report import Letter, letter_about
 from tests.blocks.ledger_entries import FILE, finished
 from tests.support.world import World
 
@@ -74,31 +74,31 @@ def test_a_message_that_ses_will_never_take_is_not_tried_again_and_the_others_go
         if recipients == GROUPS[1]:
             raise AddressUnverifiedError("sensors@example.com", "not verified: bob@example.com")
 
-    ledger = load_environment().file_ledger
+    ledger = load_blocks().file_ledger
     loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/told-in-part.csv"}), "a run"), "archived")
     ledger.record(loaded)
     asked = told(second_is_refused)
     with pytest.raises(AddressUnverifiedError, match=r"bob@example\.com"):
         notify([loaded])
     assert ["ada@example.com", "bob@example.com", "eve@example.com"] == asked
-    assert ledger.told_by(loaded), "the next sweep would mail those again who have it"
+    assert ledger.notifying_run(loaded), "the next sweep would mail those again who have it"
 
 
 def test_what_ses_takes_for_nobody_is_noted_as_told_to_nobody(told: Callable[[Answer], list[str]]) -> None:
     def all_are_refused(_asked: list[str], recipients: list[str]) -> None:
         raise AddressUnverifiedError("sensors@example.com", f"not verified: {recipients}")
 
-    ledger = load_environment().file_ledger
+    ledger = load_blocks().file_ledger
     loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/told-to-nobody.csv"}), "a run"), "archived")
     ledger.record(loaded)
     told(all_are_refused)
     with pytest.raises(AddressUnverifiedError):
         notify([loaded])
-    assert ledger.told_by(loaded) is None
+    assert ledger.notifying_run(loaded) is None
 
 
 def test_a_run_that_is_begun_again_after_its_email_went_out_sends_no_other(told: Callable[[Answer], list[str]]) -> None:
-    ledger = load_environment().file_ledger
+    ledger = load_blocks().file_ledger
     loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/told-before.csv"}), "a run"), "archived")
     ledger.record(loaded)
     asked = told(lambda *_: None)
@@ -111,7 +111,7 @@ def test_a_run_that_is_begun_again_after_its_email_went_out_sends_no_other(told:
 def test_a_failed_file_among_them_does_not_hide_that_others_were_told_of(
     told: Callable[[Answer], list[str]], about: list[list[str]]
 ) -> None:
-    ledger = load_environment().file_ledger
+    ledger = load_blocks().file_ledger
     loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/beside.csv"}), "a run"), "archived")
     ledger.record(loaded)
     failed = FileReport(bucket="landing", key="incoming/failed.csv", version="v1", status="failed")
@@ -124,16 +124,16 @@ def test_a_failed_file_among_them_does_not_hide_that_others_were_told_of(
 def test_files_that_another_run_told_of_are_left_out_and_the_others_are_told_of(
     told: Callable[[Answer], list[str]], about: list[list[str]]
 ) -> None:
-    ledger = load_environment().file_ledger
+    ledger = load_blocks().file_ledger
     files: list[FileReport] = []
     for name in ("first", "second"):
         entry = ledger.claim(FILE.model_copy(update={"key": f"incoming/{name}.csv"}), "a run")
         loaded = finished(entry, "archived")
         ledger.record(loaded)
         files.append(loaded)
-    ledger.note_notified(files[0], by="a sweep's email")
+    ledger.mark_notified(files[0], by="a sweep's email")
     asked = told(lambda *_: None)
     notify(files)
     assert [["second.csv"]] == about
     assert len(GROUPS) == len(asked)
-    assert ledger.told_by(files[1]) is not None
+    assert ledger.notifying_run(files[1]) is not None

@@ -14,13 +14,14 @@ from prefect.states import Completed, Paused, Pending, Running
 from blocks.domain.errors import PermissionMissingError
 from blocks.domain.models import FileReport, LedgerEntry, SensorFile, StoredFile, SweepReport
 from blocks.landing_zone import LandingZone
-from blocks.saved_blocks import load_environment
+from blocks.saved_blocks import load_blocks
 from flows import sweep as sweeping
 from flows.ingest import ingest_sensor_files
 from flows.notification.wait import wait_tag
 from flows.notify import notify
-from flows.recovery import snapshot
-from flows.recovery.active_runs import runs_under_way
+from flows.recovery import retry_decisions
+from flows.recovery.runs import active_runs
+from flows.recovery.snapshot import ActiveRun
 from flows.sweep import sweep
 from tests.support.world import World
 
@@ -50,7 +51,7 @@ def swept(older_than_seconds: float = 0, **asked: float) -> SweepReport:
 
 
 def claimed(uri: str, run_id: str = NOBODY) -> LedgerEntry:
-    blocks = load_environment()
+    blocks = load_blocks()
     found = blocks.landing_zone.describe(SensorFile.model_validate(uri))
     assert found is not None
     return blocks.file_ledger.claim(found, run_id)
@@ -71,7 +72,7 @@ def state_of(run_id: str) -> str:
 
 
 def the_entry(world: World, key: str) -> LedgerEntry:
-    [entry] = load_environment().file_ledger.entries_of(world.outputs.bucket_name, key)
+    [entry] = load_blocks().file_ledger.entries_of(world.outputs.bucket_name, key)
     return entry
 
 
@@ -97,7 +98,7 @@ def test_files_that_a_run_holds_are_left_to_it(world: World, holder: str) -> Non
     uri = world.put(f"{ROW}\n", f"incoming/in-hand-of-{len(holder)}.csv")
     entry = claimed(uri, holder)
     assert uri not in [file.uri for file in swept().announced]
-    load_environment().file_ledger.release(entry, "it could not be loaded")
+    load_blocks().file_ledger.release(entry, "it could not be loaded")
     assert uri in [file.uri for file in swept().announced]
 
 
@@ -105,7 +106,7 @@ def test_a_file_of_which_two_loads_have_failed_is_announced_alone(world: World) 
     world.put(f"{ROW}\n", "incoming/in-company.csv")
     uri = world.put(f"{ROW}\n", "incoming/suspect.csv")
     for _ in range(2):
-        load_environment().file_ledger.release(claimed(uri), "it could not be loaded")
+        load_blocks().file_ledger.release(claimed(uri), "it could not be loaded")
     swept()
     assert any(said.startswith("['incoming/suspect.csv'] ") for said in announced)
 
@@ -119,7 +120,7 @@ def test_files_that_a_dead_run_holds_are_freed_and_announced(world: World) -> No
 
 def test_a_file_that_somebody_took_away_while_it_was_loaded_is_noted_as_missing(world: World) -> None:
     entry = claimed(world.put(f"{ROW}\n", "incoming/taken-away.csv"))
-    load_environment().file_ledger.release(entry)
+    load_blocks().file_ledger.release(entry)
     world.aws.client("s3").delete_object(Bucket=entry.bucket, Key=entry.key)
     swept()
     assert "missing" == the_entry(world, entry.key).status
@@ -129,7 +130,7 @@ def test_a_file_that_may_not_be_looked_at_keeps_nothing_else_from_being_taken_up
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = claimed(world.put(f"{ROW}\n", "incoming/forbidden.csv"))
-    load_environment().file_ledger.release(entry)
+    load_blocks().file_ledger.release(entry)
     stranded = world.put(f"{ROW}\n", "incoming/beside-it.csv")
     describe = LandingZone.describe
 
@@ -153,7 +154,7 @@ def loaded(uri: str, *, force: bool = False) -> FileReport:
 def test_an_archived_file_whose_second_load_died_is_archived_still_and_can_be_loaded_again(world: World) -> None:
     first = loaded(world.put(f"{ROW}\n", "incoming/twice.csv"))
     before = the_entry(world, first.key)
-    ledger = load_environment().file_ledger
+    ledger = load_blocks().file_ledger
     ledger.release(ledger.claim_again(before, NOBODY), "its process died")
     once_more = loaded(first.uri, force=True)
     assert ("archived", first.archived_to) == (once_more.status, once_more.archived_to)
@@ -169,13 +170,13 @@ def test_a_scheduled_sweep_leaves_all_to_one_that_began_before_and_a_persons_doe
 ) -> None:
     uri = world.put(f"{ROW}\n", "incoming/in-another-sweep.csv")
 
-    def of_a_schedule(client: SyncPrefectClient, flow_name: str) -> list[snapshot.RunUnderWay]:
-        return [replace(run, by_schedule=True) for run in runs_under_way(client, flow_name)]
+    def of_a_schedule(client: SyncPrefectClient, flow_name: str) -> list[ActiveRun]:
+        return [replace(run, scheduled=True) for run in active_runs(client, flow_name)]
 
     with get_client(sync_client=True) as client:
         older = client.create_flow_run(sweep, name="older", state=Running())
         assert uri in [file.uri for file in swept().announced]
-        monkeypatch.setattr(sweeping, "runs_under_way", of_a_schedule)
+        monkeypatch.setattr(sweeping, "active_runs", of_a_schedule)
         left = swept()
         assert ("older", []) == (left.left_to, left.announced)
         client.set_flow_run_state(older.id, Completed(), force=True)
@@ -190,7 +191,7 @@ def settled(world: World, name: str) -> LedgerEntry:
     done = entry.model_copy(
         update={"status": "archived", "finished_at": entry.claimed_at - timedelta(hours=1), "lease_until": None}
     )
-    load_environment().file_ledger.record(done)
+    load_blocks().file_ledger.record(done)
     world.aws.client("s3").delete_object(Bucket=entry.bucket, Key=entry.key)
     return done
 
@@ -214,7 +215,7 @@ def test_a_file_that_an_email_to_come_is_about_is_left_to_it(world: World) -> No
 
 
 def test_an_email_that_nothing_resumed_is_resumed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "OVERDUE_AFTER", timedelta(0))
+    monkeypatch.setattr(retry_decisions, "RESUME_GRACE", timedelta(0))
     overdue = run_of_another_process(Paused(timeout_seconds=3600), [settled(world, "overdue.csv")], wait_tag(0.001))
     waiting = run_of_another_process(Paused(timeout_seconds=3600), [], wait_tag(600))
     assert 1 == len(swept(60).resumed)
@@ -223,7 +224,7 @@ def test_an_email_that_nothing_resumed_is_resumed(world: World, monkeypatch: pyt
 
 
 def test_an_email_whose_process_died_while_it_paused_is_resumed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "OVERDUE_AFTER", timedelta(0))
+    monkeypatch.setattr(retry_decisions, "RESUME_GRACE", timedelta(0))
     files = [settled(world, "paused-in-its-process.csv")]
     overdue, waiting, by_hand = (paused_in_a_process_that_died(files, seconds) for seconds in (0.001, 600, 0))
     assert 1 == len(swept(60).resumed)
@@ -244,5 +245,5 @@ def test_a_run_whose_process_is_gone_gives_up_its_slot() -> None:
     with get_client(sync_client=True) as client:
         dead = client.create_flow_run(notify, name="dead", parameters={"files": []}, state=Pending(name="Submitting"))
         assert "dead" not in swept().crashed
-        assert "dead" in swept(dead_after_seconds=0).crashed
+        assert "dead" in swept(stalled_after_seconds=0).crashed
         assert StateType.CRASHED == client.read_flow_run(dead.id).state_type

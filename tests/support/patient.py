@@ -10,12 +10,12 @@ import boto3
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
+from blocks.domain.names import WORK_POOL
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import ensure_stack
 from deployments.doctor import Finding, all_checks, examine
 from deployments.doctor.system import World
 from deployments.server.deploy import deploy_all
-from deployments.settings import WORK_POOL
 from tests.support.servers import REGION, Aws, running_prefect_server, talking_to
 
 STACK = "doctor"

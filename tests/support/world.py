@@ -10,7 +10,7 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
-from blocks.saved_blocks import save_environment
+from blocks.saved_blocks import save_blocks
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import ensure_stack
 from deployments.embedded.mailbox import Mail, mails
@@ -64,5 +64,5 @@ def world(aws: Aws) -> Iterator[World]:
         aws_client_parameters=AwsClientParameters(endpoint_url=aws.endpoint_url),
     )
     with prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS):
-        save_environment(outputs, credentials)
+        save_blocks(outputs, credentials)
         yield World(aws, outputs)

@@ -14,7 +14,7 @@ from blocks.domain.limits import (
     json_bytes,
 )
 from blocks.domain.models import FileReport, LedgerEntry, Reject, SensorFile
-from flows.report import within_parameters
+from flows.notification.run_parameters import within_parameters
 
 LONGEST = "incoming/" + "é" * 500  # 1,009 bytes in S3, 3,009 in ASCII JSON
 

@@ -91,7 +91,7 @@ def test_everything_arrives_through_faults_of_all_kinds_at_once(make_table: Make
     assert (0, 0) == (report["overwritten_with_another_value"], report["duplicates_within_a_batch"])
 
 
-# ---- What can not be helped ---------------------------------------------------------------------------------------
+# ---- What cannot be helped ---------------------------------------------------------------------------------------
 
 
 def test_a_table_that_takes_nothing_is_given_up_when_the_patience_is_over_naming_it_and_the_remedy(

@@ -1,4 +1,4 @@
-"""What the command line says of words that it can not make sense of."""
+"""What the command line says of words that it cannot make sense of."""
 
 from pathlib import Path
 

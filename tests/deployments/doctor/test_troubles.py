@@ -15,13 +15,14 @@ from botocore.compat import HTTPHeaders
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore
 
+from blocks.domain.names import WORK_POOL
 from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
 from blocks.saved_blocks import BLOCK_NAME, find_block
 from deployments.doctor import Finding, all_checks, machine, queue
 from deployments.doctor.system import World, template_properties
 from deployments.server.crash_automation import AUTOMATION
-from deployments.settings import POOL_LIMIT, WORK_POOL
+from deployments.settings import POOL_LIMIT
 from tests.support.patient import OneSessionWorld, Patient
 from tests.support.servers import Aws
 
@@ -35,7 +36,7 @@ def mended_by(mend: Callable[[], object]) -> Iterator[None]:
 
 
 class AnsweringWorld(OneSessionWorld):
-    """The world in which AWS answers one operation otherwise: what the emulator can not be brought to say."""
+    """The world in which AWS answers one operation otherwise: what the emulator cannot be brought to say."""
 
     def __init__(self, operation: str, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:  # noqa: ANN401 - JSON
         self._operation = operation

@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from blocks.domain.names import WORK_POOL
 from deployments.embedded import StackDescription, running_stack
 from deployments.embedded.health import call
 from deployments.embedded.processes import MARK
-from deployments.settings import WORK_POOL
 from tests.deployments.embedded.conftest import NewDataDir, Up, processes_of, ready_stack
 from tests.deployments.embedded.up import IDLE
 from tests.support.waiting import eventually

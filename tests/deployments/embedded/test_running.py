@@ -9,10 +9,10 @@ import psutil
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from blocks.domain.names import WORK_POOL
 from deployments.embedded import EmbeddedStack, StackDescription, running_stack
 from deployments.embedded.errors import DataDirBusyError
 from deployments.embedded.health import answers, call
-from deployments.settings import WORK_POOL
 from tests.deployments.embedded.conftest import processes_of
 from tests.support.waiting import eventually
 

@@ -7,9 +7,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 
 from blocks.domain.limits import RUNS_AT_ONCE
+from blocks.domain.names import EMAILS_QUEUE, WORK_POOL
 from deployments.server.deploy import ensure_limits, ensure_work_pool
 from deployments.server.prefect_yaml import prefect_yaml
-from deployments.settings import EMAILS_AT_ONCE, EMAILS_QUEUE, POOL_LIMIT, WORK_POOL
+from deployments.settings import EMAILS_AT_ONCE, POOL_LIMIT
 
 
 def deployments() -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from prefect.settings import (
 
 from blocks.domain.errors import ApiRefusedError
 from blocks.domain.models import SensorFile
+from blocks.domain.names import WORK_POOL
 from blocks.saved_blocks import BLOCK_NAME, BLOCK_TYPES
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import ensure_stack
@@ -26,7 +27,6 @@ from deployments.doctor import all_checks, examine
 from deployments.relay.run_slots import DeploymentSlots
 from deployments.server.crash_automation import AUTOMATION
 from deployments.server.deploy import deploy_all
-from deployments.settings import WORK_POOL
 from flows.events.file_arrivals import announce
 from tests.support.servers import REGION, Aws, running_prefect_server, talking_to
 from tests.support.waiting import eventually

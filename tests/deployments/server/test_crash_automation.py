@@ -13,7 +13,8 @@ from prefect.events import Event, RelatedResource, Resource
 from prefect.events.clients import get_events_client
 from prefect.states import Completed, Paused, Pending, Running
 
-from deployments.server.crash_automation import AUTOMATION, TAG, ensure_crash_automation
+from blocks.domain.names import DEPLOYMENT_TAG
+from deployments.server.crash_automation import AUTOMATION, ensure_crash_automation
 from deployments.server.prefect_yaml import prefect_yaml
 from tests.support.waiting import eventually
 
@@ -46,7 +47,7 @@ def is_crashed(client: SyncPrefectClient, run: FlowRun) -> bool:
 def until_the_server_watches(client: SyncPrefectClient) -> None:
     """Prefect 3.8.8 loads an automation anew some time after a change of it; events pass it by meanwhile."""
     for _ in range(3):
-        first = client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running())
+        first = client.create_flow_run(dead_for_a_while, tags=[DEPLOYMENT_TAG], state=Running())
         with suppress(TimeoutError):
             eventually(partial(is_crashed, client, first), 60, "a first run to be shown as crashed")
             return
@@ -62,19 +63,19 @@ def test_a_run_that_shows_nothing_any_more_is_crashed_and_those_that_ended_or_ar
         until_the_server_watches(client)
         of_others = client.create_flow_run(dead_for_a_while, state=Running())
         asyncio.run(heartbeat(of_others))
-        ended = client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running())
+        ended = client.create_flow_run(dead_for_a_while, tags=[DEPLOYMENT_TAG], state=Running())
         client.set_flow_run_state(ended.id, Completed(name="PartlyRejected"))
         left_alone = {
             "of others": of_others,
             "ended": ended,
-            "waits": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Paused(timeout_seconds=600)),
+            "waits": client.create_flow_run(dead_for_a_while, tags=[DEPLOYMENT_TAG], state=Paused(timeout_seconds=600)),
         }
         dead = {
-            "handed over": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Pending()),
-            "begun": client.create_flow_run(dead_for_a_while, tags=[TAG], state=Running()),
+            "handed over": client.create_flow_run(dead_for_a_while, tags=[DEPLOYMENT_TAG], state=Pending()),
+            "begun": client.create_flow_run(dead_for_a_while, tags=[DEPLOYMENT_TAG], state=Running()),
             "once alive": client.create_flow_run(dead_for_a_while, state=Running()),
         }
-        asyncio.run(heartbeat(dead["once alive"], TAG))
+        asyncio.run(heartbeat(dead["once alive"], DEPLOYMENT_TAG))
         for how, run in dead.items():
             eventually(partial(is_crashed, client, run), 60, f"{how}: shown as crashed")
         assert {"of others": StateType.RUNNING, "ended": StateType.COMPLETED, "waits": StateType.PAUSED} == {
@@ -85,4 +86,4 @@ def test_a_run_that_shows_nothing_any_more_is_crashed_and_those_that_ended_or_ar
 def test_runs_of_every_deployment_carry_the_tag() -> None:
     deployments = prefect_yaml()["deployments"]
     assert deployments
-    assert all(TAG in deployment["tags"] for deployment in deployments)
+    assert all(DEPLOYMENT_TAG in deployment["tags"] for deployment in deployments)

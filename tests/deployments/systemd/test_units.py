@@ -18,9 +18,10 @@ import typer.main
 from prefect.settings import Settings as PrefectSettings
 from prefect.settings.legacy import _get_valid_setting_names
 
+from blocks.domain.names import WORK_POOL
 from deployments.cli import app
 from deployments.embedded.prefect_parts import _server_settings
-from deployments.settings import WORK_POOL, Settings
+from deployments.settings import Settings
 
 FOLDER: Final = Path(__file__).parents[3] / "deployments" / "systemd"
 INSTALLED: Final = "/opt/sensor-ingest/.venv/bin"

@@ -13,7 +13,7 @@ from blocks.domain.errors import ArchiveError, DaskMissingError
 from blocks.domain.models import LedgerEntry
 from blocks.file_ledger import FileLedger
 from flows.loading import lease
-from flows.loading.lease import held
+from flows.loading.lease import lease_kept
 
 ENTRY = LedgerEntry(
     bucket="landing",
@@ -47,6 +47,6 @@ def test_only_what_the_file_may_have_caused_counts_against_it(
 
     monkeypatch.setattr(lease, "get_run_logger", lambda: logging.getLogger("tests"))
     monkeypatch.setattr(FileLedger, "release", release)
-    with pytest.raises(type(error)), held(ENTRY, FileLedger(credentials=AwsCredentials(), table_name="files")):
+    with pytest.raises(type(error)), lease_kept(ENTRY, FileLedger(credentials=AwsCredentials(), table_name="files")):
         raise error
     assert [(str(error), blames_the_file)] == given_back

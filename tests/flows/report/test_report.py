@@ -11,8 +11,8 @@ import pytest
 from blocks.domain.errors import ObjectMissingError
 from blocks.domain.models import FileReport, FileStatus, Reject, SensorFile
 from blocks.domain.readings_summary import ReadingsSummary, Timeline
-from flows.notification.email import PLOT_ID
-from flows.report import email_text, headline, letter_about, markdown_page, outcome, report_of_error, run_title
+from flows.notification.email import PLOT_ID, email_text, letter_about
+from flows.report import headline, markdown_page, outcome, report_of_error, run_title
 from flows.report.run_page import FILES_SHOWN
 
 HOSTILE = """x"'><script>alert(1)</script>|**b**`c`[d](javascript:e)_f_ http://g WWW.h.i j@k.l ~m~ \\.csv"""

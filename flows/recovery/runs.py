@@ -1,4 +1,4 @@
-"""What the Prefect server knows of our runs: which are under way, with which files, since when."""
+"""What the Prefect server knows about our runs: which have not ended, with which files, since when."""
 
 from collections.abc import Collection, Iterator
 from datetime import timedelta
@@ -19,29 +19,29 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from blocks.domain.models import FileReport, SensorFile
 from flows.notification.wait import wait_of
-from flows.recovery.snapshot import RunUnderWay
+from flows.recovery.snapshot import ActiveRun
 
 RUNS_PER_PAGE: Final = 20
 """Runs that are read at once: each may carry half a megabyte of parameters."""
 
-_IDS_PER_QUESTION: Final = 100
+_IDS_PER_QUERY: Final = 100
 
 
-def runs_under_way(client: SyncPrefectClient, flow_name: str) -> list[RunUnderWay]:
-    """The runs of that flow that have not ended, those that nobody has begun included."""
-    return [_under_way(run) for run in _pages(client, flow_name)]
+def active_runs(client: SyncPrefectClient, flow_name: str) -> list[ActiveRun]:
+    """The runs of that flow in a non-terminal state, scheduled ones included."""
+    return [_active_run(run) for run in _pages(client, flow_name)]
 
 
-def ended(client: SyncPrefectClient, run_ids: Collection[str]) -> set[str]:
-    """Those of the runs that the server knows to have ended. Of a run that it does not know, nothing is known.
+def ended_runs(client: SyncPrefectClient, run_ids: Collection[str]) -> set[str]:
+    """Those of the run ids that the server knows in a terminal state; it may have forgotten others.
 
-    Nor of what is no run's id: one entry that somebody else wrote into the ledger must not end every sweep.
+    Text that is no run id is skipped: one entry that somebody else wrote into the ledger must not fail every sweep.
     """
     ids = sorted(filter(None, map(_uuid, run_ids)))
     found: set[str] = set()
-    for start in range(0, len(ids), _IDS_PER_QUESTION):
+    for start in range(0, len(ids), _IDS_PER_QUERY):
         filter_ = FlowRunFilter(
-            id=FlowRunFilterId(any_=ids[start : start + _IDS_PER_QUESTION]),
+            id=FlowRunFilterId(any_=ids[start : start + _IDS_PER_QUERY]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
         )
         found |= {str(run.id) for run in client.read_flow_runs(flow_run_filter=filter_)}
@@ -74,29 +74,29 @@ def _uuid(run_id: str) -> UUID | None:
         return None
 
 
-def _under_way(run: FlowRun) -> RunUnderWay:
+def _active_run(run: FlowRun) -> ActiveRun:
     state = run.state
     if state is None:
         raise ValueError(f"the Prefect server shows no state for flow run {run.id}")
-    return RunUnderWay(
+    return ActiveRun(
         id=str(run.id),
         name=run.name,
         state=state.type.value,
         since=state.timestamp,
         files=frozenset(_addresses(run.parameters)),
         wait=wait_of(run.tags) or _pause_in_its_process(run.parameters),
-        by_schedule=bool(run.auto_scheduled),
+        scheduled=bool(run.auto_scheduled),
     )
 
 
 def _pause_in_its_process(parameters: dict[str, Any]) -> timedelta | None:
-    """How long a run of `notify` that no automation knows of means to pause: its process may have died meanwhile."""
+    """The pause of a notify run that waits in its own process, whose end no automation watches."""
     pause = parameters.get("pause_seconds")
     return timedelta(seconds=pause) if isinstance(pause, int | float) and pause > 0 else None
 
 
 def _addresses(parameters: dict[str, Any]) -> Iterator[str]:
-    """The files in the parameters of either flow. People write odd ones; a run with those fails by itself."""
+    """The files in the parameters of either flow. Invalid ones are skipped: the run that has them fails by itself."""
     for key, model in (("objects", SensorFile), ("files", FileReport)):
         for value in parameters.get(key) or ():
             try:
