@@ -107,26 +107,23 @@ class Postgres:
         )
 
     def _forget_socket_folder(self) -> None:
-        if self.socket_folder != self.home and self.socket_folder.exists():
-            for entry in self.socket_folder.iterdir():
-                entry.unlink()
-            self.socket_folder.rmdir()
+        if self.socket_folder != self.home:
+            shutil.rmtree(self.socket_folder, ignore_errors=True)
 
     def _is_ready(self, server: Started) -> bool:
-        """As pg_ctl asks: the eighth line of the pid file is the state. Source: miscadmin.h of PostgreSQL 18."""
+        """As pg_ctl asks: the last word of the pid file is the state. Source: utils/pidfile.h of PostgreSQL 18."""
         try:
-            lines = (self.files / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+            words = (self.files / "postmaster.pid").read_text(encoding="utf-8").split()
         except FileNotFoundError:
             return False
-        return len(lines) >= 8 and lines[0] == str(server.pid) and lines[7].strip() == "ready"  # noqa: PLR2004 - as said
+        return [str(server.pid), "ready"] == [*words[:1], *words[-1:]]
 
     def _claim(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid not in {self.account.user, os.geteuid()}:
             raise PermissionError(f"{folder} belongs to somebody else; PostgreSQL cannot use it")
         folder.chmod(0o700)
-        if self.account.user is not None and self.account.group is not None:
-            os.chown(folder, self.account.user, self.account.group)
+        os.chown(folder, self.account.user or -1, self.account.group or -1)  # -1 leaves it as it is
 
     def _set_up(self, program: str, arguments: Sequence[str], statements: str = "") -> None:
         ended = self._run(program, arguments, statements)
