@@ -1,11 +1,11 @@
 """Which database the Prefect server gets: PostgreSQL where it can run, else SQLite, and then it is said aloud."""
 
-import subprocess
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from deployments.embedded.account import unprivileged_account
+from deployments.embedded.errors import PartFailedError
 from deployments.embedded.postgres import Postgres
 
 
@@ -19,7 +19,7 @@ def find_postgres(data_dir: Path, environment: Mapping[str, str], say: Callable[
     try:
         postgres = Postgres(programs, data_dir, unprivileged_account(programs, data_dir, say=say), environment)
         postgres.probe()
-    except (KeyError, OSError, subprocess.CalledProcessError) as error:
+    except (KeyError, OSError, PartFailedError) as error:
         _warn(f"PostgreSQL does not run here ({error})", say)
         return None
     return postgres

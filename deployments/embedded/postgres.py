@@ -5,9 +5,8 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,8 @@ from deployments.embedded.errors import PartFailedError
 from deployments.embedded.parts import Account, Part, Started, how_it_ended
 
 TITLE: Final = "PostgreSQL"
-_DATABASE: Final = "prefect"
+_DATABASE: Final = "postgres"
+"""The one that initdb makes; nobody else uses this PostgreSQL."""
 _PORT: Final = 5432
 """Nobody listens on it: it is only part of the socket's name."""
 _LONGEST_SOCKET_PATH: Final = 103
@@ -64,10 +64,10 @@ class Postgres:
         """Return if the program starts.
 
         Raises:
-            OSError: it does not.
-            subprocess.CalledProcessError: it starts, and fails.
+            OSError: the system cannot start it.
+            PartFailedError: it starts, and fails.
         """
-        self._run("postgres", ["--version"]).check_returncode()
+        self._complete("postgres", "--version")
 
     def prepare(self) -> None:
         """Make the folders, and on first use the database.
@@ -81,29 +81,19 @@ class Postgres:
             return
         unfinished = self.home / "unfinished"  # renamed when it is whole: one that was interrupted is begun again
         shutil.rmtree(unfinished, ignore_errors=True)
-        initdb = ["-D", str(unfinished), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
-        self._set_up("initdb", initdb)
-        self._set_up("postgres", ["--single", "-D", str(unfinished), "postgres"], f"CREATE DATABASE {_DATABASE};\n")
+        data_dir = ["-D", str(unfinished)]
+        self._complete("initdb", *data_dir, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C")
         unfinished.rename(self.files)
 
     def part(self) -> Part:
         """The server, to be started once all is prepared."""
-        options = ["listen_addresses=", f"unix_socket_directories={self.socket_folder}", f"port={_PORT}"]
-        return Part(
-            name="postgres",
-            title=TITLE,
-            command=[
-                *(str(self.programs / "postgres"), "-D", str(self.files)),
-                *(word for option in options for word in ("-c", option)),
-            ],
-            environment=self.environment,
-            working_dir=Path("/"),
-            log=self.log,
+        socket = (f"--port={_PORT}", f"--unix_socket_directories={self.socket_folder}")
+        return replace(
+            self._program("postgres", "-D", str(self.files), "--listen_addresses=", *socket),
             ready=self._is_ready,
             # "Fast": it does not wait for clients to leave. Source: "Shutting Down the Server", PostgreSQL 18 manual.
             stop_signal=signal.SIGINT,
             after_stop=self._forget_socket_folder,
-            account=self.account,
         )
 
     def _forget_socket_folder(self) -> None:
@@ -125,25 +115,18 @@ class Postgres:
         folder.chmod(0o700)
         os.chown(folder, self.account.user or -1, self.account.group or -1)  # -1 leaves it as it is
 
-    def _set_up(self, program: str, arguments: Sequence[str], statements: str = "") -> None:
-        ended = self._run(program, arguments, statements)
-        if ended.returncode:
-            problem = f"could not be set up: {program} {how_it_ended(ended.returncode)}"
-            raise PartFailedError(TITLE, problem, ended.args, self.log)
+    def _complete(self, program: str, *arguments: str) -> None:
+        tool = self._program(program, *arguments)
+        if returncode := tool.start().popen.wait():
+            raise PartFailedError(TITLE, f"does not run: {program} {how_it_ended(returncode)}", tool.command, self.log)
 
-    def _run(
-        self, program: str, arguments: Sequence[str], statements: str = ""
-    ) -> "subprocess.CompletedProcess[bytes]":
-        with self.log.open("ab") as output:
-            return subprocess.run(  # noqa: S603 - the wheel's own program
-                [str(self.programs / program), *arguments],
-                input=statements.encode(),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=self.environment,
-                cwd="/",
-                user=self.account.user,
-                group=self.account.group,
-                extra_groups=self.account.extra_groups,
-                check=False,
-            )
+    def _program(self, name: str, *arguments: str) -> Part:
+        return Part(
+            name="postgres",
+            title=TITLE,
+            command=[str(self.programs / name), *arguments],
+            environment=self.environment,
+            working_dir=Path("/"),
+            log=self.log,
+            account=self.account,
+        )
