@@ -34,7 +34,8 @@ def dynamodb_number(text: str) -> str | None:
         return "0"
     if len(significant) > DYNAMODB_DIGITS or len(exponent.lstrip("+-0")) > _EXPONENT_DIGITS:
         return None
-    power = int(exponent or "0") - len(fraction) + len(digits) - len(significant)
+    # Through Decimal: Python's int() takes no text of more than 4,300 digits, be they zeros.
+    power = int(Decimal(exponent or "0")) - len(fraction) + len(digits) - len(significant)
     if power + len(significant) - 1 not in DYNAMODB_MAGNITUDES:
         return None
     return str(Decimal(f"{sign}{significant}E{power}"))
