@@ -41,13 +41,13 @@ def moment(text: str, now: datetime | None = None) -> datetime:
         ValueError: it is none of them.
     """
     age = _AGE.fullmatch(text.strip())
-    if age:
-        return (now or datetime.now(UTC)) - timedelta(**{_UNITS[age[2]]: int(age[1])})
     try:
+        if age:
+            return (now or datetime.now(UTC)) - timedelta(**{_UNITS[age[2]]: int(age[1])})
         given = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+        return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # the latter for what is before the year 1 or after 9999
         raise ValueError(f"{text!r} is neither an age like 24h or 7d nor a date like 2026-11-22") from error
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
 def delay(entry: LedgerEntry) -> timedelta | None:

@@ -36,7 +36,22 @@ def test_people_say_since_when_as_an_age_or_a_date(text: str, meant: datetime) -
     assert meant == moment(text, NOW)
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "7", "7 fortnights", "2026-13-01"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yesterday",
+        "7",
+        "7 fortnights",
+        "2026-13-01",
+        "999999d",
+        "99999999999999999999d",
+        "9" * 5000 + "d",
+        "0001-01-01T00:00+14:00",
+        "9999-12-31T23:00-12:00",
+    ],
+    ids=lambda text: text[:25],
+)
 def test_what_is_neither_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="neither an age like 24h or 7d nor a date"):
         moment(text, NOW)
