@@ -7,15 +7,12 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
-# Extras of pyproject.toml, separated by spaces: dask.
-ARG EXTRAS=""
 WORKDIR /app
 RUN python -m venv /opt/venv
-COPY pyproject.toml requirements.lock ./
-COPY deployments/image_requirements.py deployments/
-RUN python deployments/image_requirements.py ${EXTRAS} > /tmp/requirements.lock \
-    && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes --requirement /tmp/requirements.lock
-COPY README.md LICENSE prefect.yaml ./
+# What `make lock` made of pyproject.toml: its dependencies, the extra dask, and setuptools for the step after next.
+COPY deployments/aws/image-requirements.lock /tmp/
+RUN /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes --requirement /tmp/image-requirements.lock
+COPY pyproject.toml README.md LICENSE prefect.yaml ./
 COPY flows flows
 COPY blocks blocks
 COPY deployments deployments

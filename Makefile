@@ -45,9 +45,11 @@ format: $(READY)  ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock:  ## resolve the dependencies anew into requirements.lock (needs uv; only for maintainers)
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
+RESOLVE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --quiet --upgrade
+lock:  ## resolve the dependencies anew, for people and for the image (needs uv; only for maintainers)
+	$(RESOLVE) --all-extras --output-file requirements.lock
+	echo setuptools | $(RESOLVE) - --extra dask --constraint requirements.lock --output-file deployments/aws/image-requirements.lock
 
 clean:  ## remove the virtual environment and the embedded stack's data
 	rm -rf $(VENV) .local
