@@ -431,12 +431,12 @@ def test_a_stack_that_is_not_there(patient: Patient, monkeypatch: pytest.MonkeyP
     assert patient.outputs.region in found.seen
 
 
-def test_a_package_that_is_known_to_break(monkeypatch: pytest.MonkeyPatch) -> None:
-    versions = {"fastapi": "0.165.0", "prefect": "3.9.1"}
+def test_packages_out_of_the_range_that_the_project_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"pandas": "2.3.3", "prefect": "3.8.8"}
     actual = metadata.version
     monkeypatch.setattr(machine, "version", lambda name: versions.get(name) or actual(name))
     verdict = machine.dependencies(World())
     assert verdict.level == "problem"
-    assert "fastapi 0.165.0, not <0.140" in verdict.seen
-    assert "prefect 3.9.1" in verdict.seen
+    assert "pandas 2.3.3, not >=3" in verdict.seen
+    assert "prefect 3.8.8, not <3.10,>=3.9.1" in verdict.seen
     assert "make install" in verdict.remedy
