@@ -35,10 +35,11 @@ MINUTES ?= 20
 soak: $(READY)    ## random kills under a steady drop of files, for 20 minutes or MINUTES=…
 	$(BIN)/python -m pytest tests/faults/test_soak.py -s --minutes $(MINUTES)
 
-check: $(READY)  ## format, lint, types and the AWS templates, without tests
+check: $(READY)  ## format, lint, types, the direction of imports and the AWS templates, without tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/cfn-lint deployments/aws/*.yaml
 
 format: $(READY)  ## rewrite the code in the project's format
