@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-from deployments.commands.demo_run import SAMPLE
+from deployments.commands.demo.story import SAMPLE
 from deployments.server.crash_automation import AUTOMATION
 from tests.e2e.conftest import NOTIFY_AFTER_SECONDS
 from tests.support.system import System, start_run, write

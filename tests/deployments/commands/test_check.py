@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from deployments.cli import app
-from deployments.commands import file_check
+from deployments.commands.check import validation
 
 if TYPE_CHECKING:
     from tests.support.servers import Aws
@@ -91,7 +91,7 @@ def test_a_file_that_can_not_be_read_is_an_error_in_usage(file: str) -> None:
 def test_elsewhere_than_on_a_terminal_a_large_file_makes_a_line_for_a_tenth_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_check, "LARGE_BYTES", 1)
+    monkeypatch.setattr(validation, "LARGE_BYTES", 1)
     path = tmp_path / "large.csv"
     path.write_bytes(b"0000-0001,1483906366,10.10\n" * 400_000)
     result = check(path, "--json")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from blocks.domain.models import LedgerEntry
-from deployments.commands.history_entries import delay, moment, show
-from deployments.commands.history_page import FILES_SHOWN, page
+from deployments.commands.history.entries import delay, moment, show
+from deployments.commands.history.page import FILES_SHOWN, page
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOSTILE = 'incoming/<img src=x onerror=alert(1)>\x1b[31m{{ 1 }}"&.csv'

@@ -9,7 +9,7 @@ from typing import Final
 
 from blocks.domain.models import LedgerEntry
 from blocks.domain.text import printable
-from deployments.commands.history_entries import delay
+from deployments.commands.history.entries import delay
 
 FEWEST_BARS: Final = 12
 BARS: Final = 48

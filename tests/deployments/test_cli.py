@@ -8,7 +8,8 @@ from click import Command
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from deployments.cli import app, document_alone
+from deployments.cli import app
+from deployments.commands.options import json_alone
 
 
 def said_of(*words: str) -> str:
@@ -45,7 +46,7 @@ def options_of(command: Command) -> set[str]:
 
 
 def test_what_is_printed_besides_a_document_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with document_alone(as_json=True) as show:
+    with json_alone(as_json=True) as show:
         typer.echo("starting")
         show("{}")
         typer.echo("stopping")
@@ -53,7 +54,7 @@ def test_what_is_printed_besides_a_document_goes_to_standard_error(capsys: pytes
 
 
 def test_without_a_document_all_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
-    with document_alone(as_json=False) as show:
+    with json_alone(as_json=False) as show:
         typer.echo("starting")
         show("{}")
     assert capsys.readouterr() == ("starting\n", "")

@@ -85,8 +85,8 @@ def _opened(file: str) -> Iterator[tuple[BinaryIO, int]]:
 
 
 def _object(uri: str) -> Any:  # noqa: ANN401 - boto3's answer, typed only where its stubs are installed
-    import boto3  # noqa: PLC0415 - most files that are checked are on this machine
-    from botocore.exceptions import ClientError  # noqa: PLC0415
+    import boto3
+    from botocore.exceptions import ClientError
 
     bucket, key = parse_s3_uri(uri)
     try:

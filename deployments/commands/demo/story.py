@@ -14,7 +14,7 @@ import psutil
 
 from blocks.domain.errors import SensorIngestError
 from blocks.domain.names import INGEST_FLOW, NOTIFY_FLOW
-from deployments.commands.upload import drop
+from deployments.commands.put import upload
 from deployments.embedded import EmbeddedStack, StackDescription
 from deployments.embedded.mailbox import Mail, mails
 from deployments.server.prefect_yaml import prefect_deploy_all
@@ -124,8 +124,8 @@ class Demo:
 
     def _run_of(self, flow_name: str) -> "FlowRun | None":
         """The run of that flow that has begun since the demo did, once it has its own name."""
-        from prefect.client.orchestration import get_client  # noqa: PLC0415 - after the environment says which server
-        from prefect.client.schemas.filters import FlowFilter, FlowFilterName  # noqa: PLC0415
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
         with get_client(sync_client=True) as client:
             runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name])))
@@ -146,13 +146,13 @@ def _drop_sample(name: str) -> str:
     with TemporaryDirectory() as folder:
         file = Path(folder) / name
         file.write_text(SAMPLE, encoding="ascii")
-        [uri] = drop({name: file})
+        [uri] = upload({name: file})
     return uri
 
 
 def _dealt_with(uri: str) -> "LedgerEntry | None":
-    from blocks.domain.s3_keys import parse_s3_uri  # noqa: PLC0415
-    from blocks.saved_blocks import load_blocks  # noqa: PLC0415 - after the environment says which server
+    from blocks.domain.s3_keys import parse_s3_uri
+    from blocks.saved_blocks import load_blocks
 
     entries = load_blocks().file_ledger.entries_of(*parse_s3_uri(uri))
     return next((entry for entry in entries if entry.status in {"archived", "refused"}), None)

@@ -1,0 +1,46 @@
+"""`sensor-ingest history`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deployments.commands.options import AsJson, DataDir
+from deployments.commands.stack_selection import use_stack
+
+SHOWN_BY_DEFAULT = 20
+ALL = 1_000_000
+
+
+def history(
+    *,
+    file: Annotated[str | None, typer.Option(metavar="s3://…", help="Show all versions of this one file.")] = None,
+    since: Annotated[str | None, typer.Option(help="An age like 24h or 7d, or a date like 2026-11-22 (UTC).")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Most entries to show.", show_default="20; all with --since or --html")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(dir_okay=False, metavar="PATH", help="Write a page with plots.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was loaded, when, from which file and by which run, from the ledger; the latest first."""
+    use_stack(data_dir)
+    from datetime import UTC, datetime
+
+    from deployments.commands.history.entries import entries, moment, show
+    from deployments.commands.history.page import page
+
+    try:
+        found = entries(file, moment(since) if since else None, limit or (ALL if since or html else SHOWN_BY_DEFAULT))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if html:
+        html.write_text(page(found, datetime.now(UTC)), encoding="utf-8")
+        typer.echo(f"{len(found)} file(s) in {html}", err=True)
+    if as_json:
+        typer.echo(json.dumps([entry.model_dump(mode="json") for entry in found], indent=2))
+    elif not found:
+        typer.echo("The ledger has no entry for that; `sensor-ingest put FILE` uploads a file.", err=True)
+    elif not html:
+        show(found)
