@@ -17,7 +17,8 @@ from pydantic import SecretStr
 
 from blocks.aws_clients import client_of
 from blocks.domain.models import FileStatus, SensorFile, StoredFile
-from blocks.file_ledger import IN_HAND_INDEX, MONTH_INDEX, UNFINISHED_INDEX, FileLedger
+from blocks.file_ledger import FileLedger
+from blocks.file_ledger.table import LEASED_INDEX, MONTH_INDEX, UNFINISHED_INDEX
 from blocks.landing_zone import LandingZone
 from tests.support.servers import REGION, Aws
 
@@ -209,7 +210,7 @@ def file_ledger(dynamodb: "DynamoDBClient", credentials: AwsCredentials) -> File
     for index, key, order in (
         (UNFINISHED_INDEX, "unfinished", "claimed_at"),
         (MONTH_INDEX, "month", "claimed_at"),
-        (IN_HAND_INDEX, "in_hand", "lease_until"),
+        (LEASED_INDEX, "in_hand", "lease_until"),
     ):
         dynamodb.update_table(
             TableName=table_name,
