@@ -1,4 +1,4 @@
-"""What the blocks share in talking to AWS: their clients, and what a refused call says."""
+"""The base of all blocks: their AWS clients, and errors that name the missing permission."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ DOCUMENTATION_URL: Final = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 LOGO_URL: Final = HttpUrl(str(AwsCredentials._logo_url))  # noqa: SLF001 - the picture that the UI shows for AWS
 
 _REFUSED: Final = frozenset({"AccessDenied", "AccessDeniedException", "403"})
-# These need permissions that are not named like the call.
+# The permissions of these calls are not named like the call.
 # Source: "Required permissions for Amazon S3 API operations", Amazon S3 user guide.
 _PERMISSIONS: Final = {
     "HeadObject": "s3:GetObject (and s3:ListBucket, without which S3 answers 403 for an object that does not exist)",
@@ -53,10 +53,10 @@ class AwsBlock(Block):
 
     @contextmanager
     def _naming_permission(self, service: str, resource: str) -> Iterator[None]:
-        """Let AWS errors pass, but for a refusal, which becomes an error that names the permission.
+        """Turn an AWS refusal into an error that names the permission; other errors pass unchanged.
 
         Raises:
-            PermissionMissingError: AWS answered 403; trying again cannot help.
+            PermissionMissingError: AWS answered 403.
         """
         try:
             yield

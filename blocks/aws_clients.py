@@ -1,7 +1,7 @@
-"""Clients of AWS services: one session for each set of credentials, one client of each service.
+"""AWS clients: one session per set of credentials, one client per service.
 
-`AwsCredentials.get_client` of prefect-aws 0.7.12 makes a session for each client: botocore's endpoints are read again
-(45 ms of a core), a role is assumed again. Where eight threads ask for a first client at once, it makes eight of them.
+`AwsCredentials.get_client` of prefect-aws 0.7.12 makes a session for each client: it reads botocore's endpoints again
+(45 ms of a core) and assumes the role again. If eight threads ask for their first client at once, it makes eight.
 """
 
 from functools import lru_cache
@@ -11,18 +11,18 @@ from typing import Any, Final
 import boto3
 from prefect_aws.credentials import AwsCredentials
 
-_ONE_AT_A_TIME: Final = Lock()
+_LOCK: Final = Lock()
 """Sessions are not thread-safe, clients are. Source: "Low-level clients", boto3 guide."""
 
 
 def client_of(credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401 - boto3's stubs overload it for every service
-    """The client of the service with these credentials, the same at every call."""
-    with _ONE_AT_A_TIME:
+    """The client of the service with these credentials; every call returns the same one."""
+    with _LOCK:
         return _client_of(credentials, service)
 
 
 def renewed_client(credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401 - as above
-    """A new client, with credentials got anew: those of an assumed role end after a time."""
+    """A new client with renewed credentials: those of an assumed role expire."""
     return _client(credentials.get_boto3_session(), credentials, service)
 
 

@@ -93,8 +93,8 @@ class LandingZone(ObjectsBlock):
                 return target.uri
         raise ArchiveError(f"{file.uri} has no place under {s3_uri(bucket, prefix)}; it stays where it is")
 
-    def clear(self, file: SensorFile) -> None:
-        """Take the file, a copy of which was made, out of `incoming/`; a newer version of it stays."""
+    def remove(self, file: SensorFile) -> None:
+        """Delete the file from `incoming/` after it was copied; a newer version of it stays."""
         self._delete(file)
 
     def _home(self, status: FileStatus) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The mail: who sends it, and who asked for it."""
+"""Mail through Amazon SES: its sender and its recipients."""
 
 from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
@@ -11,13 +11,13 @@ from blocks.aws_block import DOCUMENTATION_URL, LOGO_URL, AwsBlock
 from blocks.domain.errors import AddressUnverifiedError, MailQuotaError
 from blocks.domain.text import printable
 
-# SES promises to carry nothing but 7-bit text. Source: "Sending raw email", Amazon SES developer guide.
+# SES guarantees only 7-bit text. Source: "Sending raw email", Amazon SES developer guide.
 _SEVEN_BIT: Final = SMTP.clone(cte_type="7bit")
 
 RECIPIENTS_PER_MESSAGE: Final = 50
 """Source: "Service quotas in Amazon SES"."""
 
-# What SES says, with other words behind it, when it will take no mail for a while.
+# How the message starts with which SES refuses mail until the daily quota renews itself.
 # Source: "Errors related to the sending quotas for your Amazon SES account", Amazon SES developer guide.
 _QUOTA_USED_UP: Final = "Daily message quota exceeded"
 
@@ -26,7 +26,7 @@ class Mailer(AwsBlock):
     """Sends mail through Amazon SES.
 
     Example:
-        Tell the recipients something:
+        Send a mail to all recipients:
         ```python
         from blocks.mailer import Mailer
 
@@ -45,11 +45,11 @@ class Mailer(AwsBlock):
     sender: str = Field(description="Address that mails come from; SES must have verified it or its domain.")
     recipients: list[str] = Field(
         min_length=1,
-        description="Addresses that are told about files. More than 50 are told by several messages, 50 in each.",
+        description="Addresses that get the emails. More than 50 get several messages, 50 addresses in each.",
     )
 
     def groups(self) -> list[list[str]]:
-        """All recipients, each once, in as few groups as one message each has room for."""
+        """All recipients, each once, in groups of at most 50: as many as one message takes."""
         everybody = list(dict.fromkeys(self.recipients))
         return [
             everybody[start : start + RECIPIENTS_PER_MESSAGE]
@@ -65,18 +65,18 @@ class Mailer(AwsBlock):
         *,
         recipients: Sequence[str],
     ) -> str:
-        """The message id that SES gave the mail.
+        """The message id from SES.
 
         Args:
-            subject: on one line in the mail, whatever it holds.
-            text: for those who read plain text.
-            html: the same for everybody else; it shows pictures as `cid:NAME`.
+            subject: the mail has it on one line.
+            text: the plain text part.
+            html: the HTML part; it shows pictures as `cid:NAME`.
             pictures: PNG files by name.
             recipients: one of `groups`.
 
         Raises:
-            AddressUnverifiedError: SES does not know yet that the sender, or a recipient, wants this.
-            MailQuotaError: SES takes no more mail today.
+            AddressUnverifiedError: SES has not verified the sender or, in the sandbox, a recipient.
+            MailQuotaError: the daily quota is used up.
             PermissionMissingError: SES refused the call.
         """
         client = self._client("sesv2")
@@ -90,7 +90,7 @@ class Mailer(AwsBlock):
             except (client.exceptions.TooManyRequestsException, client.exceptions.LimitExceededException) as error:
                 reason = error.response["Error"]["Message"]
                 if _QUOTA_USED_UP not in reason:
-                    raise  # a rate, which the next second may bear; botocore has tried a few times already
+                    raise  # the rate per second: the call is retried, after the retries of botocore
                 raise MailQuotaError(self.sender, reason) from error
             except client.exceptions.MessageRejected as error:
                 reason = error.response["Error"]["Message"]
@@ -108,7 +108,7 @@ class Mailer(AwsBlock):
         recipients: Sequence[str],
     ) -> EmailMessage:
         message = EmailMessage(_SEVEN_BIT)
-        # A line break in a file's name starts no header of its own.
+        # A line break in a file's name must not start another header.
         message["Subject"] = printable(" ".join(subject.split()))
         message["From"] = self.sender
         message["To"] = ", ".join(recipients)

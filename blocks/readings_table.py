@@ -35,29 +35,27 @@ class ReadingsTable(AwsBlock):
     patience_seconds: float = Field(
         default=300,
         gt=0,
-        description="Seconds that the table may refuse everything, or not answer, before a load is given up.",
+        description="Seconds without an acknowledged item after which a load fails.",
     )
     sender: Literal["fast", "boto3"] = Field(
         default="fast",
-        description="How items are sent: over connections of our own, or through boto3, several times slower.",
+        description="fast: connections of our own. boto3: several times slower, for networks that only boto3 crosses.",
     )
-    connections: int = Field(
-        default=128, ge=1, le=1000, description="Calls to the table that one load may have under way at one time."
-    )
+    connections: int = Field(default=128, ge=1, le=1000, description="Concurrent calls of one load to the table.")
 
-    def write(self, frames: "Iterable[pd.DataFrame]", on_taken: Callable[[int], object] = lambda _: None) -> int:
-        """The number of rows written; every one of them has been acknowledged by DynamoDB.
+    def write(self, frames: "Iterable[pd.DataFrame]", on_progress: Callable[[int], object] = lambda _: None) -> int:
+        """The number of rows written; DynamoDB has acknowledged all of them.
 
         Args:
             frames: columns `sensor_id`, `timestamp` (epoch seconds) and `value` (decimal text, stored exactly).
-                No two rows may have the same key: BatchWriteItem refuses them, and order between batches is not kept.
-            on_taken: called now and then with the number of rows acknowledged so far.
+                No two rows may have the same key: BatchWriteItem refuses that, and batches are sent in any order.
+            on_progress: called from time to time with the number of rows acknowledged so far.
 
         Raises:
             PermissionMissingError: DynamoDB refused the calls.
-            RowRefusedError: DynamoDB refuses a row for what is in it.
-            ThrottledError: the table took nothing for `patience_seconds`, its capacity being used up.
-            TableUnreachableError: the table took nothing for `patience_seconds` for another reason.
+            RowRefusedError: DynamoDB refuses the content of a row.
+            ThrottledError: no item was acknowledged for `patience_seconds`, because the table throttles.
+            TableUnreachableError: no item was acknowledged for `patience_seconds`, for another reason.
         """
         from blocks.dynamodb.writing import write_frames  # noqa: PLC0415 - pandas and Arrow, which only a write needs
 
@@ -70,5 +68,5 @@ class ReadingsTable(AwsBlock):
                 sender=self.sender,
                 patience_seconds=self.patience_seconds,
                 connections=self.connections,
-                on_taken=on_taken,
+                on_progress=on_progress,
             )

@@ -1,4 +1,4 @@
-"""Objects in S3: looked at, read, and moved so that neither a byte nor another object is lost."""
+"""S3 objects: described, read, and moved so that neither a byte nor another object is lost."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,14 +21,14 @@ _PIECE_BYTES: Final = 1024**2
 
 
 class ObjectsBlock(AwsBlock):
-    """Base of the blocks that stand for places in S3."""
+    """Base of the blocks that stand for a bucket."""
 
     copy_in_one_bytes: ClassVar[int] = _COPY_IN_ONE_BYTES
 
     def describe(self, file: SensorFile) -> StoredFile | None:
-        """The object as S3 has it now: version, ETag, size, age. None where no such object exists.
+        """The current version of the object: version id, ETag, size, age. None if the object does not exist.
 
-        It keeps the sequencer of the file that was asked for only if it is that version.
+        The sequencer of `file` is kept only if that is the version found.
 
         Raises:
             PermissionMissingError: S3 answered 403.
@@ -53,7 +53,7 @@ class ObjectsBlock(AwsBlock):
 
     @contextmanager
     def opened(self, file: SensorFile) -> Iterator[BinaryIO]:
-        """The bytes of exactly that version, as they come; nothing is held in memory."""
+        """The bytes of exactly that version, as a stream."""
         version = {"VersionId": file.version_id} if file.version_id else {"IfMatch": file.etag or "*"}
         with self._naming_permission("s3", file.uri):
             answer = self._client("s3").get_object(Bucket=file.bucket, Key=file.key, **version)  # type: ignore[arg-type]
@@ -61,24 +61,24 @@ class ObjectsBlock(AwsBlock):
             yield cast("BinaryIO", body)
 
     def _copied(self, file: SensorFile, target: SensorFile) -> bool:
-        """Whether the target holds the file's content now. Another object that is there is not overwritten.
+        """Whether the target holds the file's content now. An object that is already there is not overwritten.
 
         Raises:
-            ArchiveError: the copy cannot be trusted.
+            ArchiveError: the copy differs from the file.
         """
         if target.uri == file.uri:
-            raise ArchiveError(f"{file.uri} would be moved onto itself, and then be deleted; it stays where it is")
-        standing = self.describe(target)
-        if standing:
-            return self._same_content(standing, file)
+            raise ArchiveError(f"{file.uri} would be moved onto itself and then deleted; it stays where it is")
+        existing = self.describe(target)
+        if existing:
+            return self._same_content(existing, file)
         self._copy(file, target)
-        standing = self.describe(target)
-        if standing is None or not self._same_content(standing, file):
+        copy = self.describe(target)
+        if copy is None or not self._same_content(copy, file):
             raise ArchiveError(f"the copy of {file.uri} at {target.uri} is not whole; the original stays where it is")
         return True
 
     def _copy(self, file: SensorFile, target: SensorFile) -> None:
-        """Copy exactly that version, unless another run has put something at the target in the same moment."""
+        """Copy exactly that version, unless another run writes the target at the same time."""
         source = {"Bucket": file.bucket, "Key": file.key}
         if file.version_id:
             source["VersionId"] = file.version_id
@@ -102,7 +102,7 @@ class ObjectsBlock(AwsBlock):
                     raise
 
     def _delete(self, file: SensorFile) -> None:
-        """Take the object away, unless a newer version of it has come in between: that one stays."""
+        """Delete the object, unless a newer version has replaced it: that one stays."""
         condition = {"IfMatch": file.etag} if file.etag else {}
         with self._naming_permission("s3", file.uri):
             try:
@@ -111,24 +111,24 @@ class ObjectsBlock(AwsBlock):
                 if _status(error) not in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_FOUND):  # replaced, or gone
                     raise
 
-    def _same_content(self, standing: SensorFile, file: SensorFile) -> bool:
+    def _same_content(self, existing: SensorFile, file: SensorFile) -> bool:
         """Whether both hold the same bytes.
 
-        The copy of an object that was uploaded in parts, or that KMS encrypts, has an ETag of its own. So equal ETags
-        say that contents are equal; unequal ones say nothing.
+        Equal ETags mean equal contents. Unequal ones mean nothing: the copy of an object that was uploaded in parts, or
+        that KMS encrypts, has another ETag.
         """
-        if standing.size != file.size or standing.etag == file.etag:
-            return standing.size == file.size
-        checksums = {self._checksum(_without_version(standing)), self._checksum(file)}
+        if existing.size != file.size or existing.etag == file.etag:
+            return existing.size == file.size
+        checksums = {self._checksum(_without_version(existing)), self._checksum(file)}
         if len(checksums) == 1 and None not in checksums:
             return True
-        with self.opened(_without_version(standing)) as one, self.opened(file) as other:
+        with self.opened(_without_version(existing)) as one, self.opened(file) as other:
             return _same_bytes(one, other)
 
     def _checksum(self, file: SensorFile) -> str | None:
-        """The CRC-64/NVME of the whole object; None where S3 keeps none. A copy keeps it, also one made in parts.
+        """The CRC-64/NVME of the whole object; None if S3 has none. A copy has the same, also one made in parts.
 
-        Shorter checksums are left aside: equal ones would have to be proof enough to delete a file on.
+        Shorter checksums are not used: the file is deleted if they are equal, so a collision would lose data.
         Source: "Checking object integrity in Amazon S3", Amazon S3 user guide.
         """
         version = {"VersionId": file.version_id} if file.version_id else {}
@@ -136,15 +136,15 @@ class ObjectsBlock(AwsBlock):
             head = self._client("s3").head_object(Bucket=file.bucket, Key=file.key, ChecksumMode="ENABLED", **version)  # type: ignore[arg-type]
         return head.get("ChecksumCRC64NVME") if head.get("ChecksumType") == "FULL_OBJECT" else None
 
-    def _holds(self, standing: SensorFile, content: Path) -> bool:
-        if standing.size != content.stat().st_size:
+    def _holds(self, existing: SensorFile, content: Path) -> bool:
+        if existing.size != content.stat().st_size:
             return False
-        with self.opened(_without_version(standing)) as one, content.open("rb") as other:
+        with self.opened(_without_version(existing)) as one, content.open("rb") as other:
             return _same_bytes(one, other)
 
 
 def _without_version(file: SensorFile) -> SensorFile:
-    """The same object, to be read without naming its version, which would take a permission of its own."""
+    """The object without its version id: to read by version needs a permission that runs have for incoming/ only."""
     return file.model_copy(update={"version_id": None})
 
 

@@ -1,4 +1,4 @@
-"""How much is taken at once, and for how long. Pure rules about sizes, no I/O."""
+"""Limits of sizes and times, and the grouping of files that follows from them. Pure, no I/O."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -18,10 +18,10 @@ REJECT_LIMIT: Final = 0.10
 """Share of rows that may break a rule unless the landing zone says otherwise."""
 
 LONGEST_WAIT_SECONDS: Final = 30 * 24 * 3600
-"""The longest wait between loading and email; our own limit, against slips of the keyboard."""
+"""The longest wait between loading and email; our own limit, against typing errors."""
 
 PAUSE_TIMEOUT_SLACK_SECONDS: Final = 7 * 24 * 3600
-"""How much later than the wait a pause times out, which would fail the run: a week for a server that was away."""
+"""How much later than the wait a pause times out, which fails the run: a server may be down for a week."""
 
 PARAMETERS_BYTES: Final = 450_000
 """Room for reports in a flow run's parameters. Prefect 3.8 takes 524,288 bytes of them (`max_parameter_size`)."""
@@ -29,23 +29,23 @@ PARAMETERS_BYTES: Final = 450_000
 RUNS_AT_ONCE: Final = 2
 """Ingest runs at the same time, where the deployment has no limit of its own. prefect.yaml sets it, the relay obeys it.
 
-As many as there are cores on the smallest machine that this is made for: a run is busy while it loads small files.
+One per core of the smallest supported machine: a run that loads small files keeps a core busy.
 """
 
 FILES_PER_EVENT: Final = 500
-"""Files that one event, and so one run, carries at the most."""
+"""The most files in one event, and so in one run."""
 
 BYTES_PER_EVENT: Final = 200_000
-"""Room for the files of one event, which become a run's parameters; 500 files with keys of usual lengths fit.
+"""The most bytes of the files in one event, which become a run's parameters; 500 files with keys of usual length fit.
 
-A file's report is longer than what announces it: this is so much less than `PARAMETERS_BYTES` that the reports of one
-event's files fit there, however long their keys are.
+The report of a file is longer than its announcement. The distance to `PARAMETERS_BYTES` leaves room for the reports of
+all files of one event, however long their keys are.
 """
 
 CONTENT_BYTES_PER_EVENT: Final = 500_000_000
-"""Content that the files of one event have in all, as far as their sizes are known; a larger file goes alone.
+"""The most content of the files in one event, as far as their sizes are known; a larger file has its own event.
 
-Much content keeps a run busy for minutes. So that others do not wait for it, it is spread over runs.
+A run with much content takes minutes, so large files are spread over several runs.
 """
 
 
@@ -55,7 +55,7 @@ def json_bytes(model: BaseModel) -> int:
 
 
 def in_groups(files: Iterable[SensorFile]) -> Iterator[list[SensorFile]]:
-    """The files in their order, in as few lists as one event each has room for."""
+    """The files in their order, in as few groups as possible; each group fits into one event."""
     group: list[SensorFile] = []
     size = content = 0
     for file in files:

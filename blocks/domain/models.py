@@ -1,4 +1,4 @@
-"""The things that flows pass to one another, and across the Prefect API: files, counts, reports."""
+"""Files, counts and reports: what flows pass to one another, to the ledger, and across the Prefect API."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self
@@ -12,27 +12,27 @@ from blocks.domain.s3_keys import file_name, parse_s3_uri, s3_uri
 from blocks.domain.text import Printable, printable
 
 Verdict = Literal["accepted", "partly", "refused"]
-"""What is to be done with a file: load it, load its good rows and store its rejects, or load nothing of it."""
+"""What happens to a file: all rows are loaded, its good rows are loaded and its rejects stored, or no row is."""
 
 FileStatus = Literal["loading", "loaded", "archived", "refused", "failed", "superseded", "missing"]
-"""Where a file stands.
+"""The status of one version of a file.
 
-`loading` and `loaded` (rows are in the table) are on the way; the others are the end of it. `failed` in a run's report
-means that this run could not load it; in the ledger, that nobody will try again. `superseded`: a newer version came
-before it was loaded. `missing`: it is not there.
+Non-terminal: `loading` (a run has claimed it), `loaded` (its rows are in the table). Terminal: `archived`, `refused`,
+`failed` (in the ledger: it is not tried again; in a run's report: this run could not load it), `superseded` (a newer
+version replaced it before it was loaded), `missing` (the object does not exist).
 """
 
 SETTLED: Final[frozenset[FileStatus]] = frozenset({"archived", "refused", "failed", "superseded", "missing"})
-"""What the ledger says of a version that no run has to work on any more."""
+"""The terminal statuses: no run works on such a version any more."""
 
 
 def utc_text(moment: datetime) -> str:
-    """The moment as text that sorts like the moments do: `2026-11-22T20:25:00.000+00:00`."""
+    """The moment in UTC as text that sorts in time order: `2026-11-22T20:25:00.000+00:00`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 NO_VERSION: Final = "null"
-"""What S3 calls the one version that it keeps while versioning is suspended.
+"""The version id of the one version that S3 keeps while versioning is suspended.
 
 Source: "Working with objects in a versioning-suspended bucket", Amazon S3 user guide.
 """
@@ -41,11 +41,11 @@ UtcMoment = Annotated[datetime, PlainSerializer(utc_text, when_used="json")]
 
 
 WITHOUT_NUL: Final = r"^[^\x00]+$"
-"""S3 takes a NUL in a key. PostgreSQL stores none, so an event or a run that carried one would be lost."""
+"""S3 accepts a NUL in a key. PostgreSQL does not store it, so Prefect would lose the event or the run."""
 
 
 class SensorFile(BaseModel):
-    """One object in the bucket. Wherever a `SensorFile` is asked for, its `s3://bucket/key` will do."""
+    """One object in the bucket. The text `s3://bucket/key` validates as a `SensorFile` too."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -53,12 +53,12 @@ class SensorFile(BaseModel):
     key: Annotated[
         str, Field(min_length=1, max_length=1024, pattern=WITHOUT_NUL, description="Key of the object, as S3 lists it.")
     ]
-    version_id: Annotated[str | None, Field(description="Version that was announced; none where it is not known.")] = (
+    version_id: Annotated[str | None, Field(description="Version id that was announced; none if it is not known.")] = (
         None
     )
     etag: Annotated[str | None, Field(description="ETag of that version, without quotes.")] = None
     size: Annotated[int | None, Field(ge=0, description="Size in bytes.")] = None
-    sequencer: Annotated[str | None, Field(description="S3's order of events about one key.")] = None
+    sequencer: Annotated[str | None, Field(description="S3's sequencer: it orders the events of one key.")] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -70,7 +70,7 @@ class SensorFile(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The schema that Prefect holds parameters against before a run starts: an object, or a text like `s3://…`."""
+        """The schema that Prefect checks parameters with before a run starts: an object, or text like `s3://…`."""
         uri = {"type": "string", "pattern": "^s3://[^/]+/.+", "title": "s3://bucket/key"}
         return {"title": "SensorFile", "anyOf": [uri, handler.resolve_ref_schema(handler(schema))]}
 
@@ -84,25 +84,25 @@ class SensorFile(BaseModel):
 
     @property
     def version(self) -> str | None:
-        """The version id, else the ETag: what tells two contents of one key apart.
+        """The version id, else the ETag: it differs between two contents of one key.
 
-        Where versioning is suspended, all objects have the version id `null`, which tells nothing.
+        While versioning is suspended every object has the version id `null`, so the ETag is used.
         """
         return self.etag if self.version_id in (None, "", NO_VERSION) else self.version_id
 
     def is_version_of(self, other: "SensorFile") -> bool:
-        """Whether both can be the same version, as far as the other's is known."""
+        """Whether both are the same version, or the version of the other is not known."""
         return other.version in (None, self.version, self.etag)
 
 
 class StoredFile(SensorFile):
-    """One object as S3 has it right now."""
+    """One object as S3 describes it now."""
 
-    landed_at: Annotated[UtcMoment, Field(description="When S3 got it; S3 knows it to the second.")]
+    landed_at: Annotated[UtcMoment, Field(description="When S3 received it, to the second.")]
 
 
 class Reject(BaseModel):
-    """One refused row."""
+    """One rejected row."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -112,7 +112,7 @@ class Reject(BaseModel):
 
 
 class RowCounts(BaseModel):
-    """What became of every line of a file. It cannot be made with counts that do not add up.
+    """What became of every line of a file. Counts that do not add up do not validate.
 
     `lines = header + blank + rows` and `rows = accepted + replaced + rejected`.
     """
@@ -121,9 +121,9 @@ class RowCounts(BaseModel):
 
     lines: Annotated[int, Field(ge=0, description="Physical lines in the file.")] = 0
     header: Annotated[int, Field(ge=0, le=1, description="1 if the first line names the columns.")] = 0
-    blank: Annotated[int, Field(ge=0, description="Lines with nothing but spaces.")] = 0
+    blank: Annotated[int, Field(ge=0, description="Lines with nothing but spaces and tabs.")] = 0
     rows: Annotated[int, Field(ge=0, description="All other lines.")] = 0
-    accepted: Annotated[int, Field(ge=0, description="Rows to be stored, each with a key of its own.")] = 0
+    accepted: Annotated[int, Field(ge=0, description="Rows to be stored, each with its own key.")] = 0
     replaced: Annotated[int, Field(ge=0, description="Good rows that a later row with the same key replaced.")] = 0
     rejected: Annotated[int, Field(ge=0, description="Rows that break a rule.")] = 0
 
@@ -137,7 +137,7 @@ class RowCounts(BaseModel):
 
 
 class FileReport(RowCounts):
-    """What became of one file: counts, reasons, and where its content is now. Small enough to be a flow parameter."""
+    """What became of one file: counts, reasons, and where its content is now. It fits into a flow parameter."""
 
     bucket: str
     key: str
@@ -145,12 +145,14 @@ class FileReport(RowCounts):
     status: FileStatus
     reasons: dict[str, int] = Field(default_factory=dict)
     first_rejects: list[Reject] = Field(default_factory=list)
-    summary: Annotated[ReadingsSummary | None, Field(description="What its readings look like, for people.")] = None
+    summary: Annotated[ReadingsSummary | None, Field(description="Sensors, time range and plot of its readings.")] = (
+        None
+    )
     archived_to: str | None = None
     rejects_at: str | None = None
     problem: Printable | None = None
     already_done: Annotated[
-        bool, Field(description="Whether an earlier run dealt with it, and this one left it so.")
+        bool, Field(description="Whether another run has loaded it, so that this run did nothing.")
     ] = False
     flow_run_id: str | None = None
 
@@ -164,32 +166,32 @@ class FileReport(RowCounts):
 
     @property
     def loaded(self) -> int:
-        """Rows that this file has brought into the table: none of a refused file, however many were good."""
+        """Rows of this file in the table: none of a refused file, however many of its rows are good."""
         return self.accepted if self.status in ("loaded", "archived") else 0
 
 
 class LedgerEntry(FileReport):
-    """What the ledger remembers about one version of a file: its report, and when each step happened (UTC)."""
+    """The ledger's record of one version of a file: its report, and when each step happened (UTC)."""
 
     version: str
     etag: str | None = None
     sequencer: str | None = None
     landed_at: UtcMoment | None = None
-    attempts: Annotated[int, Field(ge=0, description="Loads that were begun; those that AWS failed do not count.")] = 1
-    tries: Annotated[int, Field(ge=0, description="Loads that were begun, whatever they failed of.")] = 1
+    attempts: Annotated[int, Field(ge=0, description="Loads that were started, without those that AWS refused.")] = 1
+    tries: Annotated[int, Field(ge=0, description="Loads that were started.")] = 1
     claimed_at: UtcMoment
     lease_until: UtcMoment | None = None
     finished_at: UtcMoment | None = None
     notified_at: UtcMoment | None = None
-    notified_by: Annotated[str | None, Field(description="The flow run that told people.")] = None
+    notified_by: Annotated[str | None, Field(description="The flow run that sent the email.")] = None
 
     def is_leased(self, now: datetime) -> bool:
-        """Whether a run holds a lease on it."""
+        """Whether the lease of a run on it has not expired."""
         return self.status not in SETTLED and self.lease_until is not None and self.lease_until > now
 
     @property
     def is_kept(self) -> bool:
-        """Whether the file was loaded and archived, be it that it is being loaded once more from there."""
+        """Whether the file was loaded and archived, also if it is being loaded again from there."""
         return self.archived_to is not None and self.status in ("archived", "loading", "loaded")
 
 
@@ -199,7 +201,7 @@ class Notification(BaseModel):
     flow_run_id: str
     flow_run_name: str
     state: Annotated[str, Field(description="State of that run when the ingest run ended, such as Paused.")]
-    due_at: Annotated[UtcMoment | None, Field(description="When the wait is over, and the run goes on by itself.")]
+    due_at: Annotated[UtcMoment | None, Field(description="When the wait ends and the run is resumed.")]
 
 
 class IngestReport(BaseModel):
@@ -207,29 +209,29 @@ class IngestReport(BaseModel):
 
     files: list[FileReport]
     notification: Annotated[
-        Notification | None, Field(description="None where there was nothing to tell: all had been dealt with before.")
+        Notification | None, Field(description="None if there is nothing to email: all files had been loaded before.")
     ]
 
 
 class SweepReport(BaseModel):
-    """What one sweep took up again."""
+    """What one sweep took up."""
 
-    crashed: Annotated[list[str], Field(description="Names of the runs whose process was gone.")] = []
+    crashed: Annotated[list[str], Field(description="Names of the stalled runs that were set to Crashed.")] = []
     announced: list[SensorFile] = []
-    resumed: Annotated[list[str], Field(description="Names of the runs whose wait was long over.")] = []
+    resumed: Annotated[
+        list[str], Field(description="Names of the paused runs that were resumed, as their wait was over.")
+    ] = []
     notification: Annotated[
-        Notification | None, Field(description="The email about files that nobody was told of; None if there are none.")
+        Notification | None, Field(description="The email about settled files without one; None if there are none.")
     ] = None
-    left_to: Annotated[
-        str | None, Field(description="Name of the sweep that was at work already, to which this one left all that.")
-    ] = None
+    left_to: Annotated[str | None, Field(description="Name of the older sweep that does the work of this one.")] = None
 
     def __str__(self) -> str:
-        """The same for people, a line for each."""
+        """One line for each thing that was taken up."""
         if self.left_to:
-            return f"left to another sweep, {printable(self.left_to)}, which is at work"
-        lines = [f"had died: {printable(name)}" for name in self.crashed]
+            return f"left to an older sweep that is running: {printable(self.left_to)}"
+        lines = [f"set to Crashed: {printable(name)}" for name in self.crashed]
         lines += [f"announced again: {file.uri}" for file in self.announced]
         lines += [f"resumed: {printable(name)}" for name in self.resumed]
-        lines += [f"told after all: {printable(self.notification.flow_run_name)}"] if self.notification else []
-        return "\n".join(lines) or "nothing was left behind"
+        lines += [f"email scheduled: {printable(self.notification.flow_run_name)}"] if self.notification else []
+        return "\n".join(lines) or "nothing to take up"

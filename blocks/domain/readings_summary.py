@@ -1,6 +1,6 @@
-"""What the readings of a file look like, in a few kilobytes: for people to see, not to compute with.
+"""A summary of the readings of a file in a few kilobytes: sensors, time range, and a timeline for the plot.
 
-Pure and light: it crosses the Prefect API and is kept in the ledger, so numbers are short text and never a float.
+It crosses the Prefect API and is stored in the ledger, so numbers are short text and never floats.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,16 +10,16 @@ from typing import Annotated, Final, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MOST_BUCKETS: Final = 48
-"""Points in time that a timeline has at most: as many as a phone shows side by side."""
+"""The most points of a timeline: as many as a phone shows side by side."""
 
-# Exponents end where DynamoDB's numbers do, far inside of what a float holds: no such text becomes infinite. Text,
-# since DynamoDB's client takes no float, and since the pattern that pydantic gives a Decimal knows no exponents.
+# Text, as boto3 refuses floats and pydantic's pattern for a Decimal has no exponents. The exponents end where those of
+# DynamoDB's numbers end, so no such text becomes an infinite float.
 _SHOWN: Final = r"^(-?[0-9]{1,7}(\.[0-9]{1,12})?(e[+-]([0-9]{2}|1[0-3][0-9]))?)?$"
 Shown = Annotated[str, Field(pattern=_SHOWN)]
 
 
 class Bucket(NamedTuple):
-    """The readings of some seconds: how many, and their lowest, mean and highest value; NaN where none is known."""
+    """The readings of some seconds: their number, their lowest, mean and highest value; NaN if no value is known."""
 
     start: int
     end: int
@@ -30,21 +30,21 @@ class Bucket(NamedTuple):
 
 
 class Timeline(BaseModel):
-    """Readings over time, in buckets of one width. Those without a reading are left out.
+    """Readings over time, in buckets of one width. Empty buckets are left out.
 
-    A width is a power of two seconds and a bucket starts at a multiple of it, so timelines fit together.
+    A width is a power of two seconds and a bucket starts at a multiple of it, so timelines can be joined.
     """
 
     model_config = ConfigDict(frozen=True)
 
     width: Annotated[int, Field(ge=1, description="Seconds that a bucket is wide.")]
-    first: Annotated[int, Field(ge=0, description="Number of the first bucket; it starts so many widths after 1970.")]
+    first: Annotated[int, Field(ge=0, description="Number of the first bucket, counted in widths since 1970.")]
     at: Annotated[list[int], Field(description="Numbers of the buckets, counted from the first.")]
     counts: Annotated[list[int], Field(description="Readings in each of them.")]
-    lows: Annotated[list[Shown], Field(description="Lowest value in each of them, of those that were looked at.")]
+    lows: Annotated[list[Shown], Field(description="Lowest sampled value in each of them.")]
     means: list[Shown]
     highs: list[Shown]
-    one_in: Annotated[int, Field(ge=1, description="Of so many values one was looked at; 1 means that all were.")] = 1
+    one_in: Annotated[int, Field(ge=1, description="One of so many values was sampled; 1 means all.")] = 1
 
     @model_validator(mode="after")
     def _is_even(self) -> Self:
@@ -61,7 +61,7 @@ class Timeline(BaseModel):
 
     @classmethod
     def of(cls, width: int, buckets: Sequence[Bucket], one_in: int = 1) -> Self:
-        """The timeline of buckets that are that wide, in order, of which there is at least one."""
+        """The timeline of these buckets, at least one, which are `width` seconds wide and in order."""
         first = buckets[0].start // width
         return cls(
             width=width,
@@ -76,18 +76,18 @@ class Timeline(BaseModel):
 
 
 class ReadingsSummary(BaseModel):
-    """Which sensors and times the readings of a file cover."""
+    """The sensors and the time range of the readings of a file."""
 
     model_config = ConfigDict(frozen=True)
 
     sensors: Annotated[int, Field(ge=1, description="Different sensors.")]
     first: Annotated[int, Field(ge=0, description="Earliest timestamp, in epoch seconds.")]
     last: Annotated[int, Field(ge=0, description="Latest timestamp, in epoch seconds.")]
-    timeline: Annotated[Timeline | None, Field(description="None where there was no room for it.")] = None
+    timeline: Annotated[Timeline | None, Field(description="None if it was left out to save space.")] = None
 
 
 def joined(timelines: Iterable[Timeline], most_buckets: int = MOST_BUCKETS) -> Timeline | None:
-    """All these timelines as one of so many buckets at most; none without any."""
+    """These timelines as one, with at most so many buckets; None if there are none."""
     known = list(timelines)
     buckets = [bucket for timeline in known for bucket in timeline.buckets]
     if not buckets:

@@ -1,4 +1,4 @@
-"""Rules about S3 keys: where an object goes, what its name is, which of its versions came first."""
+"""Rules about S3 keys and versions: addresses, names, keys under another prefix, the order of versions."""
 
 import re
 from urllib.parse import unquote_plus
@@ -10,7 +10,7 @@ _ENDING = re.compile(r"(?:\.[A-Za-z]\w*){1,2}$")
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an `s3://bucket/key` address; the key is taken as it stands, nothing in it is decoded.
+    """Bucket and key of an `s3://bucket/key` address; the key is not decoded.
 
     Raises:
         ValueError: the text is no such address.
@@ -31,23 +31,23 @@ def file_name(key: str) -> str:
 
 
 def moved_key(key: str, *, from_prefix: str, to_prefix: str) -> str:
-    """The key an object has under another prefix. All that follows the prefix is kept, so equal names never meet."""
+    """The key under another prefix. The rest of the key is kept, so two files with one name never collide."""
     return to_prefix + key.removeprefix(from_prefix)
 
 
 def versioned_key(key: str, version: str) -> str:
-    """The same key with the version before the ending: `processed/a.3f2c.csv`, for a name that is taken already."""
+    """The same key with the version before the ending: `processed/a.3f2c.csv`, for a name that is already in use."""
     ending = _ENDING.search(key)
     return f"{key[: ending.start()]}.{version}{ending.group()}" if ending else f"{key}.{version}"
 
 
 def is_folder(key: str) -> bool:
-    """Whether the key is a folder's placeholder, as the S3 console makes them."""
+    """Whether the key is a placeholder of a folder, as the S3 console creates them."""
     return key.endswith("/")
 
 
 def decoded_key(key: str) -> str:
-    """The key that a form-encoded one stands for, as S3 sends them in direct notifications.
+    """The decoded form of a form-encoded key, as S3 sends keys in direct notifications.
 
     Source: "Event message structure" in the Amazon S3 user guide ("the key name value is URL encoded").
     """
@@ -55,7 +55,7 @@ def decoded_key(key: str) -> str:
 
 
 def comes_before(sequencer: str, other: str) -> bool:
-    """Whether S3's event with that sequencer is older than the other one, both being about the same key.
+    """Whether the event with this sequencer is older than the other one; both must be about the same key.
 
     Source: "Event message structure" in the Amazon S3 user guide (hexadecimal; the shorter one is padded with zeros
     on the right, then they sort like text).

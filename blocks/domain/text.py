@@ -1,4 +1,4 @@
-"""Text from outside, made harmless to show."""
+"""Text from outside, made safe to show."""
 
 from typing import Annotated
 
@@ -6,9 +6,9 @@ from pydantic import AfterValidator
 
 
 def printable(text: str) -> str:
-    r"""The text on one line, with what cannot be printed spelled out: a tab as `\t`, a NUL as `\x00`."""
+    r"""The text on one line, with unprintable characters spelled out: a tab as `\t`, a NUL as `\x00`."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-# PostgreSQL, which Prefect keeps parameters and states in, stores no NUL: the server would answer 500, for ever.
+# PostgreSQL, in which Prefect keeps parameters and states, stores no NUL: the server would answer 500 every time.
 Printable = Annotated[str, AfterValidator(printable)]

@@ -30,7 +30,7 @@ def write_frames(
     sender: Sender,
     patience_seconds: float,
     connections: int,
-    on_taken: Callable[[int], object],
+    on_progress: Callable[[int], object],
 ) -> int:
     """The number of rows written, each acknowledged by DynamoDB; errors are those of `Delivery.run`.
 
@@ -42,10 +42,10 @@ def write_frames(
         sender: which line the bodies go out on.
         patience_seconds: how long nothing may be taken before the load is given up.
         connections: calls that may be under way at one time.
-        on_taken: called with the number of rows taken so far, in another thread but the same context.
+        on_progress: called with the number of rows taken so far, in another thread but the same context.
     """
     line = line_of(client, renewed_client, sender)
-    delivery = Delivery(line, table_name, patience_seconds, connections, on_taken)
+    delivery = Delivery(line, table_name, patience_seconds, connections, on_progress)
     return _apart_from_any_loop(lambda: delivery.run(blocks_of_bodies(frames, table_name)))
 
 

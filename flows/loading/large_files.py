@@ -1,4 +1,4 @@
-"""How files of many rows are written: what a deployment, or whoever starts a run, sets."""
+"""The flow parameter that says how files with many rows are written."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,20 +8,20 @@ WrittenBy = Literal["threads", "processes", "dask"]
 
 
 class LargeFiles(BaseModel):
-    """Who writes the rows of large files. Files with fewer rows are always written by the run's own process."""
+    """How large files are written. Files with fewer rows are always written by the process of the run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     written_by: Annotated[
         WrittenBy,
         Field(
-            description="threads: the run's own process. processes: several on the machine of the run. "
-            "dask: workers of a Dask cluster, which have this project installed."
+            description="threads: the process of the run. processes: several processes on its machine. "
+            "dask: workers of a Dask cluster that have this project installed."
         ),
     ] = "threads"
-    from_rows: Annotated[int, Field(ge=1, description="Good rows from which a file is large.")] = 1_000_000
+    from_rows: Annotated[int, Field(ge=1, description="Accepted rows from which a file is large.")] = 1_000_000
     shards: Annotated[
-        int, Field(ge=1, le=256, description="Parts that are written side by side, each by a process or worker.")
+        int, Field(ge=1, le=256, description="Parts that are written at the same time, each by a process or worker.")
     ] = 2
     dask_scheduler: Annotated[
         str | None,
@@ -34,6 +34,6 @@ class LargeFiles(BaseModel):
             raise ValueError("dask needs dask_scheduler, the address of its scheduler")
         return self
 
-    def shared_out(self, rows: int) -> bool:
-        """Whether so many rows are written in shards."""
+    def uses_shards(self, rows: int) -> bool:
+        """Whether a file with so many accepted rows is written in shards."""
         return self.written_by != "threads" and rows >= self.from_rows

@@ -1,4 +1,4 @@
-"""How far a long load has come: a line in the log and a bar in the Prefect UI, now and then; a bar on a terminal."""
+"""The progress of a long load: a log line and a bar in the Prefect UI every ten seconds, and a bar on a terminal."""
 
 import logging
 import sys
@@ -16,47 +16,46 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from rich.console import Console
-    from rich.progress import Progress
 
 EVERY_SECONDS: Final = 10.0
-"""Seconds between two words about a load. A load that takes less is not worth one."""
+"""Seconds between two reports about a load. A shorter load has none."""
 
 
 class LoadProgress:
-    """Called with the number of rows written so far, says it to people when they have not heard for a while."""
+    """Called with the number of rows written so far, reports it at most every `EVERY_SECONDS`."""
 
     def __init__(
         self,
         rows: int,
-        say: Callable[[str], object],
-        draw: Callable[[float], object],
+        log: Callable[[str], object],
+        show_percent: Callable[[float], object],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._rows, self._say, self._draw, self._now = rows, say, draw, now
-        self._said_at, self._said_of = now(), 0
+        self._rows, self._log, self._show_percent, self._now = rows, log, show_percent, now
+        self._reported_at, self._reported_rows = now(), 0
 
     def __call__(self, written: int) -> None:
-        """Say the rate since the last time, and how long the rest will take at it."""
-        seconds = self._now() - self._said_at
+        """Report the rate since the last report, and the time left at that rate."""
+        seconds = self._now() - self._reported_at
         if seconds < EVERY_SECONDS:
             return
-        rate = (written - self._said_of) / seconds
-        rest = f"about {(self._rows - written) / rate:,.0f} s to go" if rate else "the table takes nothing"
+        rate = (written - self._reported_rows) / seconds
+        rest = f"about {(self._rows - written) / rate:,.0f} s to go" if rate else "the table accepts nothing"
         share = 100 * written / self._rows
-        self._say(f"{written:,} of {self._rows:,} rows written ({share:.0f} %), {rate:,.0f} a second, {rest}")
-        self._draw(share)
-        self._said_at, self._said_of = self._now(), written
+        self._log(f"{written:,} of {self._rows:,} rows written ({share:.0f} %), {rate:,.0f} a second, {rest}")
+        self._show_percent(share)
+        self._reported_at, self._reported_rows = self._now(), written
 
 
 class ProgressBar:
-    """A progress artifact of the task run, made when there is first something to show."""
+    """A progress artifact of the task run, created at the first report."""
 
     def __init__(self, description: str) -> None:
         self._description = description
         self._id: UUID | None = None
 
     def __call__(self, percent: float) -> None:
-        """Show that much. Prefect being away is no reason for a load to fail."""
+        """Show the percentage. If the Prefect server does not answer, the load goes on."""
         try:
             if self._id is None:
                 self._id = create_progress_artifact(percent, key="load", description=self._description)  # type: ignore[assignment] # no event loop runs in this thread
@@ -67,9 +66,9 @@ class ProgressBar:
 
 
 class TerminalBars:
-    """Bars of all loads of this process, one below the other, on the terminal that standard error is.
+    """The bars of all loads of this process on the terminal, one below the other.
 
-    They share the console of Prefect's log, so that lines of the log appear above them and not in their midst.
+    They share the console of Prefect's log handler, so that log lines appear above them.
     """
 
     def __init__(self) -> None:
@@ -77,14 +76,18 @@ class TerminalBars:
 
     @contextmanager
     def bar(self, name: str, rows: int, progress: Callable[[int], object]) -> Iterator[Callable[[int], object]]:
-        """What is to be called with the number of rows written so far; without a terminal, `progress` itself."""
+        """The function to call with the number of rows written so far; without a terminal, `progress` itself."""
         console = _terminal()
         if console is None:
             yield progress
             return
         with self._lock:
             if not self._shown:
-                self._bars = _bars(console)
+                from rich.progress import MofNCompleteColumn  # noqa: PLC0415 - only a terminal needs it
+
+                from flows.report.progress_bar import progress_bars  # noqa: PLC0415 - likewise
+
+                self._bars = progress_bars(console, MofNCompleteColumn())
                 self._bars.start()
             self._shown += 1
         row = self._bars.add_task(name, total=rows)
@@ -110,15 +113,15 @@ _TERMINAL_BARS: Final = TerminalBars()
 def terminal_bar(
     name: str, rows: int, progress: Callable[[int], object]
 ) -> AbstractContextManager[Callable[[int], object]]:
-    """A bar among those of this process: see `TerminalBars.bar`.
+    """One of the bars of this process, see `TerminalBars.bar`.
 
-    A function, because Prefect sends tasks to other processes with the objects that they name, and a lock cannot go.
+    A function, as Prefect pickles tasks with the objects that they name, and the lock of the bars cannot be pickled.
     """
     return _TERMINAL_BARS.bar(name, rows, progress)
 
 
 def _terminal() -> "Console | None":
-    """The console that Prefect's log goes to, if that is a terminal and not standard output."""
+    """The console of Prefect's log handler, if it is a terminal and not standard output."""
     if not sys.stderr.isatty():
         return None
     for handler in logging.getLogger().handlers:
@@ -126,24 +129,3 @@ def _terminal() -> "Console | None":
         if console is not None and console.is_terminal and console.file is not sys.stdout:
             return console
     return None
-
-
-def _bars(console: "Console") -> "Progress":
-    from rich.progress import (  # noqa: PLC0415 - what only a terminal needs
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(style="dim", complete_style="green", finished_style="green", pulse_style="dim"),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )

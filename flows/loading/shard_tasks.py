@@ -1,6 +1,6 @@
-"""A large file written in shards, by processes of this machine or by workers of a Dask cluster, side by side.
+"""A large file written in shards at the same time, by processes of this machine or by workers of a Dask cluster.
 
-Imported only by a run that has such a file; `docs/decisions/0022-*.md` says why each shard reads the file again.
+Only a run with such a file imports this module. Decision 22 says why each shard reads the file again.
 """
 
 import time
@@ -23,10 +23,10 @@ from flows.rows.sharding import Shard, shards
 
 
 def write_in_shards(file: SensorFile, validated: ValidatedFile, large_files: LargeFiles) -> int:
-    """The number of rows that DynamoDB has acknowledged: all that were accepted.
+    """The number of rows that DynamoDB has acknowledged: all accepted rows.
 
     Raises:
-        DaskMissingError: Dask was chosen, and is not installed here.
+        DaskMissingError: Dask was chosen, but is not installed here.
         ShardsDifferError: the shards together are not what was validated.
     """
     load = load_shards.with_options(task_runner=task_runner(large_files))
@@ -34,12 +34,12 @@ def write_in_shards(file: SensorFile, validated: ValidatedFile, large_files: Lar
 
 
 def shard_rules(rules: RowRules, large_files: LargeFiles) -> RowRules:
-    """The same rules, for processes of one machine: together they take no more memory for duplicates than one."""
+    """The rules for each shard: processes of one machine share the memory for duplicates."""
     return replace(rules, memory_shared_by=large_files.shards) if large_files.written_by == "processes" else rules
 
 
 def task_runner(large_files: LargeFiles) -> TaskRunner[Any]:
-    """What the shards run on; Dask is imported only where it was chosen."""
+    """The task runner of the shards."""
     if large_files.written_by == "processes":
         return ProcessPoolTaskRunner(max_workers=large_files.shards)
     try:
@@ -52,7 +52,7 @@ def task_runner(large_files: LargeFiles) -> TaskRunner[Any]:
 
 @flow(
     name="load-shards",
-    description="The rows of one large file, validated before, written side by side.",
+    description="Write the rows of one large file in shards, at the same time.",
     flow_run_name="{file.name}",
 )
 def load_shards(file: SensorFile, rules: RowRules, counts: RowCounts, count: int) -> int:
@@ -60,9 +60,9 @@ def load_shards(file: SensorFile, rules: RowRules, counts: RowCounts, count: int
 
     Args:
         file: the version that was validated.
-        rules: what its rows were held against, the last second that is taken among them.
-        counts: what came of that.
-        count: how many shards there are.
+        rules: the rules that it was validated with, including the latest accepted second.
+        counts: the result of that validation.
+        count: the number of shards.
     """
     loads = write_shard.map(unmapped(file), unmapped(rules), unmapped(counts), shards(count))
     written = sum(loads.result())
@@ -73,7 +73,7 @@ def load_shards(file: SensorFile, rules: RowRules, counts: RowCounts, count: int
 
 @task(task_run_name="write shard {shard.number} of {shard.of}", cache_policy=NO_CACHE)
 def write_shard(file: SensorFile, rules: RowRules, counts: RowCounts, shard: Shard) -> int:
-    """The number of rows that DynamoDB has acknowledged: those of the shard's sensors."""
+    """The number of rows that DynamoDB has acknowledged: the rows of the sensors of this shard."""
     blocks, log = run_blocks(), get_run_logger()
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
         with blocks.landing_zone.opened(file) as body:

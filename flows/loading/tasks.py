@@ -1,4 +1,4 @@
-"""The I/O on one file, step by step, as the Prefect UI shows it."""
+"""The tasks of one file, in their order: claim, validate, write, archive. The Prefect UI shows each of them."""
 
 import time
 from datetime import UTC, datetime
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from prefect.tasks import Task
 
 LOOK_AGAIN_SECONDS: Final = [0.5, 1.0, 2.0, 4.0]
-"""Pauses before `claim` looks again for an object that is not there: an event, or a person, may be ahead of it."""
+"""Pauses before `claim` looks again for an object that does not exist yet: the event can be faster than S3."""
 
 RETRY_SECONDS: Final = [2.0, 10.0, 30.0]
-"""Pauses before a step is tried again whose connection broke; botocore has tried a few times by then."""
+"""Pauses before a failed step is tried again, after the retries of botocore."""
 
 
 def _not_there_yet(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
@@ -57,9 +57,9 @@ def ingest_file(
     force: bool = False,
     show_steps: bool = True,
 ) -> FileReport:
-    """What became of one file: claimed, validated, its good rows written, and only then moved.
+    """What became of one file: it is claimed, validated, its good rows are written, and only then it is moved.
 
-    Every step may be repeated: the same rows, the same copy. So another run can finish what this one leaves undone.
+    Every step is idempotent: the same rows, the same copy. So another run can finish what this run leaves undone.
     """
     step = as_task_run if show_steps else within_task_run
     found, entry = step(claim)(file, force=force)
@@ -83,26 +83,24 @@ def ingest_file(
     retry_condition_fn=_not_there_yet,
 )
 def claim(file: SensorFile, *, force: bool = False) -> tuple[SensorFile, LedgerEntry]:
-    """Where the file's content is right now, and its entry in the ledger: `loading` if it is ours to load.
+    """The file as S3 has it now, and its ledger entry, whose status is `loading` if this run has claimed it.
 
-    What is in `incoming/` counts, whichever version was announced: that one may have been replaced since. An object
-    that is gone and in the ledger is dealt with, for S3 announces at least once, so some things twice; with `force` it
-    is loaded again from where it went.
+    The current version in `incoming/` is claimed, also if an older one was announced. An object that is gone and has a
+    settled entry was announced twice, as S3 delivers events at least once; with `force` it is loaded again from where
+    it was archived.
 
     Raises:
-        ObjectMissingError: there is no such object, nor was there; looked for again after `LOOK_AGAIN_SECONDS`.
-        PermissionMissingError: AWS refused; not tried again.
-        ClaimedElsewhereError: another run is loading it.
+        ObjectMissingError: the object does not exist and has no entry; retried after `LOOK_AGAIN_SECONDS`.
+        PermissionMissingError: AWS refused a call; not retried.
+        ClaimedElsewhereError: another run is loading the file; not retried.
     """
     ledger = run_blocks().file_ledger
     found = _found(file)
     if found:
         if not found.is_version_of(file):
-            ledger.supersede(
-                file, found.version, flow_run.id
-            )  # first: once the file is claimed, `lease_kept` releases it
+            ledger.supersede(file, found.version, flow_run.id)  # before the claim, which only `lease_kept` releases
         entry = ledger.claim(found, flow_run.id, again=force)
-        _clear_leftover(found, entry)
+        _move_settled(found, entry)
         return found, entry
     archived = ledger.archived(file) if force else None
     if archived:
@@ -119,7 +117,7 @@ def claim(file: SensorFile, *, force: bool = False) -> tuple[SensorFile, LedgerE
 
 @task(task_run_name="validate {file.name}", **_RETRIED)
 def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
-    """The file's good rows, each key once, and its rejects with their reasons, kept in the workspace."""
+    """The good rows of the file, each key once, and its rejects with their reasons, stored in the workspace."""
     zone = run_blocks().landing_zone
     rules = RowRules(
         sensor_id_pattern=zone.sensor_id_pattern, earliest=zone.earliest_timestamp, reject_limit=zone.reject_limit
@@ -141,10 +139,10 @@ def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
 
 @task(task_run_name="write {file.name}", **_RETRIED)
 def write_readings(file: SensorFile, validated: ValidatedFile, large_files: LargeFiles) -> int:
-    """The number of rows that DynamoDB has acknowledged: all that were accepted."""
+    """The number of rows that DynamoDB has acknowledged: all accepted rows."""
     log, started = get_run_logger(), time.monotonic()
-    if large_files.shared_out(validated.counts.accepted):
-        from flows.loading.shard_tasks import write_in_shards  # noqa: PLC0415 - what small files need not wait for
+    if large_files.uses_shards(validated.counts.accepted):
+        from flows.loading.shard_tasks import write_in_shards  # noqa: PLC0415 - only large files need it
 
         written = write_in_shards(file, validated, large_files)
     else:
@@ -158,7 +156,7 @@ def write_readings(file: SensorFile, validated: ValidatedFile, large_files: Larg
 
 @task(task_run_name="archive {file.name}", **_RETRIED)
 def archive_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) -> FileReport:
-    """The report of a loaded file: its rejects are stored first, then it leaves `incoming/` for `processed/`."""
+    """The report of a loaded file: its rejects are stored, then it moves from `incoming/` to `processed/`."""
     rejects_at = _store_rejects(entry, validated, refused=False)
     loaded = _with_result(entry, validated, status="loaded", rejects_at=rejects_at)
     run_blocks().file_ledger.record(loaded)
@@ -167,30 +165,30 @@ def archive_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry)
 
 @task(task_run_name="refuse {file.name}", **_RETRIED)
 def refuse_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry) -> FileReport:
-    """The report of a refused file: none of it is in the table; it is under `refused/`, its rejects beside it."""
+    """The report of a refused file: it moves to `refused/` with its rejects, and no row is in the table."""
     rejects_at = _store_rejects(entry, validated, refused=True)
     return _settle(file, _with_result(entry, validated, rejects_at=rejects_at), "refused", event=FILE_REFUSED)
 
 
 @task(task_run_name="give up {file.name}", **_RETRIED)
 def give_up(file: SensorFile, entry: LedgerEntry) -> FileReport:
-    """The report of a file that failed too often: it is under `failed/`, where no run looks for it."""
+    """The report of a file that failed too often: it moves to `failed/`, and no run tries it again."""
     failures = entry.attempts - 1
-    last = entry.problem or "the process that loaded it ended without a word"
-    problem = f"{failures} loads of it have failed, so it was put aside; move it back to be tried again. Last: {last}"
+    last = entry.problem or "the process that loaded it was killed"
+    problem = f"{failures} loads of it have failed; move it back to incoming/ to try again. Last error: {last}"
     return _settle(file, entry.model_copy(update={"problem": problem}), "failed", event=FILE_FAILED)
 
 
 @task(task_run_name="report", cache_policy=NO_CACHE)
 def publish_report(reports: list[FileReport]) -> None:
-    """Show what became of the files on the run's page in the Prefect UI."""
+    """Show what became of the files on the page of the run in the Prefect UI."""
     create_markdown_artifact(markdown_page(reports), key="sensor-files")
 
 
 def _found(file: SensorFile) -> StoredFile | None:
-    """The object, under its key as sent or else as it reads decoded.
+    """The object under its key as sent, or else under the decoded key.
 
-    Sources disagree on whether EventBridge encodes keys. The key as sent comes first: it may hold a real "+" or "%".
+    Sources disagree on whether EventBridge encodes keys. The key as sent comes first: it may contain a "+" or "%".
     """
     for key in dict.fromkeys((file.key, decoded_key(file.key))):
         found = run_blocks().landing_zone.describe(file.model_copy(update={"key": key}))
@@ -200,18 +198,18 @@ def _found(file: SensorFile) -> StoredFile | None:
 
 
 def _claimed_again(archived: LedgerEntry) -> tuple[SensorFile, LedgerEntry]:
-    """The archived object, and the entry of the file that it was, to be loaded from there once more."""
+    """The archived object, and the entry of the original file, claimed for a second load from there."""
     blocks = run_blocks()
     archived_at = archived.archived_to or archived.uri
     found = blocks.landing_zone.describe(SensorFile.model_validate(archived_at))
     if found is None:
         raise ObjectMissingError(archived_at, 0)
-    # Read without naming the version: that would take a permission which runs have for incoming/ only.
+    # Without its version id: to read by version needs a permission that runs have for incoming/ only.
     return found.model_copy(update={"version_id": None}), blocks.file_ledger.claim_again(archived, flow_run.id)
 
 
 def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, *, event: str) -> LedgerEntry:
-    """Copy, note, then take away, in this order: whoever finds the file in `incoming/` later knows what became of it.
+    """Copy the file, settle its entry, delete the original, in this order: a crash in between loses nothing.
 
     A file that is loaded again from where it was archived stays there.
     """
@@ -226,7 +224,7 @@ def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, *, event: 
     )
     blocks.file_ledger.record(settled)
     if file.uri != settled.archived_to:
-        blocks.landing_zone.clear(file)
+        blocks.landing_zone.remove(file)
     emit_event(
         event=event,
         resource={"prefect.resource.id": settled.uri, "prefect.resource.name": settled.name},
@@ -235,15 +233,15 @@ def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, *, event: 
     return settled
 
 
-def _clear_leftover(file: SensorFile, entry: LedgerEntry) -> None:
-    """Move what was dealt with and is still in `incoming/`, where the sweep would find it for ever."""
+def _move_settled(file: SensorFile, entry: LedgerEntry) -> None:
+    """Move a settled file that is still in `incoming/`, where every sweep would find it again."""
     if entry.status in ("archived", "refused", "failed"):
         run_blocks().landing_zone.store_copy(file, entry.status)
-        run_blocks().landing_zone.clear(file)
+        run_blocks().landing_zone.remove(file)
 
 
 def _store_rejects(entry: LedgerEntry, validated: ValidatedFile, *, refused: bool) -> str | None:
-    """Where the refused rows are; they are named after the file as it landed, wherever it was read from."""
+    """The address of the stored rejects, named after the key that the file landed under; None without rejects."""
     if validated.rejects_path is None:
         return None
     landed = SensorFile(bucket=entry.bucket, key=entry.key, version_id=entry.version)

@@ -182,7 +182,7 @@ def landing_zone(bucket: Bucket, credentials: AwsCredentials) -> LandingZone:
 def archive(landing_zone: LandingZone, file: SensorFile, status: FileStatus = "archived") -> str:
     """The address that a file is at once it was moved as runs move it, but for the note in the ledger in between."""
     copy = landing_zone.store_copy(file, status)
-    landing_zone.clear(file)
+    landing_zone.remove(file)
     return copy
 
 

@@ -115,7 +115,7 @@ def test_an_older_version_whose_event_comes_after_a_newer_one_was_loaded_is_skip
     ingest_files(newer.model_copy(update={"sequencer": "0B"}))
     state, report = ingest_files(newer.model_copy(update={"version_id": "an-older-one", "sequencer": "0A"}))
     assert ("Completed", "superseded") == (state.name, report.files[0].status)
-    assert "came after it" in str(report.files[0].problem)
+    assert "replaced it" in str(report.files[0].problem)
     assert [2] == world.values_of("0012-0001")
 
 

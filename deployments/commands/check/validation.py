@@ -1,4 +1,4 @@
-"""Validating a file without writing anything: on this machine or in S3, with progress for those who wait."""
+"""Validation without writing: a file of this machine or an S3 object, with progress on standard error."""
 
 import shutil
 import sys
@@ -10,32 +10,33 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import DownloadColumn
 
 from blocks.domain.errors import ObjectMissingError
 from blocks.domain.models import Verdict
 from blocks.domain.s3_keys import parse_s3_uri
 from blocks.domain.text import printable
+from flows.report.progress_bar import progress_bars
 from flows.rows import ValidatedFile, validate_file
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"accepted": 0, "partly": 3, "refused": 4}
 _WORDS: Final[dict[Verdict, str]] = {"accepted": "accepted", "partly": "accepted in part", "refused": "refused"}
 
 LARGE_BYTES: Final = 16 * 2**20
-"""Smaller files are done before anybody would look at a progress bar: in well under a second."""
+"""Files from this size on show progress; smaller ones take well under a second."""
 
 
 def validated_file(file: str, rejects: Path | None = None) -> ValidatedFile:
-    """What would become of the file at a path or an `s3://` address. Its readings are gone when this returns.
+    """The result of validating the file at a path or an `s3://` address, without its readings.
 
     Args:
         file: a path, or an address like `s3://bucket/key`.
-        rejects: where to write the CSV of refused rows, if anywhere; with none of them it holds a header only.
+        rejects: where to write the CSV of rejected rows, if anywhere; without rejects it has only a header.
 
     Raises:
-        ObjectMissingError: there is no such object.
+        ObjectMissingError: the object does not exist.
         OSError: the file cannot be read, or the rejects cannot be written.
-        ValueError: the address is none.
+        ValueError: the address is invalid.
     """
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace, _opened(file) as (source, size):
         with _progress(file, size) as advance:
@@ -48,7 +49,7 @@ def validated_file(file: str, rejects: Path | None = None) -> ValidatedFile:
 
 
 def as_document(file: str, validated: ValidatedFile) -> dict[str, Any]:
-    """What `check --json` prints. `refusal` is there for refused files only."""
+    """What `check --json` prints. Only refused files have `refusal`."""
     document = {"file": file, **validated.counts.model_dump(), "verdict": validated.verdict}
     document |= {
         "reasons": validated.reasons,
@@ -58,7 +59,7 @@ def as_document(file: str, validated: ValidatedFile) -> dict[str, Any]:
 
 
 def as_text(file: str, validated: ValidatedFile) -> str:
-    """The same for people."""
+    """What `check` prints."""
     counts = validated.counts
     why = f": {validated.refusal}" if validated.refusal else ""
     lines = [
@@ -74,7 +75,7 @@ def as_text(file: str, validated: ValidatedFile) -> str:
 
 @contextmanager
 def _opened(file: str) -> Iterator[tuple[BinaryIO, int]]:
-    """The bytes of the file, and how many there are."""
+    """The stream of the file, and its size in bytes."""
     if not file.startswith("s3://"):
         with Path(file).open("rb") as source:
             yield source, Path(file).stat().st_size
@@ -99,25 +100,24 @@ def _object(uri: str) -> Any:  # noqa: ANN401 - boto3's answer, typed only where
 
 @contextmanager
 def _progress(file: str, size: int) -> Iterator[Callable[[int], None] | None]:
-    """What to call with the number of bytes read. It shows a bar on a terminal, a line for each tenth elsewhere."""
+    """The function to call with the number of bytes read: a bar on a terminal, a line for each tenth elsewhere."""
     if size < LARGE_BYTES:
         yield None
     elif sys.stderr.isatty():
-        columns = (TextColumn("checking {task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(printable(file).replace("[", r"\["), total=size)
+        with progress_bars(Console(stderr=True), DownloadColumn()) as bar:
+            task = bar.add_task(f"checking {printable(file)}", total=size)
             yield lambda read: bar.update(task, completed=read)
     else:
         yield _tenths(file, size)
 
 
 def _tenths(file: str, size: int) -> Callable[[int], None]:
-    told = 0
+    reported = 0
 
-    def tell(read: int) -> None:
-        nonlocal told
-        if (tenths := 10 * read // size) > told:
-            told = tenths
+    def report(read: int) -> None:
+        nonlocal reported
+        if (tenths := 10 * read // size) > reported:
+            reported = tenths
             print(f"checking {printable(file)}: {10 * tenths} %", file=sys.stderr)
 
-    return tell
+    return report

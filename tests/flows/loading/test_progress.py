@@ -56,7 +56,7 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
 def test_a_table_that_takes_nothing_is_said_to() -> None:
     load = Load()
     load.written(0, at=10)
-    assert "0 of 100,000 rows written (0 %), 0 a second, the table takes nothing" == load.said[-1]
+    assert "0 of 100,000 rows written (0 %), 0 a second, the table accepts nothing" == load.said[-1]
 
 
 class Terminal(StringIO):

@@ -38,12 +38,12 @@ def test_a_shard_without_rows_has_no_frames() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written_by", "rows", "shared_out"),
+    ("written_by", "rows", "uses_shards"),
     [("threads", 10**9, False), ("processes", 99, False), ("processes", 100, True), ("dask", 100, True)],
 )
-def test_small_files_are_never_shared_out(written_by: Any, rows: int, shared_out: bool) -> None:  # noqa: ANN401, FBT001
+def test_small_files_are_never_written_in_shards(written_by: Any, rows: int, uses_shards: bool) -> None:  # noqa: ANN401, FBT001
     large_files = LargeFiles(written_by=written_by, from_rows=100, dask_scheduler="tcp://127.0.0.1:1")
-    assert shared_out is large_files.shared_out(rows)
+    assert uses_shards is large_files.uses_shards(rows)
 
 
 def test_dask_needs_a_cluster() -> None:
