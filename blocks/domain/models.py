@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainSerializer, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainSerializer, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -37,7 +37,7 @@ NO_VERSION: Final = "null"
 Source: "Working with objects in a versioning-suspended bucket", Amazon S3 user guide.
 """
 
-UtcMoment = Annotated[datetime, PlainSerializer(utc_text, when_used="json")]
+UtcMoment = Annotated[AwareDatetime, PlainSerializer(utc_text, when_used="json")]
 
 
 WITHOUT_NUL: Final = r"^[^\x00]+$"

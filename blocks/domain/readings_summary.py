@@ -18,6 +18,10 @@ _SHOWN: Final = r"^(-?[0-9]{1,7}(\.[0-9]{1,12})?(e[+-]([0-9]{2}|1[0-3][0-9]))?)?
 Shown = Annotated[str, Field(pattern=_SHOWN)]
 
 
+_LAST_SECOND: Final = 253_402_300_799
+"""The last second of the year 9999, and so of a `datetime`."""
+
+
 class Bucket(NamedTuple):
     """The readings of some seconds: their number, their lowest, mean and highest value; NaN if no value is known."""
 
@@ -81,8 +85,8 @@ class ReadingsSummary(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     sensors: Annotated[int, Field(ge=1, description="Different sensors.")]
-    first: Annotated[int, Field(ge=0, description="Earliest timestamp, in epoch seconds.")]
-    last: Annotated[int, Field(ge=0, description="Latest timestamp, in epoch seconds.")]
+    first: Annotated[int, Field(ge=0, le=_LAST_SECOND, description="Earliest timestamp, in epoch seconds.")]
+    last: Annotated[int, Field(ge=0, le=_LAST_SECOND, description="Latest timestamp, in epoch seconds.")]
     timeline: Annotated[Timeline | None, Field(description="None if it was left out to save space.")] = None
 
 

@@ -11,7 +11,7 @@ from blocks.aws_block import DOCUMENTATION_URL, LOGO_URL
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile, utc_text
 from blocks.domain.s3_keys import comes_before
 from blocks.file_ledger.claims import BY_THIS_RUN, UNSETTLED, ClaimTable
-from blocks.file_ledger.table import MONTH_INDEX, UNFINISHED_INDEX, to_entry
+from blocks.file_ledger.table import MONTH_INDEX, UNFINISHED_INDEX, valid_entries
 
 SETTLED_BY_THIS_RUN: Final = f"(attribute_exists(#file) AND NOT {UNSETTLED} AND {BY_THIS_RUN})"
 
@@ -74,7 +74,7 @@ class FileLedger(ClaimTable):
 
         The index that answers may lag behind the table by a second, so finished entries can be among them.
         """
-        return list(map(to_entry, self._query(UNFINISHED_INDEX, "unfinished = :yes", {":yes": "yes"})))
+        return list(valid_entries(self._query(UNFINISHED_INDEX, "unfinished = :yes", {":yes": "yes"})))
 
     def newest(self, limit: int, since: datetime | None = None) -> Iterator[LedgerEntry]:
         """Up to `limit` entries, the last claimed first, none claimed before `since`; pages are read on demand."""
@@ -111,7 +111,7 @@ class FileLedger(ClaimTable):
             ScanIndexForward=False,
             Limit=page_size,
         )
-        return map(to_entry, items)
+        return valid_entries(items)
 
 
 def _newest(entries: Iterator[LedgerEntry]) -> LedgerEntry | None:

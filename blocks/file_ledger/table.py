@@ -1,13 +1,14 @@
 """The DynamoDB table behind the ledger: conditional writes, reads, and entries as items."""
 
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from blocks.aws_block import AwsBlock
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, utc_text
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     Item = dict[str, AttributeValueTypeDef]
 
 W = TypeVar("W")
+
+_LOG: Final = logging.getLogger(__name__)
 
 LEASED_INDEX: Final = "in-hand"
 """Index of the unsettled entries, by file and end of the lease. The template names it."""
@@ -124,6 +127,18 @@ def to_item(attributes: Mapping[str, Any]) -> "Item":
 def to_entry(item: "Mapping[str, AttributeValueTypeDef]") -> LedgerEntry:
     deserializer = TypeDeserializer()
     return LedgerEntry.model_validate({name: deserializer.deserialize(value) for name, value in item.items()})
+
+
+def valid_entries(items: "Iterable[Item]") -> Iterator[LedgerEntry]:
+    """The entries of these items; an item that does not validate is logged and left out.
+
+    One invalid item, which somebody else has written, must not fail every sweep.
+    """
+    for item in items:
+        try:
+            yield to_entry(item)
+        except ValidationError as error:
+            _LOG.warning("the ledger's item %s is not a valid entry and is left out: %s", item["file"], error)
 
 
 def _key(report: FileReport) -> "Item":

@@ -15,6 +15,8 @@ def relay(
     metrics_port: Annotated[
         int | None,
         typer.Option(
+            min=0,
+            max=65535,
             envvar="SENSOR_INGEST_METRICS_PORT",
             help="Loopback port that serves metrics to Prometheus; 0 for any free one.",
             show_default="none",

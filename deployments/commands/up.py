@@ -13,9 +13,11 @@ def up(
     *,
     data_dir: Annotated[Path, typer.Option(help="Where the stack keeps its state.")] = DEFAULT_DATA_DIR,
     prefect_port: Annotated[
-        int, typer.Option(help="Port of the Prefect server and its UI; 0 for any free one.")
+        int, typer.Option(min=0, max=65535, help="Port of the Prefect server and its UI; 0 for any free one.")
     ] = 4200,
-    aws_port: Annotated[int, typer.Option(help="Port of the AWS emulator; 0 for any free one.")] = 4566,
+    aws_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the AWS emulator; 0 for any free one.")
+    ] = 4566,
     notify_after: NotifyAfter = 600,
     as_json: AsJson = False,
 ) -> None:

@@ -118,7 +118,7 @@ def wait_of(tags: Iterable[str]) -> timedelta | None:
     """The wait that one of these tags names; None if none does."""
     for tag in tags:
         if tag.startswith(_TAG_START):
-            with suppress(ValueError):
+            with suppress(ValueError, OverflowError):  # a person may give a run any tag
                 return timedelta(seconds=float(tag.removeprefix(_TAG_START).removesuffix("s")))
     return None
 

@@ -68,7 +68,7 @@ def poison_files(snapshot: RecoverySnapshot) -> set[str]:
 def overdue_emails(snapshot: RecoverySnapshot) -> Iterator[ActiveRun]:
     """The paused notify runs whose wait is over and which nothing has resumed."""
     for run in snapshot.emails:
-        if run.state == "PAUSED" and run.wait is not None and run.since + run.wait + RESUME_GRACE < snapshot.now:
+        if run.state == "PAUSED" and run.wait is not None and snapshot.now - run.since - RESUME_GRACE > run.wait:
             yield run
 
 
@@ -77,7 +77,7 @@ def unnotified_entries(snapshot: RecoverySnapshot) -> Iterator[LedgerEntry]:
     in_emails = snapshot.files_in_emails()
     alive = {run.id for run in snapshot.ingests if snapshot.is_alive(run)}
     for entry in snapshot.entries:
-        long_ago = entry.finished_at is not None and entry.finished_at + snapshot.patience < snapshot.now
+        long_ago = entry.finished_at is not None and snapshot.now - entry.finished_at > snapshot.patience
         if entry.status in SETTLED and long_ago and entry.uri not in in_emails and entry.flow_run_id not in alive:
             yield entry
 
@@ -90,4 +90,5 @@ def _in_back_off(snapshot: RecoverySnapshot, entry: LedgerEntry) -> bool:
     refused = entry.tries - entry.attempts
     if entry.status in SETTLED or refused <= 0:
         return False
-    return entry.claimed_at + snapshot.patience * min(1 << (refused - 1), LONGEST_BACK_OFF) > snapshot.now
+    back_off = snapshot.patience * min(1 << min(refused - 1, LONGEST_BACK_OFF), LONGEST_BACK_OFF)
+    return snapshot.now - entry.claimed_at < back_off

@@ -92,7 +92,9 @@ def _active_run(run: FlowRun) -> ActiveRun:
 def _pause_in_its_process(parameters: dict[str, Any]) -> timedelta | None:
     """The pause of a notify run that waits in its own process, whose end no automation watches."""
     pause = parameters.get("pause_seconds")
-    return timedelta(seconds=pause) if isinstance(pause, int | float) and pause > 0 else None
+    if isinstance(pause, int | float) and 0 < pause < timedelta.max.total_seconds():
+        return timedelta(seconds=pause)
+    return None
 
 
 def _addresses(parameters: dict[str, Any]) -> Iterator[str]:

@@ -57,7 +57,7 @@ class RecoverySnapshot:
         if any(entry.is_leased(self.now) for entry in own):
             return True
         signs = [run.since, *(entry.finished_at or entry.claimed_at for entry in own)]
-        return max(signs) + (self.patience if within is None else within) > self.now
+        return self.now - max(signs) < (self.patience if within is None else within)
 
     def is_held(self, entry: LedgerEntry) -> bool:
         """Whether a run that has not ended holds a lease on the entry's file."""

@@ -1,12 +1,14 @@
 """What the ledger remembers of a file."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from blocks.domain.errors import ClaimedElsewhereError
-from blocks.domain.models import FileReport, FileStatus, LedgerEntry, Reject, SensorFile
+from blocks.domain.models import FileReport, FileStatus, LedgerEntry, Reject, SensorFile, utc_text
 from blocks.file_ledger import FileLedger
+from blocks.file_ledger.table import to_item
 from tests.blocks.ledger_entries import ANOTHER_RUN, FILE, RUN, expired, finished
 
 TELLER = "run-of-notify"
@@ -188,3 +190,26 @@ def test_an_email_about_a_load_is_not_noted_in_the_entry_of_the_next_one(file_le
     file_ledger.mark_notified(first, by=TELLER)
     assert ["archived"] == [each.status for each in file_ledger.unfinished()]
     assert file_ledger.notifying_run(again) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"claimed_at": "2026-11-22T20:00:00"},
+        {"claimed_at": "9" * 30},
+        {"attempts": "many"},
+        {"status": "somewhere"},
+        {"summary": {"sensors": 1, "first": 0, "last": 10**30}},
+    ],
+    ids=lambda odd: next(iter(odd)),
+)
+def test_an_invalid_item_hides_no_other_entry(
+    file_ledger: FileLedger, odd: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = file_ledger.claim(FILE, RUN)
+    attributes = {"file": "landing/odd.csv", "unfinished": "yes", "month": utc_text(entry.claimed_at)[:7]}
+    item = attributes | entry.model_dump(mode="json", exclude_none=True) | {"key": "odd.csv"} | odd
+    file_ledger._client("dynamodb").put_item(TableName=file_ledger.table_name, Item=to_item(item))  # noqa: SLF001
+    assert [FILE.key] == [each.key for each in file_ledger.unfinished()]
+    assert [FILE.key] == [each.key for each in file_ledger.newest(9)]
+    assert "landing/odd.csv" in caplog.text

@@ -35,6 +35,21 @@ def test_files_of_one_name_are_not_put_over_each_other(tmp_path: Path) -> None:
     assert "--key names one file" in said_of("put", *map(str, files), "--key", "north.csv")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("up", "--prefect-port", "65536"),
+        ("up", "--aws-port", "99999999999999999999"),
+        ("relay", "--metrics-port", "-1"),
+        ("history", "--limit", "1000001"),
+    ],
+)
+def test_a_number_out_of_range_is_a_usage_error_that_names_the_option(words: tuple[str, ...]) -> None:
+    said = said_of(*words)
+    assert f"Invalid value for '{words[1]}'" in said
+    assert "Input should be" in said
+
+
 def test_every_command_can_print_one_json_document() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined] # a group, as the app has several commands
     assert len(commands) > 10

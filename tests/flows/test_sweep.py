@@ -231,6 +231,14 @@ def test_an_email_whose_process_died_while_it_paused_is_resumed(world: World, mo
     assert ("Running", "Paused", "Paused") == (state_of(overdue), state_of(waiting), state_of(by_hand))
 
 
+@pytest.mark.usefixtures("world")
+def test_a_run_with_a_wait_out_of_range_does_not_fail_the_sweep() -> None:
+    by_tag = run_of_another_process(Paused(timeout_seconds=3600), [], "notify-after-1e300s")
+    by_parameter = paused_in_a_process_that_died([], 1e300)
+    swept()
+    assert ("Paused", "Paused") == (state_of(by_tag), state_of(by_parameter))
+
+
 def paused_in_a_process_that_died(files: list[LedgerEntry], seconds: float) -> str:
     """The id of a notify run as `sensor-ingest run` makes it, where no worker would run it later."""
     with get_client(sync_client=True) as client:

@@ -18,7 +18,8 @@ def history(
     file: Annotated[str | None, typer.Option(metavar="s3://…", help="Show all versions of this one file.")] = None,
     since: Annotated[str | None, typer.Option(help="An age like 24h or 7d, or a date like 2026-11-22 (UTC).")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Most entries to show.", show_default="20; all with --since or --html")
+        int | None,
+        typer.Option(min=1, max=ALL, help="Most entries to show.", show_default="20; all with --since or --html"),
     ] = None,
     html: Annotated[Path | None, typer.Option(dir_okay=False, metavar="PATH", help="Write a page with plots.")] = None,
     data_dir: DataDir = None,

@@ -91,7 +91,7 @@ def test_a_file_in_a_run_without_a_sign_of_life_is_retried() -> None:
     assert is_retried(ingests=[run("PENDING", LONG_AGO)])
 
 
-@pytest.mark.parametrize(("refusals", "minutes"), [(1, 15), (2, 30), (3, 60), (9, 60)])
+@pytest.mark.parametrize(("refusals", "minutes"), [(1, 15), (2, 30), (3, 60), (9, 60), (10**30, 60)])
 def test_the_back_off_of_a_file_that_aws_refused_doubles_up_to_an_hour(refusals: int, minutes: int) -> None:
     def refused(minutes_ago: float) -> LedgerEntry:
         claimed_at = NOW - timedelta(minutes=minutes_ago)
@@ -136,6 +136,14 @@ def test_an_entry_that_no_run_works_on_is_abandoned() -> None:
 # ---- Emails --------------------------------------------------------------------------------------------------------
 
 SETTLED = entry(status="archived", finished_at=LONG_AGO)
+
+
+def test_moments_and_waits_at_the_end_of_the_range_are_compared_without_an_error() -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    settled, refused = entry(status="archived", finished_at=last), entry(claimed_at=last, attempts=0)
+    paused, running = run("PAUSED", NOW, wait=timedelta.max), run("RUNNING", last)
+    now = snapshot(entries=[settled, refused], emails=[paused, running])
+    assert ([], [], []) == (list(unnotified_entries(now)), list(overdue_emails(now)), list(files_to_retry(now, [FILE])))
 
 
 def test_a_pause_that_lasts_longer_than_its_wait_is_overdue() -> None:
