@@ -113,6 +113,10 @@ class Watch:
         found: dict[str, Any] = self.api(f"/deployments/name/{name}")
         return found
 
+    def set_concurrency_limit(self, flow: str, limit: int) -> None:
+        found = self.deployment(f"{flow}/{flow}")
+        self.http.patch(f"/deployments/{found['id']}", json={"concurrency_limit": limit}).raise_for_status()
+
     # Processes
 
     def relay_rss(self) -> float:
