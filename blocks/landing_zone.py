@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, HttpUrl, StringConstraints, model_validator
+from pydantic import Field, HttpUrl, StringConstraints, field_validator, model_validator
 
 from blocks.aws_block import DOCUMENTATION_URL, LOGO_URL
 from blocks.domain.errors import ArchiveError
-from blocks.domain.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN
+from blocks.domain.expressions import check_expression
+from blocks.domain.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN, TIMESTAMP_BITS
 from blocks.domain.models import WITHOUT_NUL, FileStatus, SensorFile
 from blocks.domain.s3_keys import REJECTS_SUFFIX, is_folder, moved_key, s3_uri, versioned_key
 from blocks.s3_objects import ObjectsBlock
@@ -53,11 +54,19 @@ class LandingZone(ObjectsBlock):
         default=SENSOR_ID_PATTERN, description="Regular expression (RE2) that the whole of a sensor id matches."
     )
     earliest_timestamp: int = Field(
-        default=EARLIEST_TIMESTAMP, ge=0, description="First timestamp that is taken, in seconds since 1970."
+        default=EARLIEST_TIMESTAMP,
+        ge=0,
+        le=2**TIMESTAMP_BITS - 1,
+        description="First timestamp that is taken, in seconds since 1970.",
     )
     reject_limit: float = Field(
         default=REJECT_LIMIT, ge=0, le=1, description="Share of rows that may be refused before the whole file is."
     )
+
+    @field_validator("sensor_id_pattern")
+    @classmethod
+    def _is_an_expression(cls, pattern: str) -> str:
+        return pattern if pattern == SENSOR_ID_PATTERN else check_expression(pattern)
 
     @model_validator(mode="after")
     def _leads_out_of_incoming(self) -> Self:

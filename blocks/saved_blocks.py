@@ -13,9 +13,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect_aws.credentials import AwsCredentials
+from pydantic import ValidationError
 
 from blocks.aws_block import AwsBlock
-from blocks.domain.errors import BlockMissingError
+from blocks.domain.errors import BlockInvalidError, BlockMissingError
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
@@ -44,6 +45,7 @@ def run_blocks() -> SavedBlocks:
     """The four blocks as they were when this flow run first asked for them: edits in the UI reach the next run.
 
     Raises:
+        BlockInvalidError: a saved block has an invalid field.
         BlockMissingError: a block is not saved on this Prefect server.
     """
     return _blocks_of(flow_run.id)
@@ -60,6 +62,7 @@ def load_blocks() -> SavedBlocks:
     Nobody deploys to Prefect's temporary server, so its blocks are saved here first, from the CloudFormation stack.
 
     Raises:
+        BlockInvalidError: a saved block has an invalid field.
         BlockMissingError: a block is not saved there.
         StackMissingError: the server is temporary, and there is no such stack.
     """
@@ -118,23 +121,36 @@ def _is_emulated(credentials: AwsCredentials) -> bool:
 
 
 def _load(block_type: type[B]) -> B:
-    try:
-        return block_type.load(BLOCK_NAME, _sync=True)  # type: ignore[return-value,call-arg] # as `async_dispatch` has it
-    except ValueError as error:
-        if not _is_not_found(error):
-            raise
-        api = get_current_settings().api.url or "(temporary server)"
-        raise BlockMissingError(f"{block_type.get_block_type_slug()}/{BLOCK_NAME}", api) from error
+    block = find_block(block_type)
+    if block is None:
+        raise BlockMissingError(_address(block_type), get_current_settings().api.url or "(temporary server)")
+    return block
 
 
 def find_block(block_type: type[B]) -> B | None:
-    """The block of that type as it is saved on the Prefect server; None where none is."""
+    """The block of that type as it is saved on the Prefect server; None where none is.
+
+    Raises:
+        BlockInvalidError: somebody has given it a field that it does not take.
+    """
     try:
-        return block_type.load(BLOCK_NAME)  # type: ignore[return-value] # no event loop runs here, so it is the block
+        return block_type.load(BLOCK_NAME, _sync=True)  # type: ignore[return-value,call-arg] # as `async_dispatch` has it
     except ValueError as error:
         if _is_not_found(error):
             return None
         raise
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        problems = [
+            ": ".join([*map(str, each["loc"]), each["msg"].removeprefix("Value error, ")])
+            for each in error.__cause__.errors()
+        ]
+        raise BlockInvalidError(_address(block_type), problems) from error
+
+
+def _address(block_type: type[Block]) -> str:
+    return f"{block_type.get_block_type_slug()}/{BLOCK_NAME}"
 
 
 def _is_not_found(error: ValueError) -> bool:

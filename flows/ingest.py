@@ -65,10 +65,11 @@ def ingest_sensor_files(
     failed.
 
     Raises:
+        BlockInvalidError: a saved block has an invalid field.
         BlockMissingError: a block is not saved on this Prefect server.
         IngestFailedError: every file is missing or failed; it carries the report.
     """
-    run_blocks()  # a missing block fails the run here, once, and not file by file
+    run_blocks()  # a missing or invalid block fails the run here, once, and not file by file
     files = list({file.uri: file for file in objects}.values())
     loads = ingest_file.map(files, unmapped(large_files), force=force, show_steps=len(files) <= FILES_WITH_STEPS)
     reports = [_report(file, load) for file, load in zip(files, loads, strict=True)]

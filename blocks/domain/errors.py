@@ -59,6 +59,16 @@ class BlockMissingError(SensorIngestError):
         )
 
 
+class BlockInvalidError(SensorIngestError):
+    """A saved block has an invalid field: the Prefect UI saves values that the block refuses."""
+
+    def __init__(self, block: str, problems: Iterable[str]) -> None:
+        super().__init__(
+            f"The block {block!r} on the Prefect server cannot be used: {'; '.join(problems)}. Edit it in the Prefect "
+            "UI (Blocks). Until then files wait in incoming/, and no load counts as failed."
+        )
+
+
 class ApiMissingError(SensorIngestError):
     """No Prefect server is named."""
 

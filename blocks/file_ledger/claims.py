@@ -28,6 +28,7 @@ class ClaimTable(LedgerTable):
     lease_seconds: float = Field(
         default=900,
         gt=0,
+        le=7 * 86_400,
         description="Seconds that a claim lasts unless the run renews it; then another run may claim the file.",
     )
     attempts: int = Field(

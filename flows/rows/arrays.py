@@ -7,6 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from blocks.domain.expressions import whole
+
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
@@ -21,7 +23,7 @@ def to_numbers(numbers: pa.Array) -> Numbers:
 
 def matches(texts: pa.StringArray, expression: str) -> Mask:
     """Which texts the RE2 expression matches from end to end."""
-    return to_mask(pc.match_substring_regex(texts, rf"\A(?:{expression})\z"))
+    return to_mask(pc.match_substring_regex(texts, whole(expression)))
 
 
 def only(rows: pa.RecordBatch, wanted: Mask) -> pa.RecordBatch:

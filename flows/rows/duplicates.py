@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from blocks.domain.limits import TIMESTAMP_BITS
 from flows.rows.arrays import Mask, Numbers, to_numbers
-from flows.rows.rules import TIMESTAMP_BITS, RefusedError, RowRules
+from flows.rows.rules import RefusedError, RowRules
 
 EIGHT_DIGITS = r"\d{4}-\d{4}"
 """The pattern whose ids `digits_of` can read. The default pattern today; it stays what it is if that one changes."""

@@ -4,18 +4,13 @@ import time
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from blocks.domain.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN
+from blocks.domain.expressions import check_expression
+from blocks.domain.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN, TIMESTAMP_BITS
 
 Reason = Literal["field_count", "sensor_id", "timestamp", "timestamp_range", "value", "value_range", "encoding"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 COLUMNS = ("sensor_id", "timestamp", "value")
-
-TIMESTAMP_BITS = 36
-"""Bits of a row's 64-bit key that hold its second: enough until the year 4147."""
 
 _A_DAY = 86_400
 _MIB = 2**20
@@ -79,9 +74,9 @@ class RowRules:
         if self.memory_shared_by < 1:
             raise ValueError(f"memory_shared_by is at least 1, not {self.memory_shared_by}")
         try:
-            pc.match_substring_regex(pa.array([""]), self.sensor_id_pattern)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"sensor_id_pattern is no RE2 expression: {error}") from error
+            check_expression(self.sensor_id_pattern)
+        except ValueError as error:
+            raise ValueError(f"sensor_id_pattern: {error}") from error
 
     def last_second(self) -> int:
         return int(time.time()) + _A_DAY if self.latest is None else self.latest

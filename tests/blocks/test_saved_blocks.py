@@ -13,7 +13,7 @@ from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
 from blocks.aws_block import AwsBlock
-from blocks.domain.errors import BlockMissingError
+from blocks.domain.errors import BlockInvalidError, BlockMissingError
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
@@ -182,6 +182,34 @@ def test_the_secret_is_nowhere_to_be_read(story: Story) -> None:
 def test_the_secret_is_there_for_those_who_ask_for_it(story: Story) -> None:
     secrets = {block.credentials.aws_secret_access_key for block in blocks_of(story.first)}
     assert {SecretStr(SECRET)} == secrets
+
+
+# ---- Edited into what cannot work ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("story")
+@pytest.mark.parametrize("way", [load_blocks, lambda: save_blocks(OUTPUTS, CREDENTIALS)], ids=["run", "deploy"])
+@pytest.mark.parametrize(
+    ("block_type", "field", "wrong", "right"),
+    [
+        (LandingZone, "sensor_id_pattern", r"\Qabc", r"\d{4}-\d{4}"),
+        (LandingZone, "sensor_id_pattern", "a)|(b", r"\d{4}-\d{4}"),
+        (LandingZone, "earliest_timestamp", 2**36, 0),
+        (FileLedger, "lease_seconds", 1e300, 60),
+    ],
+)
+def test_a_field_that_cannot_work_is_named_with_its_block_and_the_remedy(
+    way: Callable[[], object], block_type: type[AwsBlock], field: str, wrong: object, right: object
+) -> None:
+    edit(block_type, **{field: wrong})
+    try:
+        with pytest.raises(BlockInvalidError) as error:
+            way()
+    finally:
+        edit(block_type, **{field: right})
+    assert f"block '{block_type.get_block_type_slug()}/sensor-ingest'" in str(error.value)
+    assert f"{field}: " in str(error.value)
+    assert "Edit it in the Prefect UI" in str(error.value)
 
 
 # ---- Deleted ------------------------------------------------------------------------------------------------------

@@ -21,3 +21,8 @@ def test_the_ingest_flow_imports_nothing_of_the_command_line_or_the_embedded_sta
 
 def test_the_rules_about_rows_import_neither_prefect_nor_aws() -> None:
     assert set() == loaded_by("flows.rows") & {"prefect", "prefect_aws", "boto3", "botocore", "httpx"}
+
+
+def test_a_landing_zone_with_the_default_pattern_does_not_import_pyarrow() -> None:
+    created = "blocks.landing_zone; blocks.landing_zone.LandingZone(bucket='landing')"
+    assert set() == loaded_by(created) & {"pandas", "pyarrow"}

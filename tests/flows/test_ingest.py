@@ -5,7 +5,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
-from blocks.domain.errors import IngestFailedError, PermissionMissingError
+from blocks.domain.errors import BlockInvalidError, IngestFailedError, PermissionMissingError
 from blocks.domain.models import IngestReport, SensorFile
 from blocks.dynamodb.errors import RowRefusedError
 from blocks.file_ledger import FileLedger
@@ -65,6 +65,22 @@ def test_the_rules_about_rows_are_those_of_the_landing_zone_block(world: World) 
         zone.save(BLOCK_NAME, overwrite=True)
 
     assert (1, 1) == (report.files[0].loaded, report.files[0].rejected)
+
+
+@pytest.mark.parametrize("pattern", [r"\Qabc", "a)|(b"])
+def test_a_landing_zone_that_cannot_work_fails_the_run_and_is_held_against_no_file(world: World, pattern: str) -> None:
+    uri = world.put("0001-0009,1483906366,1\n", "incoming/blameless.csv")
+    zone = LandingZone.load(BLOCK_NAME)
+    assert isinstance(zone, LandingZone)
+    try:
+        zone.model_copy(update={"sensor_id_pattern": pattern}).save(BLOCK_NAME, overwrite=True)
+        state: State[Any] = ingest_sensor_files([SensorFile.model_validate(uri)], 0, return_state=True)
+    finally:
+        zone.save(BLOCK_NAME, overwrite=True)
+    assert isinstance(state.result(raise_on_failure=False), BlockInvalidError)
+    assert "sensor_id_pattern: " in str(state.message)
+    assert [] == load_blocks().file_ledger.entries_of(world.outputs.bucket_name, "incoming/blameless.csv")
+    assert {"incoming/blameless.csv"} == world.keys("blameless.csv")
 
 
 def test_a_file_that_is_named_twice_is_loaded_once(world: World) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prefect_aws.credentials import AwsCredentials
 
-from blocks.domain.errors import ArchiveError, DaskMissingError
+from blocks.domain.errors import ArchiveError, BlockInvalidError, BlockMissingError, DaskMissingError
 from blocks.domain.models import LedgerEntry
 from blocks.file_ledger import FileLedger
 from flows.loading import lease
@@ -33,6 +33,8 @@ ENTRY = LedgerEntry(
         (OSError(errno.EMFILE, "Too many open files"), False),
         (TimeoutError("a scheduler does not answer"), False),
         (DaskMissingError(), False),
+        (BlockInvalidError("sensor-landing-zone/sensor-ingest", ["bucket: too short"]), False),
+        (BlockMissingError("sensor-landing-zone/sensor-ingest", "http://server"), False),
         (httpx.ConnectError("the Prefect server is away"), False),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from blocks.domain.limits import TIMESTAMP_BITS
 from flows.rows import RowRules, ValidatedFile, spool, validate_file
 from flows.rows.duplicates import KeyFile
-from flows.rows.rules import TIMESTAMP_BITS
 from tests.flows.rows.test_files import read_csv
 
 NOON = 1483906366
@@ -212,6 +212,10 @@ def test_no_cell_of_the_reject_file_starts_a_formula(tmp_path: Path) -> None:
         ("memory_shared_by", 0),
         ("sensor_id_pattern", "("),
         ("sensor_id_pattern", r"(?=x)"),
+        ("sensor_id_pattern", r"\Qabc"),
+        ("sensor_id_pattern", r"\Q"),
+        ("sensor_id_pattern", r"a)|(b"),
+        ("sensor_id_pattern", r"a\z)|(?:b"),
     ],
 )
 def test_a_setting_that_could_not_work_is_refused_by_name(setting: str, value: Any) -> None:  # noqa: ANN401
