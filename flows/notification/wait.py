@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     NotifyFlow = Flow[[list[FileReport], float], str]
 
 SHORTEST_PAUSE_SECONDS: Final = 10.0
-"""A proactive automation cannot wait for less. Source: Prefect 3.8, `EventTrigger.within`."""
+"""A proactive automation cannot wait for less: the server answers 422. Source: Prefect 3.9, `EventTrigger.within`."""
 
 _TAG_START: Final = "notify-after-"
 
@@ -143,7 +143,7 @@ def _create_subflow(
             parent_task_run_id=placeholder.id,
         )
 
-    # What `run_deployment(as_subflow=True)` does in Prefect 3.8, which cannot create a run in another state.
+    # What `run_deployment(as_subflow=True)` does in Prefect 3.9, whose runs are always created Scheduled.
     placeholder = client.create_task_run(
         task=Task(fn=lambda: None, name=deployment_name(NOTIFY_FLOW)),
         flow_run_id=flow_run.id,
