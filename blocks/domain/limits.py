@@ -27,7 +27,7 @@ PAUSE_TIMEOUT_SLACK_SECONDS: Final = 7 * 24 * 3600
 """How much later than the wait a pause times out, which fails the run: a server may be down for a week."""
 
 PARAMETERS_BYTES: Final = 450_000
-"""Room for reports in a flow run's parameters. Prefect 3.8 takes 524,288 bytes of them (`max_parameter_size`)."""
+"""Room for reports in a flow run's parameters. Prefect 3.9 takes 524,288 bytes of them (`max_parameter_size`)."""
 
 RUNS_AT_ONCE: Final = 2
 """Ingest runs at the same time, where the deployment has no limit of its own. prefect.yaml sets it, the relay obeys it.
