@@ -47,7 +47,7 @@ def _server_settings(port: int, database_url: str) -> dict[str, str]:
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",  # also keeps uvicorn from writing a line per request
         # A burst makes thousands of task runs and events; by default each state of one is a transaction of its own.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",  # 0.5 is cut to 0 in 3.8: a core for nothing
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",  # 0.5 is cut to 0 in 3.9: a core for nothing
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
         # By default any page that is open in a browser on this machine may use the API.
