@@ -154,5 +154,5 @@ def _address(block_type: type[Block]) -> str:
 
 
 def _is_not_found(error: ValueError) -> bool:
-    """Prefect 3.8 turns "not found" into a ValueError, and names the cause."""
+    """Prefect 3.9 turns "not found" into a ValueError, and names the cause."""
     return isinstance(error.__cause__, ObjectNotFound)

@@ -105,7 +105,7 @@ def prefect_api(prefect_server: str) -> Iterator[str]:
 def talking_to(api_url: str) -> Iterator[None]:
     """The code under test talks to that Prefect server, and so do the events it emits.
 
-    Prefect 3.8.8 sends the events of a process, those that make task runs among them, to the server that the first
+    Prefect 3.9.1 sends the events of a process, those that make task runs among them, to the server that the first
     of them went to, until its worker for events has ended.
     """
     EventsWorker.drain_all(at_exit=False)
