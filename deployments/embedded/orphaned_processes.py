@@ -36,7 +36,7 @@ def end_runs(data_dir: Path, parts: Iterable[ProcessId], say: Say, hurry: thread
 
     It has to be done while the worker lives, after the relay has ended: a run that is asked to end by SIGTERM then
     reports that it crashed; one whose worker is asked to end, or is gone, disappears and is "Running" for ever
-    (Prefect 3.8.8).
+    (Prefect 3.9.1).
     """
     processes = other_processes(data_dir, parts)
     if processes:

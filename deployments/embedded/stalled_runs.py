@@ -14,7 +14,7 @@ _ALIVE: Final = ("PENDING", "RUNNING", "CANCELLING")
 def settle_dead_runs(api_url: str, say: Callable[[str], None]) -> None:
     """Give every run of the work pool that seems alive the state that it has in truth, before there is a worker.
 
-    A stack that starts has ended all that was left of the one before, so none of them has a process. Prefect 3.8.8
+    A stack that starts has ended all that was left of the one before, so none of them has a process. Prefect 3.9.1
     would show them as running for ever, and count them as runs that use a slot.
 
     Raises:
