@@ -28,8 +28,9 @@ def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = HEARTB
 
     Dead runs do not only look odd: each keeps a slot of its deployment, queue and pool.
 
-    Such automations can fire though the run is alive (PrefectHQ/prefect#18653). That does no harm here: what the run
-    has claimed is given to another run, which stores the same rows, and the first of the two to finish is remembered.
+    It fires in vain where the last heartbeat comes after the end of a run (PrefectHQ/prefect#18653): Prefect 3.9 leaves
+    runs that have ended as they are. A live run that can send nothing for so long is shown as crashed. That does no
+    harm: what it has claimed is given to another run, which stores the same rows, and the first to end is remembered.
     """
     wanted = AutomationCore(
         name=AUTOMATION,

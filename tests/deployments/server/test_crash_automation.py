@@ -19,7 +19,7 @@ from deployments.server.prefect_yaml import prefect_yaml
 from tests.support.waiting import eventually
 
 WITHIN = timedelta(seconds=10)
-"""The shortest that a proactive trigger of Prefect 3.8 waits."""
+"""The shortest that a proactive trigger of Prefect 3.9 waits."""
 
 
 @flow
@@ -45,7 +45,7 @@ def is_crashed(client: SyncPrefectClient, run: FlowRun) -> bool:
 
 
 def until_the_server_watches(client: SyncPrefectClient) -> None:
-    """Prefect 3.8.8 loads an automation anew some time after a change of it; events pass it by meanwhile."""
+    """Prefect 3.9.1 loads an automation anew some time after a change of it; events pass it by meanwhile."""
     for _ in range(3):
         first = client.create_flow_run(dead_for_a_while, tags=[DEPLOYMENT_TAG], state=Running())
         with suppress(TimeoutError):
