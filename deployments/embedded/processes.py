@@ -16,8 +16,8 @@ from deployments.embedded.process_id import ProcessId
 MARK: Final = "SENSOR_INGEST_EMBEDDED_IN"
 """Environment variable by which all processes of a stack, flow runs too, carry the stack's data directory.
 
-A process worker of Prefect 3.9.1 gives each flow run a session of its own, so a run that outlives its worker belongs
-to no process group and no parent that would lead back to the stack; its environment still does.
+A run that outlives its worker has no parent that would lead back to the stack, and where the process worker of Prefect
+3.9.1 started it by way of its supervisor, a session of its own; its environment still leads back.
 """
 
 _CLOCK_STEP_SECONDS: Final = 1.5

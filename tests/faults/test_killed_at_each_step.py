@@ -27,7 +27,7 @@ class Kill:
     runs: bool = False
     """Whether the processes of the flow runs are."""
     runs_follow: bool = False
-    """Whether they end by themselves then: Prefect 3.8 aborts runs whose worker is gone."""
+    """Whether they end by themselves then: Prefect 3.9 aborts a run whose worker is gone at its next log line."""
     moment: Moment = "after"
     how: str = "kill -9 of"
 
