@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, overload
 
 from botocore.exceptions import ClientError
 from prefect.blocks.core import Block
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sesv2 import SESV2Client
-
-DOCUMENTATION_URL: Final = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
-LOGO_URL: Final = HttpUrl(str(AwsCredentials._logo_url))  # noqa: SLF001 - the picture that the UI shows for AWS
 
 _REFUSED: Final = frozenset({"AccessDenied", "AccessDeniedException", "403"})
 # The permissions of these calls are not named like the call.
@@ -35,6 +32,9 @@ _PERMISSIONS: Final = {
 
 class AwsBlock(Block):
     """Base of the blocks that stand for one AWS resource."""
+
+    _documentation_url: ClassVar[HttpUrl | None] = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
+    _logo_url: ClassVar[HttpUrl | None] = HttpUrl(str(AwsCredentials._logo_url))  # noqa: SLF001 - the picture of AWS
 
     credentials: AwsCredentials = Field(
         default_factory=AwsCredentials,

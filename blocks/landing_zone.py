@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, HttpUrl, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from blocks.aws_block import DOCUMENTATION_URL, LOGO_URL
 from blocks.domain.errors import ArchiveError
 from blocks.domain.expressions import check_expression
 from blocks.domain.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN, TIMESTAMP_BITS
@@ -35,8 +34,6 @@ class LandingZone(ObjectsBlock):
     _block_type_name: ClassVar[str] = "Sensor landing zone"
     _block_type_slug: ClassVar[str] = "sensor-landing-zone"
     _description: ClassVar[str] = "The bucket that sensor files land in, and where they go when they are dealt with."
-    _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION_URL
-    _logo_url: ClassVar[HttpUrl | None] = LOGO_URL
 
     bucket: str = Field(min_length=3, description="Bucket that files land in.")
     target_bucket: str | None = Field(

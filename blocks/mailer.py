@@ -5,9 +5,9 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import ClassVar, Final
 
-from pydantic import Field, HttpUrl
+from pydantic import Field
 
-from blocks.aws_block import DOCUMENTATION_URL, LOGO_URL, AwsBlock
+from blocks.aws_block import AwsBlock
 from blocks.domain.errors import AddressUnverifiedError, MailQuotaError
 from blocks.domain.text import printable
 
@@ -39,8 +39,6 @@ class Mailer(AwsBlock):
     _block_type_name: ClassVar[str] = "Sensor mailer"
     _block_type_slug: ClassVar[str] = "sensor-mailer"
     _description: ClassVar[str] = "Sender and recipients of the mails about sensor files."
-    _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION_URL
-    _logo_url: ClassVar[HttpUrl | None] = LOGO_URL
 
     sender: str = Field(description="Address that mails come from; SES must have verified it or its domain.")
     recipients: list[str] = Field(

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, HttpUrl
+from pydantic import Field
 
-from blocks.aws_block import DOCUMENTATION_URL, LOGO_URL, AwsBlock
+from blocks.aws_block import AwsBlock
 from blocks.aws_clients import renewed_client
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ class ReadingsTable(AwsBlock):
     _block_type_name: ClassVar[str] = "Sensor readings table"
     _block_type_slug: ClassVar[str] = "sensor-readings-table"
     _description: ClassVar[str] = "The DynamoDB table that sensor readings are stored in."
-    _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION_URL
-    _logo_url: ClassVar[HttpUrl | None] = LOGO_URL
 
     table_name: str = Field(min_length=3, max_length=255, description="Name of the DynamoDB table.")
     patience_seconds: float = Field(

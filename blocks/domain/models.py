@@ -44,7 +44,22 @@ WITHOUT_NUL: Final = r"^[^\x00]+$"
 """S3 accepts a NUL in a key. PostgreSQL does not store it, so Prefect would lose the event or the run."""
 
 
-class SensorFile(BaseModel):
+class KeyedModel(BaseModel):
+    """Base of what is about one key of a bucket."""
+
+    bucket: str
+    key: str
+
+    @property
+    def uri(self) -> str:
+        return s3_uri(self.bucket, self.key)
+
+    @property
+    def name(self) -> str:
+        return file_name(self.key)
+
+
+class SensorFile(KeyedModel):
     """One object in the bucket. The text `s3://bucket/key` validates as a `SensorFile` too."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -73,14 +88,6 @@ class SensorFile(BaseModel):
         """The schema that Prefect checks parameters with before a run starts: an object, or text like `s3://…`."""
         uri = {"type": "string", "pattern": "^s3://[^/]+/.+", "title": "s3://bucket/key"}
         return {"title": "SensorFile", "anyOf": [uri, handler.resolve_ref_schema(handler(schema))]}
-
-    @property
-    def uri(self) -> str:
-        return s3_uri(self.bucket, self.key)
-
-    @property
-    def name(self) -> str:
-        return file_name(self.key)
 
     @property
     def version(self) -> str | None:
@@ -136,11 +143,9 @@ class RowCounts(BaseModel):
         return self
 
 
-class FileReport(RowCounts):
+class FileReport(RowCounts, KeyedModel):
     """What became of one file: counts, reasons, and where its content is now. It fits into a flow parameter."""
 
-    bucket: str
-    key: str
     version: str | None = None
     status: FileStatus
     reasons: dict[str, int] = Field(default_factory=dict)
@@ -155,14 +160,6 @@ class FileReport(RowCounts):
         bool, Field(description="Whether another run has loaded it, so that this run did nothing.")
     ] = False
     flow_run_id: str | None = None
-
-    @property
-    def uri(self) -> str:
-        return s3_uri(self.bucket, self.key)
-
-    @property
-    def name(self) -> str:
-        return file_name(self.key)
 
     @property
     def loaded(self) -> int:

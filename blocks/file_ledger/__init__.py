@@ -5,9 +5,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import ClassVar, Final
 
-from pydantic import HttpUrl
-
-from blocks.aws_block import DOCUMENTATION_URL, LOGO_URL
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile, utc_text
 from blocks.domain.s3_keys import comes_before
 from blocks.file_ledger.claims import BY_THIS_RUN, UNSETTLED, ClaimTable
@@ -35,8 +32,6 @@ class FileLedger(ClaimTable):
     _block_type_name: ClassVar[str] = "Sensor file ledger"
     _block_type_slug: ClassVar[str] = "sensor-file-ledger"
     _description: ClassVar[str] = "The DynamoDB table that records which version of which file was loaded."
-    _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION_URL
-    _logo_url: ClassVar[HttpUrl | None] = LOGO_URL
 
     def settled(self, file: SensorFile) -> LedgerEntry | None:
         """The settled entry of this version, or of an equal ETag; the newest settled one if no version is given.
