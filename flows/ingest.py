@@ -20,7 +20,7 @@ from flows.loading.step_runs import FILES_WITH_STEPS
 from flows.loading.tasks import ingest_file, publish_report
 from flows.notification.wait import notify_later
 from flows.notify import notify
-from flows.report import headline, outcome, report_of_error, run_title
+from flows.report import final_state_name, headline, ingest_run_name, report_of_error
 
 FILES_AT_ONCE: Final = 8
 """Files of one run that are loaded at the same time: most of a load is waiting for S3 and DynamoDB."""
@@ -40,7 +40,7 @@ Force = Annotated[bool, Field(description="Load files again that were loaded bef
 def _run_name() -> str:
     """The files' names, from the parameters as they came: Prefect asks for the name before it validates them."""
     objects: list[Any] = flow_run.parameters["objects"]
-    return run_title([SensorFile.model_validate(each).name for each in objects])
+    return ingest_run_name([SensorFile.model_validate(each).name for each in objects])
 
 
 @flow(
@@ -86,7 +86,7 @@ def _report(file: SensorFile, load: PrefectFuture[FileReport]) -> FileReport:
 
 
 def _final_state(report: IngestReport) -> State[IngestReport]:
-    name, message = outcome(report.files), headline(report.files)
+    name, message = final_state_name(report.files), headline(report.files)
     if name == "Failed":
         return Failed(message=message, data=IngestFailedError(message, report))
     return Completed(name=name, message=message, data=report)

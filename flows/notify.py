@@ -19,7 +19,7 @@ from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from blocks.domain.models import FileReport
 from blocks.domain.names import NOTIFY_FLOW
 from blocks.saved_blocks import run_blocks
-from flows.notification.email import Letter, letter_about
+from flows.notification.email import Email, compose_email
 from flows.recovery.failures import retry_condition
 from flows.report import email_run_name
 
@@ -88,23 +88,21 @@ def send_emails(files: list[FileReport]) -> "list[State[str]]":
     SES takes 50 recipients per message, so there may be several. Each message is a task run of its own: if one fails,
     it alone is retried.
     """
-    letter = letter_about(files, _pages())
+    email = compose_email(files, _pages())
     groups = run_blocks().mailer.groups()
     return [
-        send_letter.with_options(task_run_name="email" if len(groups) == 1 else f"email {number} of {len(groups)}")(
-            letter, group, return_state=True
+        send_email.with_options(task_run_name="email" if len(groups) == 1 else f"email {number} of {len(groups)}")(
+            email, group, return_state=True
         )
         for number, group in enumerate(groups, start=1)
     ]
 
 
 @task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60], retry_condition_fn=retry_condition)
-def send_letter(letter: Letter, recipients: list[str]) -> str:
+def send_email(email: Email, recipients: list[str]) -> str:
     """The id that SES gave the message."""
-    message_id = run_blocks().mailer.send(
-        letter.subject, letter.text, letter.html, letter.pictures, recipients=recipients
-    )
-    get_run_logger().info("Email sent: %s (SES message %s)", letter.subject, message_id)
+    message_id = run_blocks().mailer.send(email.subject, email.text, email.html, email.pictures, recipients=recipients)
+    get_run_logger().info("Email sent: %s (SES message %s)", email.subject, message_id)
     return message_id
 
 

@@ -1,4 +1,4 @@
-"""Reports, small enough to be handed to another run."""
+"""Reports in the parameters of the run that emails about them, whose size Prefect limits."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,20 +6,20 @@ from typing import Final
 from blocks.domain.limits import PARAMETERS_BYTES, json_bytes
 from blocks.domain.models import FileReport
 from blocks.domain.readings_summary import joined
-from flows.report.wording import REJECTS_SHOWN, short
+from flows.report.wording import REJECTS_SHOWN, truncated
 
 COARSE_BUCKETS: Final = 8
-"""Points in time that each file keeps where there are too many files for all of them."""
+"""Periods kept of each file's timeline if whole timelines do not fit."""
 
 
-def within_parameters(reports: Sequence[FileReport]) -> list[FileReport]:
-    """The reports, small enough for a flow run's parameters, without what only the ledger remembers.
+def fit_into_parameters(reports: Sequence[FileReport]) -> list[FileReport]:
+    """The reports without the ledger's own fields, shortened until they fit into a flow run's parameters.
 
-    Where they are too long, they lose first the rejects that the email does not show, then most points of the plot, all
-    rejects, all points, and last what the ledger tells as well: where each file went, most of what was wrong with it.
+    Removed step by step: rejects that the email does not show, most periods of the timelines, all rejects, the
+    timelines, and last what the ledger stores too: addresses, summaries, and the end of long problems.
     """
     shorter = [FileReport.model_validate(report.model_dump()) for report in reports]
-    for shorten in (_with_rejects_shown, _with_coarse_timeline, _without_rejects, _without_timeline, _bare):
+    for shorten in (_with_rejects_shown, _with_coarse_timeline, _without_rejects, _without_timeline, _minimal):
         if sum(map(json_bytes, shorter)) <= PARAMETERS_BYTES:
             break
         shorter = [shorten(report) for report in shorter]
@@ -27,8 +27,9 @@ def within_parameters(reports: Sequence[FileReport]) -> list[FileReport]:
 
 
 def _with_rejects_shown(report: FileReport) -> FileReport:
-    shown = [reject.model_copy(update={"text": short(reject.text)}) for reject in report.first_rejects[:REJECTS_SHOWN]]
-    return report.model_copy(update={"first_rejects": shown})
+    shown = report.first_rejects[:REJECTS_SHOWN]
+    rejects = [reject.model_copy(update={"text": truncated(reject.text)}) for reject in shown]
+    return report.model_copy(update={"first_rejects": rejects})
 
 
 def _with_coarse_timeline(report: FileReport) -> FileReport:
@@ -50,6 +51,6 @@ def _without_rejects(report: FileReport) -> FileReport:
     return report.model_copy(update={"first_rejects": []})
 
 
-def _bare(report: FileReport) -> FileReport:
-    problem = short(report.problem) if report.problem else None
+def _minimal(report: FileReport) -> FileReport:
+    problem = truncated(report.problem) if report.problem else None
     return report.model_copy(update={"problem": problem, "archived_to": None, "rejects_at": None, "summary": None})

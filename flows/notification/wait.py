@@ -22,7 +22,7 @@ from prefect.tasks import Task
 from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from blocks.domain.models import FileReport, Notification
 from blocks.domain.names import NOTIFY_FLOW, deployment_name
-from flows.notification.run_parameters import within_parameters
+from flows.notification.run_parameters import fit_into_parameters
 from flows.report import email_run_name
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def notify_later(reports: Sequence[FileReport], wait_seconds: float, notify: "No
             could run it later.
     """
     due_at = datetime.now(UTC) + timedelta(seconds=wait_seconds)
-    files = within_parameters(reports)
+    files = fit_into_parameters(reports)
     if not deployment.id:
         return _notify_in_this_process(notify, files, wait_seconds, due_at)
     with get_client(sync_client=True) as client:

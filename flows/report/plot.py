@@ -1,18 +1,21 @@
-"""A small picture of readings over time: their values above, how many there are below. Pure; draws with Pillow."""
+"""A small plot of readings over time: values above, number of readings below. Pure; draws with Pillow."""
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
+from blocks.domain.models import FileReport
 from blocks.domain.readings_summary import Bucket, Timeline
+from flows.report.wording import combined_summary
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
 
-# Twice as large as it is shown at most, so that it is sharp on a phone; letters are a thirtieth of the width, which
-# leaves 12 pixels where a phone shows it 360 wide.
+# Twice the size at which it is shown, so that it is sharp on a phone. Letters are a thirtieth of the width: 12 pixels
+# on a phone that is 360 pixels wide.
 WIDTH: Final = 1200
 HEIGHT: Final = 640
 LETTERS: Final = 38
@@ -21,24 +24,43 @@ _VALUES_TOP, _VALUES_BOTTOM = 80, 380
 _COUNTS_TOP, _COUNTS_BOTTOM = 450, 550
 _DOT = 7
 
-# A light card of its own, so that it is legible in front of any background, dark ones too.
+# A light background of its own, so that it is legible on a dark page too.
 _CARD, _FRAME, _INK, _FAINT = "#ffffff", "#d0d5dd", "#1d2939", "#667085"
 _BAND, _LINE, _BARS = "#b9d6fb", "#175cd3", "#98a2b3"
 _COLOURS: Final = 32
 
 _MINUTE, _DAY = 60, 86_400
-_SMALL, _THOUSAND, _LARGE = 1e-3, 1e3, 1e6  # numbers that are written out, not in powers of ten
+_SMALL, _THOUSAND, _LARGE = 1e-3, 1e3, 1e6  # bounds of numbers written without an exponent
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A PNG file, and the caption that says what it shows."""
+
+    png: bytes
+    caption: str
+
+
+def plot_of_readings(files: Sequence[FileReport]) -> Plot | None:
+    """The plot of the readings that were loaded from these files; None if no file has a timeline."""
+    summary = combined_summary(files)
+    if not summary or not summary.timeline:
+        return None
+    sampled = summary.timeline.one_in
+    caption = "Value of the readings over time: mean, and lowest to highest; below, the number of readings"
+    note = f". Values: a sample of one in {sampled}" if sampled > 1 else ""
+    return Plot(png(summary.timeline, summary.first, summary.last), caption + note)
 
 
 def png(timeline: Timeline, first: int, last: int) -> bytes:
-    """The picture as PNG, some ten kilobytes. It holds numbers only, nothing that comes from outside as it is.
+    """The plot as PNG, about 10 kB. It contains numbers only, no text from outside.
 
     Args:
-        timeline: what to draw.
-        first: the second of the earliest reading, where the picture begins.
-        last: the second of the latest reading.
+        timeline: readings per period.
+        first: epoch second of the earliest reading, where the time axis begins.
+        last: epoch second of the latest reading.
     """
-    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - runs that draw nothing need not wait for it
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - runs that draw nothing do not import it
 
     image = Image.new("RGB", (WIDTH, HEIGHT), _CARD)
     draw = ImageDraw.Draw(image)
@@ -67,7 +89,7 @@ def _draw_values(
     for value in dict.fromkeys((low, high)):
         draw.line((_LEFT, up(value), _RIGHT, up(value)), _FRAME, 2)
         draw.text((_LEFT - 14, up(value)), _number(value), _INK, anchor="rm")
-    for parts in _without_gaps(buckets, width):
+    for parts in _split_at_gaps(buckets, width):
         middles = [across(bucket.start + width / 2) for bucket in parts]
         highs = [(x, up(bucket.high)) for x, bucket in zip(middles, parts, strict=True)]
         lows = [(x, up(bucket.low)) for x, bucket in zip(middles, parts, strict=True)]
@@ -92,20 +114,20 @@ def _draw_counts(draw: "ImageDraw.ImageDraw", buckets: Sequence[Bucket], across:
     draw.text((_LEFT - 14, _COUNTS_TOP), _number(most), _INK, anchor="rm")
 
 
-def _without_gaps(buckets: Sequence[Bucket], width: int) -> list[list[Bucket]]:
-    """The buckets in stretches of neighbours: no line is drawn through a time of which nothing is known."""
-    stretches = [[buckets[0]]]
+def _split_at_gaps(buckets: Sequence[Bucket], width: int) -> list[list[Bucket]]:
+    """The buckets in groups of neighbours: no line is drawn across a gap without values."""
+    groups = [[buckets[0]]]
     for bucket in buckets[1:]:
-        if bucket.start - stretches[-1][-1].start <= width:
-            stretches[-1].append(bucket)
+        if bucket.start - groups[-1][-1].start <= width:
+            groups[-1].append(bucket)
         else:
-            stretches.append([bucket])
-    return stretches
+            groups.append([bucket])
+    return groups
 
 
 def _scale(low: float, high: float, at_low: float, at_high: float) -> Callable[[float], float]:
-    """The function from values to pixels; the one value that there is comes into the middle."""
-    # Halves, since the distance of the largest numbers of either sign would not be finite.
+    """The function from values to pixels. If all values are equal, it returns the middle."""
+    # Halves, because the difference of two huge numbers of opposite sign would be infinite.
     span = high / 2 - low / 2
     if not span > 0:
         return lambda _: (at_low + at_high) / 2
@@ -113,7 +135,7 @@ def _scale(low: float, high: float, at_low: float, at_high: float) -> Callable[[
 
 
 def _number(value: float) -> str:
-    """Four digits at most, which is what there is room for: `1,234`, `-0.35`, `1.2e125`."""
+    """At most four digits, which is the room beside the axis: `1,234`, `-0.35`, `1.2e125`."""
     size = abs(value)
     if size and not _SMALL <= size < _LARGE:
         return f"{value:.1e}".replace("e+", "e")
@@ -121,7 +143,7 @@ def _number(value: float) -> str:
 
 
 def _moments(first: int, last: int) -> tuple[str, str]:
-    """Both ends of the time axis: to the second, the minute or the day, whichever tells them apart at a glance."""
+    """Both ends of the time axis, to the second, the minute or the day, depending on the time between them."""
     start, end = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
     if last - first < 10 * _MINUTE:
         return f"{start:%Y-%m-%d %H:%M:%S}", f"{end:%H:%M:%S} UTC"

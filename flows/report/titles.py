@@ -1,4 +1,4 @@
-"""What a result is called in one line: names of runs and states, headlines, reports of errors."""
+"""Results in one line: names of runs and final states, headlines, and the report of an error."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,47 +6,50 @@ from typing import Final
 
 from blocks.domain.errors import ClaimedElsewhereError, ObjectMissingError
 from blocks.domain.models import FileReport, SensorFile
-from flows.report.wording import rows_text, short
+from flows.report.wording import rows_text, truncated
 
-_VERBS: Final = {"archived": "loaded", "loading": "being loaded by another run"}
+_STATUS_TEXTS: Final = {"archived": "loaded", "loading": "being loaded by another run"}
 
 
-def run_title(names: Sequence[str]) -> str:
+def ingest_run_name(names: Sequence[str]) -> str:
     """`sensors.csv`, or `sensors.csv and 2 more`."""
-    first = short(names[0])
+    first = truncated(names[0])
     return first if len(names) == 1 else f"{first} and {len(names) - 1} more"
 
 
 def email_run_name(names: Sequence[str]) -> str:
-    """`email about sensors.csv`: what a run of `notify` is called, whoever makes it."""
-    return f"email about {run_title(names)}"
+    """`email about sensors.csv`: the name of a run of `notify`."""
+    return f"email about {ingest_run_name(names)}"
 
 
-def headline(reports: Sequence[FileReport]) -> str:
+def headline(files: Sequence[FileReport]) -> str:
     """The result in one line: `sensors.csv: 7 rows loaded`, `3 files: 2 loaded, 1 refused`."""
-    if len(reports) == 1:
-        return f"{short(reports[0].name)}: {result(reports[0])}"
-    kinds = Counter(verb(report) for report in reports)
-    files = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    rejected = sum(report.rejected for report in reports if report.status != "refused")
-    return f"{len(reports)} files: {files}" + (f"; {rows_text(rejected)} rejected" if rejected else "")
+    if len(files) == 1:
+        return f"{truncated(files[0].name)}: {result_text(files[0])}"
+    kinds = Counter(status_text(file) for file in files)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    rejected = sum(file.rejected for file in files if file.status != "refused")
+    return f"{len(files)} files: {counts}" + (f"; {rows_text(rejected)} rejected" if rejected else "")
 
 
-def outcome(reports: Sequence[FileReport]) -> str:
+def final_state_name(files: Sequence[FileReport]) -> str:
     """The name of the state that an ingest run ends in."""
-    if all(report.already_done for report in reports):
+    if all(file.already_done for file in files):
         return "AlreadyLoaded"
-    if all(report.status in ("failed", "missing") for report in reports):
+    if all(file.status in ("failed", "missing") for file in files):
         return "Failed"
-    if any(report.status in ("failed", "missing") for report in reports):
+    if any(file.status in ("failed", "missing") for file in files):
         return "PartlyFailed"
-    if any(report.status == "refused" or report.rejected for report in reports):
+    if any(file.status == "refused" or file.rejected for file in files):
         return "PartlyRejected"
     return "Completed"
 
 
 def report_of_error(file: SensorFile, error: object) -> FileReport:
-    """The report of a file whose load ended in an error. That another run is at it is none: that run will tell."""
+    """The report of a file whose load raised an error.
+
+    A file that another run has claimed counts as done: that run reports it.
+    """
     elsewhere = isinstance(error, ClaimedElsewhereError)
     return FileReport(
         bucket=file.bucket,
@@ -58,17 +61,19 @@ def report_of_error(file: SensorFile, error: object) -> FileReport:
     )
 
 
-def verb(report: FileReport) -> str:
-    verb = _VERBS.get(report.status, report.status)
-    return f"{verb} before" if report.already_done and report.status != "loading" else verb
+def status_text(file: FileReport) -> str:
+    """`loaded`, `refused before`: the status of a file, and whether an earlier run reached it."""
+    text = _STATUS_TEXTS.get(file.status, file.status)
+    return f"{text} before" if file.already_done and file.status != "loading" else text
 
 
-def result(report: FileReport) -> str:
-    match report.status:
-        case "archived" if report.already_done:
+def result_text(file: FileReport) -> str:
+    """`7 rows loaded, 1 rejected` for a loaded file, the status for any other."""
+    match file.status:
+        case "archived" if file.already_done:
             return "loaded before, nothing to do"
         case "archived":
-            rejected = f", {report.rejected:,} rejected" if report.rejected else ""
-            return f"{rows_text(report.accepted)} loaded{rejected}"
+            rejected = f", {file.rejected:,} rejected" if file.rejected else ""
+            return f"{rows_text(file.accepted)} loaded{rejected}"
         case _:
-            return verb(report)
+            return status_text(file)

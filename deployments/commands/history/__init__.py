@@ -29,19 +29,20 @@ def history(
     use_stack(data_dir)
     from datetime import UTC, datetime
 
-    from deployments.commands.history.entries import entries, moment, show
-    from deployments.commands.history.page import page
+    from deployments.commands.history.entries import ledger_entries, parse_since, print_entries
+    from deployments.commands.history.page import history_page
 
     try:
-        found = entries(file, moment(since) if since else None, limit or (ALL if since or html else SHOWN_BY_DEFAULT))
+        most = limit or (ALL if since or html else SHOWN_BY_DEFAULT)
+        found = ledger_entries(file, parse_since(since) if since else None, most)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if html:
-        html.write_text(page(found, datetime.now(UTC)), encoding="utf-8")
+        html.write_text(history_page(found, datetime.now(UTC)), encoding="utf-8")
         typer.echo(f"{len(found)} file(s) in {html}", err=True)
     if as_json:
         typer.echo(json.dumps([entry.model_dump(mode="json") for entry in found], indent=2))
     elif not found:
         typer.echo("The ledger has no entry for that; `sensor-ingest put FILE` uploads a file.", err=True)
     elif not html:
-        show(found)
+        print_entries(found)

@@ -1,4 +1,4 @@
-"""What the ledger tells of the files that have come: for a terminal, for programs, for other commands."""
+"""Ledger entries for the command `history`: found, and printed on a terminal or into a pipe."""
 
 import re
 import sys
@@ -14,18 +14,19 @@ from blocks.domain.models import LedgerEntry
 from blocks.domain.s3_keys import parse_s3_uri
 from blocks.domain.text import printable
 from blocks.saved_blocks import load_blocks
+from flows.report.wording import number, utc_minute
 
 _AGE: Final = re.compile(r"(\d+)\s*([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _COLOURS: Final = {"archived": "green", "refused": "red", "failed": "red", "missing": "red", "superseded": "yellow"}
 
 
-def entries(file: str | None, since: datetime | None, limit: int) -> list[LedgerEntry]:
-    """The entries, the last claimed first: of all files, or all versions of the one at that address.
+def ledger_entries(file: str | None, since: datetime | None, limit: int) -> list[LedgerEntry]:
+    """At most `limit` entries, the last claimed first: of all files, or of all versions of the file at one address.
 
     Raises:
-        BlockMissingError: this Prefect server was never told what the environment is.
-        ValueError: the file is no `s3://` address.
+        BlockMissingError: the Prefect server has no saved blocks.
+        ValueError: `file` is not an `s3://` address.
     """
     ledger = load_blocks().file_ledger
     if file is None:
@@ -34,11 +35,11 @@ def entries(file: str | None, since: datetime | None, limit: int) -> list[Ledger
     return [entry for entry in versions if since is None or entry.claimed_at >= since][:limit]
 
 
-def moment(text: str, now: datetime | None = None) -> datetime:
-    """The moment that people mean: an age like `24h` or `7d`, a day, or a day and a time (UTC unless it says so).
+def parse_since(text: str, now: datetime | None = None) -> datetime:
+    """The UTC moment of an age like `24h` or `7d`, a date, or a date and a time (UTC if it has no offset).
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: the text is none of them.
     """
     age = _AGE.fullmatch(text.strip())
     try:
@@ -46,17 +47,17 @@ def moment(text: str, now: datetime | None = None) -> datetime:
             return (now or datetime.now(UTC)) - timedelta(**{_UNITS[age[2]]: int(age[1])})
         given = datetime.fromisoformat(text.strip())
         return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:  # the latter for what is before the year 1 or after 9999
+    except (ValueError, OverflowError) as error:  # the latter before the year 1 and after 9999
         raise ValueError(f"{text!r} is neither an age like 24h or 7d nor a date like 2026-11-22") from error
 
 
-def delay(entry: LedgerEntry) -> timedelta | None:
-    """How long after it landed the file was dealt with; None where one of the moments is not known."""
+def latency(entry: LedgerEntry) -> timedelta | None:
+    """The time from landing to the terminal status; None if either moment is unknown."""
     return entry.finished_at - entry.landed_at if entry.finished_at and entry.landed_at else None
 
 
-def show(found: Sequence[LedgerEntry]) -> None:
-    """Print the entries: a table on a terminal, a line each elsewhere."""
+def print_entries(found: Sequence[LedgerEntry]) -> None:
+    """Print the entries: as a table on a terminal, else as lines separated by tabs."""
     if sys.stdout.isatty():
         Console().print(_table(found))
         return
@@ -77,21 +78,21 @@ def _table(found: Sequence[LedgerEntry]) -> Table:
 
 
 def _cells(entry: LedgerEntry) -> list[str]:
-    took = delay(entry)
+    took = latency(entry)
     return [
-        f"{entry.claimed_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+        utc_minute(entry.claimed_at),
         printable(entry.uri),
         entry.status,
-        f"{entry.rows:,}",
-        f"{entry.loaded:,}",
-        f"{entry.rejected:,}",
+        number(entry.rows),
+        number(entry.loaded),
+        number(entry.rejected),
         "" if took is None else _duration(took),
     ]
 
 
 def _duration(took: timedelta) -> str:
     seconds = max(0, round(took.total_seconds()))
-    if seconds < 100:  # noqa: PLR2004 - up to there seconds say more
+    if seconds < 100:  # noqa: PLR2004 - below two minutes, seconds are more precise
         return f"{seconds} s"
     minutes = seconds // 60
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h"  # noqa: PLR2004 - likewise
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h"  # noqa: PLR2004 - likewise for minutes

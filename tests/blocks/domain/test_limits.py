@@ -14,7 +14,7 @@ from blocks.domain.limits import (
     json_bytes,
 )
 from blocks.domain.models import FileReport, LedgerEntry, Reject, SensorFile
-from flows.notification.run_parameters import within_parameters
+from flows.notification.run_parameters import fit_into_parameters
 
 LONGEST = "incoming/" + "é" * 500  # 1,009 bytes in S3, 3,009 in ASCII JSON
 
@@ -88,22 +88,22 @@ def test_no_files_are_no_group() -> None:
 
 def test_reports_that_are_small_enough_are_handed_on_as_they_are() -> None:
     small = [report(file) for file in files(3, "incoming/a")]
-    assert small == within_parameters(small)
+    assert small == fit_into_parameters(small)
 
 
 def test_what_only_the_ledger_remembers_is_left_out() -> None:
     [file] = files(1, "incoming/a")
     entry = LedgerEntry(**dict(report(file)), claimed_at=datetime(2026, 11, 22, tzinfo=UTC))
-    assert [report(file)] == within_parameters([entry])
+    assert [report(file)] == fit_into_parameters([entry])
 
 
 def test_rejects_that_the_email_does_not_show_are_the_first_to_go() -> None:
-    shorter = within_parameters([report(file) for file in files(50, "incoming/a")])
+    shorter = fit_into_parameters([report(file) for file in files(50, "incoming/a")])
     assert {(3, 101)} == {(len(each.first_rejects), len(each.first_rejects[0].text)) for each in shorter}
 
 
 def test_where_files_went_outlives_the_examples_of_rejects() -> None:
-    shorter = within_parameters(
+    shorter = fit_into_parameters(
         [report(file).model_copy(update={"problem": None}) for file in files(400, "incoming/a")]
     )
     assert {0} == {len(each.first_rejects) for each in shorter}
@@ -113,6 +113,6 @@ def test_where_files_went_outlives_the_examples_of_rejects() -> None:
 def test_the_longest_reports_of_any_event_fit_into_parameters_and_all_files_are_in_them() -> None:
     for key in ("incoming/" + "k" * 140, LONGEST):
         group = next(in_groups(files(FILES_PER_EVENT, key)))
-        shorter = within_parameters([report(file) for file in group])
+        shorter = fit_into_parameters([report(file) for file in group])
         assert [file.key for file in group] == [each.key for each in shorter]
         assert size(shorter) <= PARAMETERS_BYTES

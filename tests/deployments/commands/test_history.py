@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from blocks.domain.models import LedgerEntry
-from deployments.commands.history.entries import delay, moment, show
-from deployments.commands.history.page import FILES_SHOWN, page
+from deployments.commands.history.entries import latency, parse_since, print_entries
+from deployments.commands.history.page import FILES_SHOWN, history_page
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOSTILE = 'incoming/<img src=x onerror=alert(1)>\x1b[31m{{ 1 }}"&.csv'
@@ -33,7 +33,7 @@ def entry(**known: Any) -> LedgerEntry:  # noqa: ANN401 - fields
     ],
 )
 def test_people_say_since_when_as_an_age_or_a_date(text: str, meant: datetime) -> None:
-    assert meant == moment(text, NOW)
+    assert meant == parse_since(text, NOW)
 
 
 @pytest.mark.parametrize(
@@ -54,22 +54,22 @@ def test_people_say_since_when_as_an_age_or_a_date(text: str, meant: datetime) -
 )
 def test_what_is_neither_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="neither an age like 24h or 7d nor a date"):
-        moment(text, NOW)
+        parse_since(text, NOW)
 
 
 def test_the_delay_is_from_landing_to_the_end() -> None:
     landed = NOW - timedelta(seconds=9)
-    assert timedelta(seconds=12) == delay(entry(landed_at=landed, finished_at=NOW + timedelta(seconds=3)))
-    assert None is delay(entry(landed_at=landed))
+    assert timedelta(seconds=12) == latency(entry(landed_at=landed, finished_at=NOW + timedelta(seconds=3)))
+    assert None is latency(entry(landed_at=landed))
 
 
 def test_a_line_says_when_which_file_what_became_of_it_and_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
-    show([entry(landed_at=NOW, finished_at=NOW + timedelta(seconds=4))])
+    print_entries([entry(landed_at=NOW, finished_at=NOW + timedelta(seconds=4))])
     assert "2026-11-22 12:00\ts3://landing/incoming/a.csv\tarchived\t10\t7\t2\t4 s\n" == capsys.readouterr().out
 
 
 def test_a_name_from_outside_moves_no_cursor_and_colours_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    show([entry(key=HOSTILE)])
+    print_entries([entry(key=HOSTILE)])
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert r"\x1b[31m" in shown
@@ -99,16 +99,18 @@ class Elements(HTMLParser):
 def test_the_page_tells_of_files_and_rows_and_draws_them() -> None:
     hours = [entry(claimed_at=NOW - timedelta(hours=n)) for n in range(30)]
     failed = entry(status="failed", accepted=0, replaced=0, rejected=0, rows=0, lines=0, problem="no such permission")
-    elements = Elements(page([*hours, failed], NOW))
+    elements = Elements(history_page([*hours, failed], NOW))
     assert "31 files, 30 loaded" in elements.text
-    assert "210 rows loaded, 60 rejected" in elements.text
+    assert (
+        "300 rows: 210 loaded, 30 replaced by a later row with the same sensor and time, 60 rejected" in elements.text
+    )
     assert "no such permission" in elements.text
     assert 4 == elements.names.count("svg")
     assert elements.names.count("rect") >= 90
 
 
 def test_what_comes_from_outside_is_text_on_the_page_and_nothing_is_fetched() -> None:
-    html = page([entry(key=HOSTILE, problem="<script>alert(1)</script>")], NOW)
+    html = history_page([entry(key=HOSTILE, problem="<script>alert(1)</script>")], NOW)
     elements = Elements(html)
     assert "<img src=x onerror=alert(1)>" in elements.text
     assert not {"img", "script", "link", "iframe"} & set(elements.names)
@@ -118,10 +120,10 @@ def test_what_comes_from_outside_is_text_on_the_page_and_nothing_is_fetched() ->
 
 def test_a_page_about_very_many_files_and_very_long_times_stays_small() -> None:
     days = [entry(claimed_at=NOW - timedelta(days=n / 10)) for n in range(8000)]
-    html = page(days, NOW)
+    html = history_page(days, NOW)
     assert len(html) < 150_000
     assert f"and {8000 - FILES_SHOWN:,} more" in html
 
 
 def test_a_page_about_nothing_is_a_page() -> None:
-    assert "0 files, 0 loaded" in Elements(page([], NOW)).text
+    assert "0 files, 0 loaded" in Elements(history_page([], NOW)).text

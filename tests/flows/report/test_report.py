@@ -11,9 +11,10 @@ import pytest
 from blocks.domain.errors import ObjectMissingError
 from blocks.domain.models import FileReport, FileStatus, Reject, SensorFile
 from blocks.domain.readings_summary import ReadingsSummary, Timeline
-from flows.notification.email import PLOT_ID, email_text, letter_about
-from flows.report import headline, markdown_page, outcome, report_of_error, run_title
+from flows.notification.email import PLOT_ID, compose_email, email_text
+from flows.report import final_state_name, headline, ingest_run_name, markdown_page, report_of_error
 from flows.report.run_page import FILES_SHOWN
+from flows.report.wording import row_totals
 
 HOSTILE = """x"'><script>alert(1)</script>|**b**`c`[d](javascript:e)_f_ http://g WWW.h.i j@k.l ~m~ \\.csv"""
 
@@ -53,7 +54,7 @@ AGAIN = report(name="old.csv", already_done=True)
     [("a.csv", ["a.csv"]), ("a.csv and 1 more", ["a.csv", "b.csv"]), ("a.csv and 2 more", ["a.csv", "b.csv", "c.csv"])],
 )
 def test_a_run_is_named_after_its_first_file_and_counts_the_others(title: str, names: list[str]) -> None:
-    assert title == run_title(names)
+    assert title == ingest_run_name(names)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_the_subject_about_several_files_counts_their_results(subject: str, seve
     ],
 )
 def test_a_run_ends_in_a_state_that_is_named_after_its_worst_file(state: str, reports: list[FileReport]) -> None:
-    assert state == outcome(reports)
+    assert state == final_state_name(reports)
 
 
 # ---- Errors -------------------------------------------------------------------------------------------------------
@@ -155,7 +156,8 @@ def test_the_email_about_a_refused_file_says_why_and_that_nothing_was_loaded() -
     assert (
         "bad.csv: refused\n"
         "  why: 3 of 4 rows break a rule\n"
-        "  4 rows, 3 of them break a rule; nothing was loaded\n"
+        "  4 rows: 0 loaded, 0 replaced by a later row with the same sensor and time, 3 rejected, "
+        "1 valid but not loaded\n"
         "  from s3://landing/incoming/bad.csv\n"
     ) == email_text([REFUSED])
 
@@ -166,22 +168,22 @@ def test_the_email_names_every_file() -> None:
 
 
 def test_the_email_says_which_sensors_and_times_the_readings_cover_and_where_to_see_more() -> None:
-    text = letter_about([report(summary=SUMMARY)], [("The run", "http://127.0.0.1/runs/1")]).text
+    text = compose_email([report(summary=SUMMARY)], [("The run", "http://127.0.0.1/runs/1")]).text
     assert "  Readings of 5 sensors, from 2017-01-08 20:12:46 to 2017-01-08 20:45:22 UTC\n" in text
     assert text.endswith("\nThe run: http://127.0.0.1/runs/1\n")
 
 
 def test_an_email_about_many_files_tells_of_the_most_urgent_in_full_and_of_all_in_total() -> None:
     many = [*[report()] * 480, *[REFUSED] * 10, *[MISSING] * 10]
-    letter = letter_about(many)
-    assert "500 files: 480 loaded, 10 refused, 10 missing" == letter.subject
-    paragraphs = letter.text.split("\n\n")
+    email = compose_email(many)
+    assert "500 files: 480 loaded, 10 refused, 10 missing" == email.subject
+    paragraphs = email.text.split("\n\n")
     assert paragraphs[0].startswith("3,880 rows: 3,360 loaded, 480 replaced")
     assert (["gone.csv"] * 10) + (["bad.csv"] * 10) == [each.partition(":")[0] for each in paragraphs[1:21]]
     assert "450 more files are not shown here" in paragraphs[-1]
-    assert letter.html
-    assert "450 more files are not shown here" in letter.html
-    assert letter.html.index("gone.csv") < letter.html.index("bad.csv") < letter.html.index("sensors.csv")
+    assert email.html
+    assert "450 more files are not shown here" in email.html
+    assert email.html.index("gone.csv") < email.html.index("bad.csv") < email.html.index("sensors.csv")
 
 
 def test_an_email_about_files_with_the_longest_names_and_texts_is_not_clipped() -> None:
@@ -196,26 +198,26 @@ def test_an_email_about_files_with_the_longest_names_and_texts_is_not_clipped() 
         status="failed",
         archived_to="<" * 1024,
     )
-    html = letter_about([longest] * 500).html
+    html = compose_email([longest] * 500).html
     assert html
     assert 50_000 < len(html.encode()) < 100_000
     assert "more files are not shown here" in html
 
 
 def test_an_email_has_a_plot_where_readings_are_known_and_none_where_not() -> None:
-    with_plot, without = letter_about([report(summary=SUMMARY)]), letter_about([REFUSED])
+    with_plot, without = compose_email([report(summary=SUMMARY)]), compose_email([REFUSED])
     assert [PLOT_ID] == list(with_plot.pictures)
-    assert (1, 0) == tuple((letter.html or "").count(f"cid:{PLOT_ID}") for letter in (with_plot, without))
+    assert (1, 0) == tuple((email.html or "").count(f"cid:{PLOT_ID}") for email in (with_plot, without))
     assert {} == without.pictures
 
 
 def test_the_plot_shows_what_this_run_loaded_and_not_what_was_there_before() -> None:
-    assert {} == letter_about([report(summary=SUMMARY, already_done=True)]).pictures
+    assert {} == compose_email([report(summary=SUMMARY, already_done=True)]).pictures
 
 
 def test_what_several_files_cover_is_told_of_all_of_them() -> None:
     later = SUMMARY.model_copy(update={"sensors": 2, "last": SUMMARY.last + 3600})
-    text = letter_about([report(summary=SUMMARY), report(summary=later), REFUSED]).html or ""
+    text = compose_email([report(summary=SUMMARY), report(summary=later), REFUSED]).html or ""
     assert "Readings of at least 5 sensors, from 2017-01-08 20:12:46 to 2017-01-08 21:45:22 UTC" in text
 
 
@@ -232,10 +234,10 @@ def test_nothing_from_outside_means_anything_to_the_html_of_an_email(field: str)
             known["first_rejects"] = [Reject.model_validate({"line": 1, "reason": "r", "text": "t", field: text})]
         if field == "reasons":
             known["reasons"] = {text: 1}
-        letter = letter_about([report(**known)], [("title", text if field == "page" else "http://a")])
-        assert letter.html
-        assert text not in letter.html or text == harmless
-        return [tag.partition(" ")[0] for tag in Tags(letter.html).found]
+        email = compose_email([report(**known)], [("title", text if field == "page" else "http://a")])
+        assert email.html
+        assert text not in email.html or text == harmless
+        return [tag.partition(" ")[0] for tag in Tags(email.html).found]
 
     assert tags(harmless) == tags(HOSTILE)
 
@@ -245,15 +247,15 @@ def test_control_characters_reach_neither_html_nor_page(control: str) -> None:
     reject = Reject(line=1, reason=f"a{control}", text=f"b{control}")
     one = report(name=f"c{control}", reasons={f"d{control}": 1}, first_rejects=[reject], problem=f"e{control}")
     one = one.model_copy(update={"archived_to": f"f{control}", "rejects_at": f"g{control}"})
-    assert control not in (letter_about([one]).html or control)
+    assert control not in (compose_email([one]).html or control)
     assert control not in markdown_page([one])
 
 
 def test_names_that_look_like_templates_stay_as_they_are() -> None:
     name = "{{ 7 * 7 }}{0}{title}%s{% raw %}.csv"
-    letter = letter_about([report(name=name)])
-    assert letter.html
-    assert all(name in text for text in (letter.subject, letter.text, letter.html))
+    email = compose_email([report(name=name)])
+    assert email.html
+    assert all(name in text for text in (email.subject, email.text, email.html))
     assert name in as_read(markdown_page([report(name=name)]))
 
 
@@ -268,7 +270,7 @@ def test_a_key_with_control_characters_forges_no_line_of_email_or_title(control:
     forged = report(name=f"a{control}evil.csv: 7 rows loaded", problem=f"b{control}c")
     lines = email_text([forged]).splitlines()
     assert ["a", "  why", "  8 rows", "  from s3"] == [line.partition("\\")[0].partition(":")[0] for line in lines]
-    for text in (*lines, headline([forged]), run_title([forged.name]), *markdown_page([forged]).split("\n")):
+    for text in (*lines, headline([forged]), ingest_run_name([forged.name]), *markdown_page([forged]).split("\n")):
         assert control not in text
 
 
@@ -304,7 +306,7 @@ def unescaped(page: str) -> str:
 def test_the_page_is_a_table_with_a_row_for_each_file_and_says_where_each_is() -> None:
     page = as_read(markdown_page([report(archived_to="s3://landing/processed/sensors.csv"), MISSING])).splitlines()
     assert "## 2 files: 1 loaded, 1 missing" == page[0]
-    assert "2 files, 8 rows: 7 loaded, 1 replaced by a later row, 0 rejected" == page[2]
+    assert "2 files, 8 rows: 7 loaded, 1 replaced by a later row with the same sensor and time, 0 rejected" == page[2]
     assert "| gone.csv | missing | 0 | 0 | 0 |" == page[6]
     assert "| sensors.csv | loaded | 8 | 7 | 0 |" == page[7]
     assert "s3://landing/incoming/gone.csv does not exist" in page
@@ -370,3 +372,18 @@ def test_the_page_shows_a_plot_where_readings_are_known() -> None:
     [picture] = re.findall(r"!\[[^\]]*\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", page)
     assert b64decode(picture).startswith(b"\x89PNG")
     assert "data:" not in markdown_page([REFUSED])
+
+
+# ---- Totals -------------------------------------------------------------------------------------------------------
+
+
+def test_totals_count_every_row_of_every_file_once_and_good_rows_of_a_refused_file_apart() -> None:
+    assert (
+        "12 rows: 7 loaded, 1 replaced by a later row with the same sensor and time, 3 rejected, 1 valid but not loaded"
+    ) == row_totals([report(), REFUSED, MISSING])
+
+
+def test_totals_of_loaded_files_say_nothing_of_rows_that_are_not_loaded() -> None:
+    assert "1 row: 1 loaded, 0 replaced by a later row with the same sensor and time, 0 rejected" == row_totals(
+        [report(lines=1, rows=1, accepted=1, replaced=0)]
+    )
