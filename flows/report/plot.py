@@ -35,7 +35,7 @@ _SMALL, _THOUSAND, _LARGE = 1e-3, 1e3, 1e6  # bounds of numbers written without 
 
 @dataclass(frozen=True)
 class Plot:
-    """A PNG file, and the caption that says what it shows."""
+    """A PNG file and its caption."""
 
     png: bytes
     caption: str

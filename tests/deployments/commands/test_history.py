@@ -1,4 +1,4 @@
-"""What people are shown of the ledger."""
+"""The texts and the page of the command `history`."""
 
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -32,7 +32,7 @@ def entry(**known: Any) -> LedgerEntry:  # noqa: ANN401 - fields
         ("2026-11-20T06:30+02:00", datetime(2026, 11, 20, 4, 30, tzinfo=UTC)),
     ],
 )
-def test_people_say_since_when_as_an_age_or_a_date(text: str, meant: datetime) -> None:
+def test_since_takes_an_age_or_a_date(text: str, meant: datetime) -> None:
     assert meant == parse_since(text, NOW)
 
 
@@ -52,18 +52,18 @@ def test_people_say_since_when_as_an_age_or_a_date(text: str, meant: datetime) -
     ],
     ids=lambda text: text[:25],
 )
-def test_what_is_neither_is_named(text: str) -> None:
+def test_any_other_text_is_an_error_that_quotes_it(text: str) -> None:
     with pytest.raises(ValueError, match="neither an age like 24h or 7d nor a date"):
         parse_since(text, NOW)
 
 
-def test_the_delay_is_from_landing_to_the_end() -> None:
+def test_the_latency_is_the_time_from_landing_to_the_terminal_status() -> None:
     landed = NOW - timedelta(seconds=9)
     assert timedelta(seconds=12) == latency(entry(landed_at=landed, finished_at=NOW + timedelta(seconds=3)))
     assert None is latency(entry(landed_at=landed))
 
 
-def test_a_line_says_when_which_file_what_became_of_it_and_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_has_the_time_the_file_its_status_counts_and_latency(capsys: pytest.CaptureFixture[str]) -> None:
     print_entries([entry(landed_at=NOW, finished_at=NOW + timedelta(seconds=4))])
     assert "2026-11-22 12:00\ts3://landing/incoming/a.csv\tarchived\t10\t7\t2\t4 s\n" == capsys.readouterr().out
 
@@ -96,7 +96,7 @@ class Elements(HTMLParser):
         self.text += data
 
 
-def test_the_page_tells_of_files_and_rows_and_draws_them() -> None:
+def test_the_page_counts_files_and_rows_and_plots_them() -> None:
     hours = [entry(claimed_at=NOW - timedelta(hours=n)) for n in range(30)]
     failed = entry(status="failed", accepted=0, replaced=0, rejected=0, rows=0, lines=0, problem="no such permission")
     elements = Elements(history_page([*hours, failed], NOW))
@@ -125,5 +125,7 @@ def test_a_page_about_very_many_files_and_very_long_times_stays_small() -> None:
     assert f"and {8000 - FILES_SHOWN:,} more" in html
 
 
-def test_a_page_about_nothing_is_a_page() -> None:
-    assert "0 files, 0 loaded" in Elements(history_page([], NOW)).text
+def test_a_page_without_entries_has_no_plots() -> None:
+    elements = Elements(history_page([], NOW))
+    assert "0 files, 0 loaded" in elements.text
+    assert "svg" not in elements.names

@@ -25,7 +25,7 @@ def history(*arguments: str) -> str:
     return result.stdout
 
 
-def test_history_tells_programs_and_people_of_a_file_and_draws_a_page(uri: str, tmp_path: Path) -> None:
+def test_history_prints_a_file_as_json_and_as_text_and_writes_a_page(uri: str, tmp_path: Path) -> None:
     entries = json.loads(history("--file", uri, "--json"))
     assert [("archived", 1, uri)] == [(e["status"], e["accepted"], f"s3://{e['bucket']}/{e['key']}") for e in entries]
     assert {"claimed_at", "finished_at", "landed_at", "notified_at", "flow_run_id", "version"} <= set(entries[0])
@@ -37,7 +37,7 @@ def test_history_tells_programs_and_people_of_a_file_and_draws_a_page(uri: str, 
     assert "history.csv" in page.read_text()
 
 
-def test_what_is_neither_a_date_nor_an_address_is_said_to_be_so() -> None:
+def test_a_text_that_is_neither_an_age_nor_a_date_is_a_usage_error() -> None:
     result = CliRunner().invoke(app, ["history", "--since", "yesterday"])
     assert 2 == result.exit_code
     assert "neither an age" in result.output

@@ -1,4 +1,4 @@
-"""The plot can be drawn of whatever readings there are, and stays small."""
+"""Any readings can be plotted, and the PNG stays small."""
 
 import io
 

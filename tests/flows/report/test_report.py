@@ -1,4 +1,4 @@
-"""What people are told, word by word."""
+"""The texts of names, headlines, emails and pages."""
 
 import re
 from base64 import b64decode
@@ -122,17 +122,17 @@ def test_a_run_ends_in_a_state_that_is_named_after_its_worst_file(state: str, re
         ("failed", "KeyError", KeyError()),
     ],
 )
-def test_an_error_becomes_a_report_that_says_what_was_wrong(status: str, problem: str, error: Exception) -> None:
-    told = report_of_error(SensorFile.model_validate("s3://landing/incoming/a.csv"), error)
-    assert (status, "s3://landing/incoming/a.csv") == (told.status, told.uri)
-    assert (told.problem or "").startswith(problem)
+def test_a_load_that_raised_an_error_is_reported_with_its_problem(status: str, problem: str, error: Exception) -> None:
+    failed = report_of_error(SensorFile.model_validate("s3://landing/incoming/a.csv"), error)
+    assert (status, "s3://landing/incoming/a.csv") == (failed.status, failed.uri)
+    assert (failed.problem or "").startswith(problem)
 
 
 # ---- The email ----------------------------------------------------------------------------------------------------
 
 
-def test_the_email_accounts_for_every_row_and_says_where_the_file_is() -> None:
-    told = report(
+def test_the_email_counts_every_row_and_has_the_addresses_of_the_file() -> None:
+    rejected = report(
         rows=9,
         lines=9,
         rejected=1,
@@ -149,10 +149,10 @@ def test_the_email_accounts_for_every_row_and_says_where_the_file_is() -> None:
         "  from s3://landing/incoming/sensors.csv\n"
         "  now at s3://landing/processed/sensors.csv\n"
         "  rejected rows at s3://landing/rejects/sensors.csv.rejects.csv\n"
-    ) == email_text([told])
+    ) == email_text([rejected])
 
 
-def test_the_email_about_a_refused_file_says_why_and_that_nothing_was_loaded() -> None:
+def test_the_email_about_a_refused_file_has_the_reason_and_no_loaded_rows() -> None:
     assert (
         "bad.csv: refused\n"
         "  why: 3 of 4 rows break a rule\n"
@@ -167,13 +167,13 @@ def test_the_email_names_every_file() -> None:
     assert ["sensors.csv", "bad.csv", "gone.csv"] == firsts
 
 
-def test_the_email_says_which_sensors_and_times_the_readings_cover_and_where_to_see_more() -> None:
+def test_the_email_shows_the_sensors_and_times_of_the_readings_and_links_to_the_run() -> None:
     text = compose_email([report(summary=SUMMARY)], [("The run", "http://127.0.0.1/runs/1")]).text
     assert "  Readings of 5 sensors, from 2017-01-08 20:12:46 to 2017-01-08 20:45:22 UTC\n" in text
     assert text.endswith("\nThe run: http://127.0.0.1/runs/1\n")
 
 
-def test_an_email_about_many_files_tells_of_the_most_urgent_in_full_and_of_all_in_total() -> None:
+def test_an_email_about_many_files_lists_the_most_urgent_and_totals_the_rows_of_all() -> None:
     many = [*[report()] * 480, *[REFUSED] * 10, *[MISSING] * 10]
     email = compose_email(many)
     assert "500 files: 480 loaded, 10 refused, 10 missing" == email.subject
@@ -204,18 +204,18 @@ def test_an_email_about_files_with_the_longest_names_and_texts_is_not_clipped() 
     assert "more files are not shown here" in html
 
 
-def test_an_email_has_a_plot_where_readings_are_known_and_none_where_not() -> None:
+def test_an_email_has_a_plot_only_if_a_file_has_a_timeline() -> None:
     with_plot, without = compose_email([report(summary=SUMMARY)]), compose_email([REFUSED])
     assert [PLOT_ID] == list(with_plot.pictures)
     assert (1, 0) == tuple((email.html or "").count(f"cid:{PLOT_ID}") for email in (with_plot, without))
     assert {} == without.pictures
 
 
-def test_the_plot_shows_what_this_run_loaded_and_not_what_was_there_before() -> None:
+def test_the_plot_leaves_out_readings_that_an_earlier_run_loaded() -> None:
     assert {} == compose_email([report(summary=SUMMARY, already_done=True)]).pictures
 
 
-def test_what_several_files_cover_is_told_of_all_of_them() -> None:
+def test_the_email_shows_the_sensors_and_times_of_several_files_together() -> None:
     later = SUMMARY.model_copy(update={"sensors": 2, "last": SUMMARY.last + 3600})
     text = compose_email([report(summary=SUMMARY), report(summary=later), REFUSED]).html or ""
     assert "Readings of at least 5 sensors, from 2017-01-08 20:12:46 to 2017-01-08 21:45:22 UTC" in text
@@ -303,7 +303,7 @@ def unescaped(page: str) -> str:
     return re.sub(r"\\[^A-Za-z0-9\s]", "", page)
 
 
-def test_the_page_is_a_table_with_a_row_for_each_file_and_says_where_each_is() -> None:
+def test_the_page_has_a_table_row_for_each_file_and_the_addresses_of_each() -> None:
     page = as_read(markdown_page([report(archived_to="s3://landing/processed/sensors.csv"), MISSING])).splitlines()
     assert "## 2 files: 1 loaded, 1 missing" == page[0]
     assert "2 files, 8 rows: 7 loaded, 1 replaced by a later row with the same sensor and time, 0 rejected" == page[2]
@@ -320,9 +320,9 @@ def test_nothing_from_outside_means_anything_to_markdown_or_html(field: str) -> 
     assert [] == Tags(page).found
     row = next(line for line in page.splitlines() if line.endswith("| loaded | 8 | 7 | 0 |"))
     assert 6 == unescaped(row).count("|")
-    told = [line for line in page.splitlines() if "alert" in line]
-    assert told
-    for line in told:
+    lines = [line for line in page.splitlines() if "alert" in line]
+    assert lines
+    for line in lines:
         assert set() == set("*`[]~_\\") & set(unescaped(line).removeprefix("- "))
     assert not re.search(r"https?:|www\.|[^\s\\]@\S", page, re.IGNORECASE)
     assert hostile in as_read(page)
@@ -332,8 +332,8 @@ def test_nothing_from_outside_means_anything_to_markdown_or_html(field: str) -> 
 def test_nothing_of_an_example_means_anything_to_markdown_or_html(field: str) -> None:
     known: dict[str, Any] = {"line": 1, "reason": "r", "text": "t"}
     reject = Reject.model_validate(known | ({field: HOSTILE} if field in known else {}))
-    told = report(lines=9, rows=9, rejected=1, first_rejects=[reject], rejects_at="s3://a/b", reasons={"value": 1})
-    page = markdown_page([told.model_copy(update={"rejects_at": HOSTILE}) if field == "rejects_at" else told])
+    rejected = report(lines=9, rows=9, rejected=1, first_rejects=[reject], rejects_at="s3://a/b", reasons={"value": 1})
+    page = markdown_page([rejected.model_copy(update={"rejects_at": HOSTILE}) if field == "rejects_at" else rejected])
     assert [] == Tags(page).found
     assert not re.search(r"https?:|www\.|[^\s\\]@\S", page, re.IGNORECASE)
     line = next(line for line in page.splitlines() if "alert" in line)
@@ -341,9 +341,9 @@ def test_nothing_of_an_example_means_anything_to_markdown_or_html(field: str) ->
     assert unescaped(line).count("|") == (0 if field == "rejects_at" else 4)
 
 
-def test_the_page_shows_what_was_wrong_with_examples() -> None:
+def test_the_page_shows_the_reasons_and_examples_of_rejected_rows() -> None:
     rejects = [Reject(line=number, reason="value", text=f"row {number}") for number in range(1, 11)]
-    told = report(
+    rejected = report(
         lines=100,
         rows=100,
         accepted=88,
@@ -353,7 +353,7 @@ def test_the_page_shows_what_was_wrong_with_examples() -> None:
         first_rejects=rejects,
         rejects_at="s3://landing/rejects/a.csv",
     )
-    page = as_read(markdown_page([told]))
+    page = as_read(markdown_page([rejected]))
     assert "### sensors.csv: 88 rows loaded, 12 rejected\n\n12 rows rejected: encoding 1, value 11\n" in page
     assert "| 10 | value | row 10 |\n\n… and 2 rows more\n\n" in page
     assert "- Rejected rows s3://landing/rejects/a.csv" in page
@@ -367,7 +367,7 @@ def test_a_page_about_many_files_shows_the_most_urgent_and_counts_the_others() -
     assert "… and 400 more files with 3,200 rows" in page
 
 
-def test_the_page_shows_a_plot_where_readings_are_known() -> None:
+def test_the_page_has_a_plot_only_if_a_file_has_a_timeline() -> None:
     page = markdown_page([report(summary=SUMMARY)])
     [picture] = re.findall(r"!\[[^\]]*\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", page)
     assert b64decode(picture).startswith(b"\x89PNG")
@@ -383,7 +383,7 @@ def test_totals_count_every_row_of_every_file_once_and_good_rows_of_a_refused_fi
     ) == row_totals([report(), REFUSED, MISSING])
 
 
-def test_totals_of_loaded_files_say_nothing_of_rows_that_are_not_loaded() -> None:
+def test_totals_of_loaded_files_do_not_mention_rows_that_are_not_loaded() -> None:
     assert "1 row: 1 loaded, 0 replaced by a later row with the same sensor and time, 0 rejected" == row_totals(
         [report(lines=1, rows=1, accepted=1, replaced=0)]
     )

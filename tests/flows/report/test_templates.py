@@ -46,6 +46,10 @@ def test_a_text_at_the_start_of_a_line_makes_no_heading_list_or_rule_in_markdown
 def test_an_installed_package_has_all_templates() -> None:
     settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     patterns = [f"{package}/{each}" for package, data in settings["package-data"].items() for each in data]
-    files = [file.relative_to(PROJECT) for package in ("blocks", "deployments", "flows") for file in PROJECT.glob(f"{package}/**/*.j2")]
+    files = [
+        file.relative_to(PROJECT)
+        for package in ("blocks", "deployments", "flows")
+        for file in PROJECT.glob(f"{package}/**/*.j2")
+    ]
     assert len(files) >= 5
     assert [] == [str(file) for file in files if not any(fnmatch(str(file), pattern) for pattern in patterns)]
