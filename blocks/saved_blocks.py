@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-import boto3
 from prefect.blocks.core import Block
 from prefect.context import SyncClientContext
 from prefect.exceptions import ObjectNotFound
@@ -21,7 +20,7 @@ from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
-from blocks.stack_outputs import StackOutputs, StackSettings
+from blocks.stack_outputs import StackOutputs, current_stack_outputs
 
 BLOCK_NAME: Final = "sensor-ingest"
 """Name of the block document of each type; the type says which one is meant."""
@@ -67,7 +66,7 @@ def load_blocks() -> SavedBlocks:
         StackMissingError: the server is temporary, and there is no such stack.
     """
     if get_current_settings().api.url is None:
-        save_blocks(StackOutputs.read(StackSettings().stack, boto3.client("cloudformation")), AwsCredentials())
+        save_blocks(current_stack_outputs(), AwsCredentials())
     # In a run its client is used, elsewhere one for all four: making one reads the CA certificates.
     with SyncClientContext.get_or_create(), ThreadPoolExecutor() as threads:
         landing_zone = threads.submit(copy_context().run, _load, LandingZone)

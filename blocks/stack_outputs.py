@@ -1,7 +1,8 @@
-"""What deployments/aws/stack.yaml made, read from the stack itself."""
+"""Outputs of this project's CloudFormation stacks."""
 
-from typing import TYPE_CHECKING, Annotated, Final, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
 
+import boto3
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_pascal
@@ -14,69 +15,89 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
 STACK_NAME: Final = "sensor-ingest"
-"""Name that the stack has unless another is asked for."""
+"""Default name of the stack that deployments/aws/stack.yaml creates."""
 
 
 class StackSettings(BaseSettings):
-    """Which stack this is about, from `SENSOR_INGEST_STACK`; needed only before there is a Prefect API to ask."""
+    """Name of the stack, from `SENSOR_INGEST_STACK`; needed only before a Prefect API can be asked for the blocks."""
 
     model_config = SettingsConfigDict(env_prefix="SENSOR_INGEST_", extra="ignore")
 
-    stack: str = Field(default=STACK_NAME, description="CloudFormation stack whose outputs say what is where.")
+    stack: str = Field(
+        default=STACK_NAME,
+        description="CloudFormation stack whose outputs name the bucket, the queues, the tables and the addresses.",
+    )
 
 
 _DOES_NOT_EXIST: Final = "does not exist"
-"""How DescribeStacks says so; the code, ValidationError, is that of many mistakes."""
+"""Part of the message of DescribeStacks for a missing stack; its code, ValidationError, covers other mistakes too."""
 
 
-def _addresses(value: str) -> list[str]:
-    return [address.strip() for address in value.split(",")]
+def _comma_separated(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",")]
 
 
-class StackOutputs(BaseModel):
-    """The outputs of the stack, by the names that the template gives them."""
+CommaSeparated = BeforeValidator(_comma_separated)
+"""CloudFormation outputs are strings; a list is joined by commas."""
+
+
+class CloudFormationOutputs(BaseModel):
+    """Base of the outputs of one template; each field is the output of that name in PascalCase."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_pascal)
+
+    missing_error: ClassVar[type[StackMissingError]] = StackMissingError
+
+    @classmethod
+    def read(cls, stack_name: str, cloudformation_client: "CloudFormationClient") -> Self:
+        """The outputs of the stack of that name.
+
+        Raises:
+            StackMissingError: the stack does not exist, or another template created it.
+        """
+        stack = find_stack(stack_name, cloudformation_client)
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])} if stack else {}
+        missing = {to_pascal(field) for field in cls.model_fields} - outputs.keys()
+        if missing:
+            meta = cloudformation_client.meta
+            raise cls.missing_error(stack_name, meta.region_name, meta.endpoint_url, sorted(missing) if stack else ())
+        return cls.model_validate(outputs)
+
+
+class StackOutputs(CloudFormationOutputs):
+    """Outputs of deployments/aws/stack.yaml."""
 
     bucket_name: str
     incoming_prefix: str
     processed_bucket_name: str
-    """Bucket that loaded files move to; the same as `bucket_name` unless another was asked for."""
+    """Bucket that loaded files move to; equals `bucket_name` unless the stack's parameters name another bucket."""
     queue_url: str
     dead_letter_queue_url: str
     readings_table_name: str
     files_table_name: str
     sender_address: str
-    recipients: Annotated[tuple[str, ...], BeforeValidator(_addresses)]
+    recipients: Annotated[tuple[str, ...], CommaSeparated]
     relay_role_arn: str
     run_role_arn: str
     region: str
 
     @property
     def target_bucket(self) -> str | None:
-        """The bucket that loaded files move to; None where they stay in the one they landed in."""
+        """Bucket that loaded files move to; None if they stay in the bucket they arrived in."""
         return self.processed_bucket_name if self.processed_bucket_name != self.bucket_name else None
 
-    @classmethod
-    def read(cls, stack_name: str, cloudformation_client: "CloudFormationClient") -> Self:
-        """The outputs of that stack.
 
-        Raises:
-            StackMissingError: there is no such stack, or another template made it.
-        """
-        region, endpoint = cloudformation_client.meta.region_name, cloudformation_client.meta.endpoint_url
-        stack = find_stack(stack_name, cloudformation_client)
-        if stack is None:
-            raise StackMissingError(stack_name, region, endpoint)
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-        missing = {to_pascal(field) for field in cls.model_fields} - outputs.keys()
-        if missing:
-            raise StackMissingError(stack_name, region, endpoint, sorted(missing))
-        return cls.model_validate(outputs)
+def current_stack_outputs() -> StackOutputs:
+    """The outputs of the stack that `SENSOR_INGEST_STACK` names, read with this process's AWS credentials and region.
+
+    Raises:
+        StackMissingError: the stack does not exist there, or another template created it.
+    """
+    return StackOutputs.read(StackSettings().stack, boto3.client("cloudformation"))
 
 
 def find_stack(stack_name: str, cloudformation_client: "CloudFormationClient") -> "StackTypeDef | None":
-    """The stack as CloudFormation describes it; None where there is none of that name."""
+    """CloudFormation's description of the stack; None if no stack has that name."""
     try:
         return cloudformation_client.describe_stacks(StackName=stack_name)["Stacks"][0]
     except ClientError as error:

@@ -146,27 +146,27 @@ class MailQuotaError(SensorIngestError):
 
 
 class StackMissingError(SensorIngestError):
-    """No CloudFormation stack of that name, made from this project's template, is where it was looked for."""
+    """No CloudFormation stack of that name, created from this project's template, exists in the region."""
+
+    remedy = (
+        "`aws cloudformation deploy --template-file deployments/aws/stack.yaml --stack-name {stack} "
+        "--capabilities CAPABILITY_IAM --parameter-overrides SenderAddress=… Recipients=…` creates it; "
+        "`sensor-ingest up` does so for the embedded stack."
+    )
 
     def __init__(self, stack: str, region: str, endpoint: str, missing_outputs: Iterable[str] = ()) -> None:
-        lacks = ", ".join(missing_outputs)
-        found = f"has no output {lacks}, so another or an older template made it" if lacks else "does not exist"
+        missing = ", ".join(missing_outputs)
+        problem = f"has no output {missing}: another or an older template created it" if missing else "does not exist"
         super().__init__(
-            f"The CloudFormation stack {stack!r} {found} (region {region}, {endpoint}). Are region, credentials and "
-            "name the right ones? `aws cloudformation deploy --template-file deployments/aws/stack.yaml "
-            f"--stack-name {stack} --capabilities CAPABILITY_IAM --parameter-overrides SenderAddress=… Recipients=…` "
-            "makes it; `sensor-ingest up` does so for the embedded stack."
+            f"The CloudFormation stack {stack!r} {problem} (region {region}, {endpoint}). "
+            f"Check the region, the credentials and the name. {self.remedy.format(stack=stack)}"
         )
 
 
-class EcsStackMissingError(SensorIngestError):
-    """No CloudFormation stack of that name, made from the template for ECS, is where it was looked for."""
+class EcsStackMissingError(StackMissingError):
+    """No CloudFormation stack of that name, created from the template for ECS, exists in the region."""
 
-    def __init__(self, stack: str, region: str, missing_outputs: Iterable[str]) -> None:
-        super().__init__(
-            f"No CloudFormation stack {stack!r} in region {region} has the outputs {', '.join(missing_outputs)}. Are "
-            "region, credentials and name the right ones? deployments/aws/ecs.yaml makes it, see docs/aws.md."
-        )
+    remedy = "deployments/aws/ecs.yaml creates it, see docs/aws.md."
 
 
 class PoolTypeError(SensorIngestError):

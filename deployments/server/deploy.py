@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from blocks.domain.names import EMAILS_QUEUE, WORK_POOL
 from blocks.saved_blocks import save_blocks
-from blocks.stack_outputs import STACK_NAME, StackOutputs
+from blocks.stack_outputs import STACK_NAME, current_stack_outputs
 from deployments.server.api_access import refusals_explained
 from deployments.server.crash_automation import ensure_crash_automation
 from deployments.server.ecs_pool import ensure_ecs_pool
@@ -35,8 +35,7 @@ def prepare_server() -> dict[str, Any]:
         StackMissingError: there is no such stack where the AWS credentials and region lead.
     """
     settings = Settings()
-    outputs = StackOutputs.read(settings.stack, boto3.client("cloudformation"))
-    save_blocks(outputs, aws_credentials(settings))
+    save_blocks(current_stack_outputs(), aws_credentials(settings))
     with get_client(sync_client=True) as client:
         ensure_limits(client)
         ensure_crash_automation(client)

@@ -199,9 +199,11 @@ def test_a_pool_for_processes_is_not_turned_into_one_for_ecs(prefect: SyncPrefec
 
 
 @pytest.mark.usefixtures("here", "main_stack")
-@pytest.mark.parametrize("stack", ["no-such-stack", STACK])
-def test_a_missing_stack_is_named_with_what_it_lacks(aws: Aws, stack: str) -> None:
-    with pytest.raises(EcsStackMissingError, match=f"{stack}.*ClusterArn.*ecs.yaml"):
+@pytest.mark.parametrize(
+    ("stack", "problem"), [("no-such-stack", "does not exist"), (STACK, "has no output .*ClusterArn")]
+)
+def test_the_error_for_a_missing_stack_names_it_the_region_and_the_template(aws: Aws, stack: str, problem: str) -> None:
+    with pytest.raises(EcsStackMissingError, match=f"{stack}' {problem}.*{REGION}.*deployments/aws/ecs.yaml creates"):
         EcsOutputs.read(stack, aws.client("cloudformation"))
 
 
