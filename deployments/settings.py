@@ -1,4 +1,4 @@
-"""What must be known before there is a Prefect API to ask: read from the environment, in one place."""
+"""Settings that are needed before a Prefect API can be asked: environment variables and limits of deployed runs."""
 
 from typing import Final
 
@@ -8,27 +8,27 @@ from blocks.domain.limits import LONGEST_WAIT_SECONDS
 from blocks.stack_outputs import StackSettings
 
 POOL_LIMIT: Final = 10
-"""Runs in the pool at once, as a guard behind the other limits.
+"""Concurrency limit of the work pool, in runs.
 
-Twice what those add up to, ingest runs, emails and a sweep: a run that died with its worker keeps its slot until a
-sweep frees it, and the sweep needs one for that.
+Twice the sum of the other limits (ingest runs, emails, one sweep): a stalled run keeps its slot until a sweep frees it,
+and the sweep itself needs a slot.
 """
 
 EMAILS_AT_ONCE: Final = 2
-"""Notify runs at the same time: a process that starts is busy, and the smallest machine has two cores."""
+"""Concurrency limit of notify runs: starting a process takes a core, and the smallest machine has two."""
 
 
 class Settings(StackSettings):
-    """Settings of the command line and of `prefect deploy`: variables that start with `SENSOR_INGEST_`."""
+    """Settings of the command line and of `prefect deploy`: environment variables with the prefix `SENSOR_INGEST_`."""
 
     notify_after_seconds: float = Field(
         default=600,
         ge=0,
         le=LONGEST_WAIT_SECONDS,
-        description="Seconds between loading and email that deployed runs wait for by default.",
+        description="Default wait of deployed runs between loading and email, in seconds.",
     )
     endpoint_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("AWS_ENDPOINT_URL"),
-        description="Endpoint that takes the place of AWS: the embedded emulator's. Left empty, AWS itself.",
+        description="Endpoint of an AWS emulator, such as the embedded one; by default AWS itself.",
     )

@@ -1,1 +1,1 @@
-"""The AWS side: CloudFormation templates, and how one of them becomes a stack."""
+"""CloudFormation templates, and the code that creates or updates the main stack."""

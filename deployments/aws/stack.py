@@ -1,4 +1,4 @@
-"""The AWS side of an environment, made from the one template in `aws/stack.yaml`: in AWS and in the emulator alike."""
+"""The CloudFormation stack of `aws/stack.yaml`, created or updated; the same template serves AWS and the emulator."""
 
 import uuid
 from collections.abc import Mapping
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 TEMPLATE: Final = files("deployments").joinpath("aws", "stack.yaml")
 
-# It takes AWS about three minutes, an emulator a moment.
-_PATIENCE: Final = {"Delay": 1, "MaxAttempts": 900}
+# AWS takes about three minutes, an emulator less than a second.
+_WAITER_CONFIG: Final = {"Delay": 1, "MaxAttempts": 900}
 _NOTHING_TO_DO: Final = "No updates are to be performed"
-"""How UpdateStack says so; the code, ValidationError, is that of many mistakes."""
+"""Part of the message of UpdateStack; its code, ValidationError, covers other mistakes too."""
 _NEVER_CREATED: Final = "ROLLBACK_COMPLETE"
-"""A stack whose creation failed: it holds nothing, and can only be deleted.
+"""Status of a stack whose creation failed: it has no resources and can only be deleted.
 Source: "Stack status codes", AWS CloudFormation user guide."""
 
 
 def ensure_stack(client: "CloudFormationClient", stack_name: str, parameters: Mapping[str, str]) -> StackOutputs:
-    """The outputs of the stack, which is created, or updated, or as it should be already.
+    """The outputs of the stack, after it was created or updated where necessary.
 
     Args:
-        client: for the account, region and endpoint that the stack is to be in.
-        stack_name: what all its resources' names start with.
-        parameters: by the names that the template gives them; those left out get the template's default.
+        client: for the account, region and endpoint of the stack.
+        stack_name: prefix of the names of all its resources.
+        parameters: by their names in the template; others keep the template's default.
 
     Raises:
-        StackFailedError: a resource could not be made; the text says which ones, and why.
+        StackFailedError: a resource could not be created; the message names the resources and the reasons.
     """
     token = uuid.uuid4().hex
     request: dict[str, Any] = {
@@ -60,7 +60,7 @@ def _exists(client: "CloudFormationClient", stack_name: str) -> bool:
     if stack["StackStatus"] != _NEVER_CREATED:
         return True
     client.delete_stack(StackName=stack_name)
-    client.get_waiter("stack_delete_complete").wait(StackName=stack_name, WaiterConfig=_PATIENCE)  # type: ignore[arg-type]
+    client.get_waiter("stack_delete_complete").wait(StackName=stack_name, WaiterConfig=_WAITER_CONFIG)  # type: ignore[arg-type]
     return False
 
 
@@ -76,7 +76,7 @@ def _update(client: "CloudFormationClient", request: dict[str, Any]) -> None:
 
 def _wait(client: "CloudFormationClient", waiter: Any, stack_name: str, token: str) -> None:  # noqa: ANN401 - a literal of boto3's stubs
     try:
-        client.get_waiter(waiter).wait(StackName=stack_name, WaiterConfig=_PATIENCE)
+        client.get_waiter(waiter).wait(StackName=stack_name, WaiterConfig=_WAITER_CONFIG)
     except WaiterError as error:
         stack = find_stack(stack_name, client)
         status = stack["StackStatus"] if stack else "deleted"
@@ -84,7 +84,7 @@ def _wait(client: "CloudFormationClient", waiter: Any, stack_name: str, token: s
 
 
 def _failures(client: "CloudFormationClient", stack_name: str, token: str) -> list[str]:
-    """What failed in the operation with that token: while resources were made, then before any was."""
+    """Failures in the operation with that token: those of resources, then those of the validation before it."""
     pages = client.get_paginator("describe_stack_events").paginate(StackName=stack_name)
     events = [event for page in pages for event in page["StackEvents"] if event.get("ClientRequestToken") == token]
     failed = [
@@ -92,11 +92,11 @@ def _failures(client: "CloudFormationClient", stack_name: str, token: str) -> li
         for event in events
         if event["ResourceStatus"].endswith("_FAILED")
     ]
-    return failed[::-1] + _refusals(client, stack_name, since=min(event["Timestamp"] for event in events))
+    return failed[::-1] + _validation_errors(client, stack_name, since=min(event["Timestamp"] for event in events))
 
 
-def _refusals(client: "CloudFormationClient", stack_name: str, *, since: "datetime") -> list[str]:
-    """What CloudFormation found wrong before it made anything; the events of the stack only count such findings.
+def _validation_errors(client: "CloudFormationClient", stack_name: str, *, since: "datetime") -> list[str]:
+    """Errors that CloudFormation found before it created a resource; the stack's events contain only their number.
 
     Source: "DescribeEvents", AWS CloudFormation API reference.
     """

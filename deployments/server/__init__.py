@@ -1,1 +1,1 @@
-"""What a Prefect server needs before runs work: work pool, blocks, deployments, automations."""
+"""Setup of a Prefect server: work pool, blocks, deployments, automations."""

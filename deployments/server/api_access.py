@@ -1,4 +1,4 @@
-"""Which Prefect server this process talks to, and what it says to one whose credentials it does not take."""
+"""Checks of the Prefect API settings of this process: the URL is set, the server accepts the credentials."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from blocks.domain.errors import ApiMissingError, ApiRefusedError
 
 
 def require_api() -> None:
-    """Raises unless a Prefect server is named; without one Prefect starts a temporary one, which knows of nothing.
+    """Require PREFECT_API_URL: without it Prefect starts a temporary server, which has no deployments.
 
     Raises:
-        ApiMissingError: none is.
+        ApiMissingError: PREFECT_API_URL is not set.
     """
     if get_current_settings().api.url is None:
         raise ApiMissingError
@@ -22,10 +22,10 @@ def require_api() -> None:
 
 @contextmanager
 def refusals_explained() -> Iterator[None]:
-    """Around calls to the Prefect server.
+    """Replace the 401 of a call to the Prefect server by an error that names the setting to change.
 
     Raises:
-        ApiRefusedError: it answered 401 to one of them; the text says what to set.
+        ApiRefusedError: the server answered 401.
     """
     try:
         yield

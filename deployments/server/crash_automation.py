@@ -1,4 +1,4 @@
-"""The automation that notices runs whose process is gone, so that they do not look alive for ever."""
+"""The automation that crashes stalled runs: runs whose process ended without reporting a terminal state."""
 
 from datetime import timedelta
 from typing import Final
@@ -13,49 +13,49 @@ from blocks.domain.names import DEPLOYMENT_TAG
 AUTOMATION: Final = "sensor-ingest: crash runs that give no sign of life"
 
 HEARTBEATS_MISSED: Final = timedelta(seconds=300)
-"""How long after its last sign of life a run is taken for dead: four heartbeats, and a minute.
+"""Time without an event after which a run counts as stalled: four heartbeats and a minute.
 
-`prefect.yaml` has them sent every 60 s (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`). Source: "How to detect and respond to
+`prefect.yaml` sets a heartbeat every 60 s (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`). Source: "How to detect and respond to
 zombie flows", Prefect documentation.
 """
 
-_MAY_DIE_AFTER: Final = ("Pending", "Submitting", "InfrastructurePending", "Running", "Retrying", "heartbeat")
-"""Where a run has a process, or is about to get one: a worker that dies in between leaves it `Pending` for ever."""
+_NON_TERMINAL_EVENTS: Final = ("Pending", "Submitting", "InfrastructurePending", "Running", "Retrying", "heartbeat")
+"""Events of a run that has a process or is about to get one; a worker that dies in between leaves the run `Pending`."""
 
 
 def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = HEARTBEATS_MISSED) -> None:
-    """Make the automation, or bring the one of that name up to date; whether it is enabled is left to people.
+    """Create the automation, or update the existing one; a disabled automation stays disabled.
 
-    Dead runs do not only look odd: each keeps a slot of its deployment, queue and pool.
+    A stalled run keeps a slot of its deployment, its queue and its pool.
 
-    It fires in vain where the last heartbeat comes after the end of a run (PrefectHQ/prefect#18653): Prefect 3.9 leaves
-    runs that have ended as they are. A live run that can send nothing for so long is shown as crashed. That does no
-    harm: what it has claimed is given to another run, which stores the same rows, and the first to end is remembered.
+    Its trigger also fires if the last heartbeat arrives after the end of the run (PrefectHQ/prefect#18653); Prefect 3.9
+    then keeps the terminal state. A live run that sends no event for so long is crashed as well. That is harmless:
+    another run claims the file and stores the same rows, and the ledger records the run that finishes first.
     """
     wanted = AutomationCore(
         name=AUTOMATION,
-        description="A run that was handed to a worker, and shows nothing for five minutes, has lost its process. "
-        "A sweep takes up its files.",
+        description="A run that a worker has received and that sends no event for five minutes has lost its process. "
+        "A sweep starts another run for its files.",
         trigger=EventTrigger(
             posture=Posture.Proactive,
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            # A server may be shared: only runs of our deployments, which prefect.yaml gives this tag.
+            # Other projects may use the same server: the tag, set in prefect.yaml, selects the runs of our deployments.
             match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{DEPLOYMENT_TAG}"},
             for_each={"prefect.resource.id"},
-            after={f"prefect.flow-run.{sign}" for sign in _MAY_DIE_AFTER},
-            expect={"prefect.flow-run.*"},  # whatever else it shows, it lives or has ended
+            after={f"prefect.flow-run.{event}" for event in _NON_TERMINAL_EVENTS},
+            expect={"prefect.flow-run.*"},  # any event: the run is alive or has ended
             threshold=1,
             within=after,
         ),
         actions=[
             ChangeFlowRunState(
-                state=StateType.CRASHED, name=None, message="no sign of life: its process is gone", force=False
+                state=StateType.CRASHED, name=None, message="no heartbeat: its process is gone", force=False
             )
         ],
     )
-    standing = client.read_automations_by_name(AUTOMATION)
-    for automation in standing:
-        kept = wanted.model_copy(update={"enabled": automation.enabled})
-        client.update_automation(automation.id, kept)
-    if not standing:
+    existing = client.read_automations_by_name(AUTOMATION)
+    for automation in existing:
+        updated = wanted.model_copy(update={"enabled": automation.enabled})
+        client.update_automation(automation.id, updated)
+    if not existing:
         client.create_automation(wanted)

@@ -1,9 +1,10 @@
-"""What deploying ensures besides the deployments: blocks, the automation that ends the wait, and first the work pool.
+"""Deployment of a Prefect server: work pool, blocks and automations, then the deployments of `prefect.yaml`.
 
-Everything here may be done again. What people may have set for themselves, such as limits and recipients, is left so.
+All steps are idempotent. Values that users change on the server, such as limits and recipients, are kept.
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import boto3
@@ -26,13 +27,13 @@ from flows.notification.wait import SHORTEST_PAUSE_SECONDS, ensure_resume_automa
 
 
 def prepare_server() -> dict[str, Any]:
-    """The outputs of a deployment step that `prefect.yaml` runs: the wait that deployed runs have by default (seconds).
+    """The outputs of the deployment step in `prefect.yaml`: the default wait between loading and email, in seconds.
 
-    It saves the blocks from the outputs of the CloudFormation stack, makes the automations that end the wait and
-    notice dead runs, and limits the work pool.
+    The step saves the blocks from the outputs of the CloudFormation stack, creates the automations that resume paused
+    emails and crash stalled runs, and sets the limits of the work pool.
 
     Raises:
-        StackMissingError: there is no such stack where the AWS credentials and region lead.
+        StackMissingError: the stack does not exist in this AWS account and region.
     """
     settings = Settings()
     save_blocks(current_stack_outputs(), aws_credentials(settings))
@@ -45,7 +46,7 @@ def prepare_server() -> dict[str, Any]:
 
 
 def aws_credentials(settings: Settings) -> AwsCredentials:
-    """The credentials that runs get: an emulator's endpoint and keys; in AWS only the region, as runs have a role."""
+    """The credentials for runs: with an emulator its endpoint and keys; in AWS the region only, as runs have a role."""
     session = boto3.Session()
     keys = session.get_credentials()
     if settings.endpoint_url is None or keys is None:
@@ -59,28 +60,25 @@ def aws_credentials(settings: Settings) -> AwsCredentials:
 
 
 def ensure_work_pool(stack: str = STACK_NAME, ecs_stack: str | None = None) -> None:
-    """Make the process work pool, unless there is a pool of that name: whoever made it decides what type it has.
+    """Create the work pool; without an ECS stack a process pool, and an existing pool keeps its type.
 
-    With an ECS stack it is a pool for runs in ECS, made from the outputs of both stacks.
+    With an ECS stack the pool starts runs as ECS tasks, configured from the outputs of both stacks.
 
     Raises:
-        ApiRefusedError: the server does not take the credentials of this process.
-        EcsStackMissingError: there is no such stack for ECS.
-        PoolTypeError: a pool for ECS was asked for, and there is one of another type.
-        StackMissingError: a pool for ECS was asked for, and there is no such stack.
+        ApiRefusedError: the server refuses the credentials of this process.
+        PoolTypeError: `ecs_stack` is given, and a pool of another type exists.
+        StackMissingError: `ecs_stack` is given, and one of the two stacks does not exist.
     """
     with refusals_explained(), get_client(sync_client=True) as client:
         if ecs_stack:
             ensure_ecs_pool(client, stack, ecs_stack)
             return
-        try:
+        with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
-        except ObjectAlreadyExists:
-            return
 
 
 def ensure_limits(client: SyncPrefectClient) -> None:
-    """Limit the work pool, and its queue for emails, unless somebody has given them limits of their own."""
+    """Set the concurrency limits of the work pool and of its queue for emails; existing limits are kept."""
     if client.read_work_pool(WORK_POOL).concurrency_limit is None:
         client.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=POOL_LIMIT))
     try:
@@ -94,13 +92,12 @@ def ensure_limits(client: SyncPrefectClient) -> None:
 def deploy_all(
     *, stack: str | None = None, ecs_stack: str | None = None, notify_after_seconds: float | None = None
 ) -> str:
-    """What `prefect deploy --all` said, after the work pool was ensured.
+    """The output of `prefect deploy --all`, which runs once the work pool exists.
 
     Raises:
-        ApiRefusedError: the server does not take the credentials of this process.
-        DeployError: it failed.
-        SensorIngestError: others, as `ensure_work_pool` says.
+        DeployError: `prefect deploy --all` failed.
+        SensorIngestError: as in `ensure_work_pool`.
     """
     ensure_work_pool(stack or Settings().stack, ecs_stack)
-    asked_for = {"SENSOR_INGEST_STACK": stack, "SENSOR_INGEST_NOTIFY_AFTER_SECONDS": notify_after_seconds}
-    return prefect_deploy_all(os.environ | {name: str(value) for name, value in asked_for.items() if value is not None})
+    options = {"SENSOR_INGEST_STACK": stack, "SENSOR_INGEST_NOTIFY_AFTER_SECONDS": notify_after_seconds}
+    return prefect_deploy_all(os.environ | {name: str(value) for name, value in options.items() if value is not None})

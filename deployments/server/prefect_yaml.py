@@ -1,4 +1,4 @@
-"""What `prefect.yaml` describes, and `prefect deploy --all`, as a person would type it in the project's folder."""
+"""`prefect.yaml`: its content, and `prefect deploy --all`, which applies it."""
 
 import subprocess
 import sys
@@ -15,16 +15,16 @@ PROJECT_FOLDER: Final = Path(__file__).parents[2]
 
 
 class DeployError(SensorIngestError):
-    """`prefect deploy --all` failed; the text is what it said."""
+    """`prefect deploy --all` failed; the message contains its output."""
 
 
 def prefect_deploy_all(environment: Mapping[str, str]) -> str:
-    """What the command said; all deployments of `prefect.yaml` are on the server that the environment names.
+    """The output of the command, which creates or updates all deployments of `prefect.yaml`.
 
-    It is a process of its own: whoever starts it, like the embedded stack, need not import Prefect for it.
+    `environment` names the server. The command is a separate process, so the embedded stack does not import Prefect.
 
     Raises:
-        DeployError: it failed.
+        DeployError: the command failed.
     """
     result = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
@@ -36,12 +36,12 @@ def prefect_deploy_all(environment: Mapping[str, str]) -> str:
         text=True,
     )
     if result.returncode:
-        raise DeployError(f"the deployments could not be made:\n{result.stdout}")
+        raise DeployError(f"`prefect deploy --all` failed:\n{result.stdout}")
     return result.stdout
 
 
 @lru_cache
 def prefect_yaml() -> dict[str, Any]:
-    """What is to be deployed."""
+    """The content of `prefect.yaml`."""
     content: dict[str, Any] = yaml.safe_load((PROJECT_FOLDER / "prefect.yaml").read_text(encoding="utf-8"))
     return content

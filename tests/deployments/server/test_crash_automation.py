@@ -1,4 +1,4 @@
-"""Runs whose process is gone are noticed."""
+"""The automation that crashes stalled runs."""
 
 import asyncio
 from contextlib import suppress
@@ -19,12 +19,12 @@ from deployments.server.prefect_yaml import prefect_yaml
 from tests.support.waiting import eventually
 
 WITHIN = timedelta(seconds=10)
-"""The shortest that a proactive trigger of Prefect 3.9 waits."""
+"""Shortest time that a proactive trigger of Prefect 3.9 accepts."""
 
 
 @flow
-def dead_for_a_while() -> None:
-    """Nobody runs it: its runs only look as if somebody did."""
+def stalled_flow() -> None:
+    """Never executed: its runs get a state without having a process."""
 
 
 async def heartbeat(run: FlowRun, *tags: str) -> None:
@@ -44,42 +44,42 @@ def is_crashed(client: SyncPrefectClient, run: FlowRun) -> bool:
     return state_type(client, run) == StateType.CRASHED
 
 
-def until_the_server_watches(client: SyncPrefectClient) -> None:
-    """Prefect 3.9.1 loads an automation anew some time after a change of it; events pass it by meanwhile."""
+def wait_for_the_trigger(client: SyncPrefectClient) -> None:
+    """Prefect 3.9.1 reloads an automation some time after a change; until then its trigger ignores events."""
     for _ in range(3):
-        first = client.create_flow_run(dead_for_a_while, tags=[DEPLOYMENT_TAG], state=Running())
+        first = client.create_flow_run(stalled_flow, tags=[DEPLOYMENT_TAG], state=Running())
         with suppress(TimeoutError):
-            eventually(partial(is_crashed, client, first), 60, "a first run to be shown as crashed")
+            eventually(partial(is_crashed, client, first), 60, "a first run to be crashed")
             return
-    raise TimeoutError("the automation notices no run")
+    raise TimeoutError("the automation crashed no run")
 
 
 @pytest.mark.usefixtures("prefect_api")
-def test_a_run_that_shows_nothing_any_more_is_crashed_and_those_that_ended_or_are_others_are_left_alone() -> None:
+def test_a_stalled_run_is_crashed_and_runs_that_ended_wait_or_belong_to_others_are_not() -> None:
     with get_client(sync_client=True) as client:
         ensure_crash_automation(client, WITHIN)
         ensure_crash_automation(client, WITHIN)
         assert 1 == len(client.read_automations_by_name(AUTOMATION))
-        until_the_server_watches(client)
-        of_others = client.create_flow_run(dead_for_a_while, state=Running())
+        wait_for_the_trigger(client)
+        of_others = client.create_flow_run(stalled_flow, state=Running())
         asyncio.run(heartbeat(of_others))
-        ended = client.create_flow_run(dead_for_a_while, tags=[DEPLOYMENT_TAG], state=Running())
+        ended = client.create_flow_run(stalled_flow, tags=[DEPLOYMENT_TAG], state=Running())
         client.set_flow_run_state(ended.id, Completed(name="PartlyRejected"))
-        left_alone = {
+        kept = {
             "of others": of_others,
             "ended": ended,
-            "waits": client.create_flow_run(dead_for_a_while, tags=[DEPLOYMENT_TAG], state=Paused(timeout_seconds=600)),
+            "waits": client.create_flow_run(stalled_flow, tags=[DEPLOYMENT_TAG], state=Paused(timeout_seconds=600)),
         }
-        dead = {
-            "handed over": client.create_flow_run(dead_for_a_while, tags=[DEPLOYMENT_TAG], state=Pending()),
-            "begun": client.create_flow_run(dead_for_a_while, tags=[DEPLOYMENT_TAG], state=Running()),
-            "once alive": client.create_flow_run(dead_for_a_while, state=Running()),
+        stalled = {
+            "pending": client.create_flow_run(stalled_flow, tags=[DEPLOYMENT_TAG], state=Pending()),
+            "running": client.create_flow_run(stalled_flow, tags=[DEPLOYMENT_TAG], state=Running()),
+            "after a heartbeat": client.create_flow_run(stalled_flow, state=Running()),
         }
-        asyncio.run(heartbeat(dead["once alive"], DEPLOYMENT_TAG))
-        for how, run in dead.items():
-            eventually(partial(is_crashed, client, run), 60, f"{how}: shown as crashed")
+        asyncio.run(heartbeat(stalled["after a heartbeat"], DEPLOYMENT_TAG))
+        for how, run in stalled.items():
+            eventually(partial(is_crashed, client, run), 60, f"the stalled run to be crashed: {how}")
         assert {"of others": StateType.RUNNING, "ended": StateType.COMPLETED, "waits": StateType.PAUSED} == {
-            how: state_type(client, run) for how, run in left_alone.items()
+            how: state_type(client, run) for how, run in kept.items()
         }
 
 

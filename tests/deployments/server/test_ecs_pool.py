@@ -1,6 +1,6 @@
-"""A work pool for runs in ECS: made from the outputs of both stacks, and what the installed prefect-aws makes of it.
+"""The work pool for runs in ECS: its template, and the requests that the installed prefect-aws derives from it.
 
-No task is started: what the worker would send to ECS is held against botocore's description of ECS.
+No task is started: the requests are validated against botocore's description of ECS.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def main_stack(aws: Aws) -> StackOutputs:
 
 @pytest.fixture(scope="module")
 def outputs(aws: Aws, main_stack: StackOutputs) -> EcsOutputs:
-    """Those of the template for ECS, without tasks in its services: the emulator would start them with Docker."""
+    """The outputs of ecs.yaml, deployed with services of zero tasks: the emulator would start tasks with Docker."""
     ec2, cloudformation = aws.client("ec2"), aws.client("cloudformation")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24")["Subnet"]["SubnetId"] for n in (1, 2)]
@@ -70,7 +70,7 @@ def outputs(aws: Aws, main_stack: StackOutputs) -> EcsOutputs:
 
 @pytest.fixture
 def here(aws: Aws) -> Iterator[None]:
-    """The environment of somebody who deploys to the emulator."""
+    """The environment variables of a process that deploys to the emulator."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "AWS_ENDPOINT_URL": aws.endpoint_url,
@@ -83,17 +83,17 @@ def here(aws: Aws) -> Iterator[None]:
         yield
 
 
-# ---- What the worker of the installed prefect-aws sends to ECS ------------------------------------------------------
+# ---- Requests of prefect-aws's worker to ECS ------------------------------------------------------------------------
 
 
 @pytest.fixture
 def requests(outputs: EcsOutputs, main_stack: StackOutputs, here: None) -> dict[str, dict[str, Any]]:  # noqa: ARG001 - for its environment
-    """By the operations of ECS: for a run of the deployment that loads files, as prefect.yaml has it."""
+    """The requests to ECS by operation, for a run of the deployment that prefect.yaml describes."""
     deployed = prefect_yaml()["deployments"]
     [variables] = [each["work_pool"]["job_variables"] for each in deployed if each["name"] == "ingest-sensor-files"]
     template = base_job_template(outputs, main_stack.run_role_arn)
-    nobody: Any = object()  # no block and no variable is looked up on a server
-    rendered: Any = ECSJobConfiguration.from_template_and_values(template, variables, client=nobody)
+    no_server: Any = object()  # neither a block nor a variable is loaded
+    rendered: Any = ECSJobConfiguration.from_template_and_values(template, variables, client=no_server)
     configuration: ECSJobConfiguration = asyncio.run(rendered)
     run = FlowRun(flow_id=uuid4(), deployment_id=uuid4(), name="sensors.csv")
     configuration.prepare_for_flow_run(
@@ -106,13 +106,15 @@ def requests(outputs: EcsOutputs, main_stack: StackOutputs, here: None) -> dict[
 
 
 @pytest.mark.parametrize("operation", ["RegisterTaskDefinition", "RunTask"])
-def test_ecs_understands_what_the_worker_sends(aws: Aws, requests: dict[str, dict[str, Any]], operation: str) -> None:
+def test_requests_of_the_worker_are_valid_for_ecs(
+    aws: Aws, requests: dict[str, dict[str, Any]], operation: str
+) -> None:
     shape = aws.client("ecs").meta.service_model.operation_model(operation).input_shape
     report = ParamValidator().validate(requests[operation], shape)
     assert not report.has_errors(), report.generate_report()
 
 
-def test_a_run_has_our_image_the_role_of_the_runs_and_its_secret_from_where_secrets_are(
+def test_a_run_has_the_image_the_run_role_and_a_reference_to_its_secret(
     requests: dict[str, dict[str, Any]], outputs: EcsOutputs, main_stack: StackOutputs
 ) -> None:
     definition, task = requests["RegisterTaskDefinition"], requests["RunTask"]
@@ -122,11 +124,11 @@ def test_a_run_has_our_image_the_role_of_the_runs_and_its_secret_from_where_secr
     assert outputs.execution_role_arn == definition["executionRoleArn"]
     assert main_stack.run_role_arn == task["overrides"]["taskRoleArn"]
     given = {each["name"]: each["value"] for each in task["overrides"]["containerOverrides"][0]["environment"]}
-    assert "10" == given["PREFECT_CLIENT_MAX_RETRIES"], "what prefect.yaml sets"
+    assert "10" == given["PREFECT_CLIENT_MAX_RETRIES"], "as set in prefect.yaml"
     assert "PREFECT_API_AUTH_STRING" not in given
 
 
-def test_a_secret_for_prefect_cloud_is_an_api_key(outputs: EcsOutputs) -> None:
+def test_the_secret_for_prefect_cloud_is_an_api_key(outputs: EcsOutputs) -> None:
     cloud = outputs.model_copy(update={"prefect_secret_variable": "PREFECT_API_KEY"})
     properties = base_job_template(cloud, "arn:aws:iam::111111111111:role/run")["variables"]["properties"]
     assert SECRET == properties["prefect_api_key_secret_arn"]["default"]
@@ -150,7 +152,7 @@ def test_a_run_is_a_task_on_fargate_in_the_stacks_cluster_and_network(
     } == task["networkConfiguration"]["awsvpcConfiguration"]
 
 
-def test_a_run_logs_where_the_stack_says_and_may_make_no_group_of_its_own(
+def test_a_run_logs_to_the_log_group_of_the_stack_and_creates_none(
     requests: dict[str, dict[str, Any]], outputs: EcsOutputs
 ) -> None:
     [container] = requests["RegisterTaskDefinition"]["containerDefinitions"]
@@ -179,7 +181,7 @@ def prefect(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncP
 
 
 @pytest.mark.usefixtures("here", "outputs")
-def test_the_pool_is_made_and_follows_the_stack_when_it_is_there(prefect: SyncPrefectClient) -> None:
+def test_the_pool_is_created_and_an_existing_one_is_updated_from_the_stack(prefect: SyncPrefectClient) -> None:
     ensure_ecs_pool(prefect, STACK, ECS_STACK)
     made = prefect.read_work_pool(POOL)
     assert "ecs" == made.type
@@ -192,7 +194,7 @@ def test_the_pool_is_made_and_follows_the_stack_when_it_is_there(prefect: SyncPr
 
 
 @pytest.mark.usefixtures("here", "outputs")
-def test_a_pool_for_processes_is_not_turned_into_one_for_ecs(prefect: SyncPrefectClient) -> None:
+def test_a_process_pool_is_not_converted_to_an_ecs_pool(prefect: SyncPrefectClient) -> None:
     prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     with pytest.raises(PoolTypeError, match=r"is of type process, not ecs.*prefect work-pool delete"):
         ensure_ecs_pool(prefect, STACK, ECS_STACK)
@@ -207,7 +209,7 @@ def test_the_error_for_a_missing_stack_names_it_the_region_and_the_template(aws:
         EcsOutputs.read(stack, aws.client("cloudformation"))
 
 
-# ---- Permissions: written out, so that widening them is a decision --------------------------------------------------
+# ---- Permissions: listed in full, so that widening them is deliberate ------------------------------------------------
 
 
 def statements(role: str) -> list[dict[str, Any]]:
@@ -247,10 +249,10 @@ NOT_CALLED_HERE: Final = {"deregister_task_definition"}
 """Only where a pool has `auto_deregister_task_definition`; ours keeps one definition."""
 
 BESIDES: Final = {"ecs:TagResource", "iam:PassRole"}
-"""What RunTask asks for when it is given tags and roles."""
+"""Permissions that RunTask needs for tags and roles."""
 
 
-def test_the_worker_may_do_what_it_calls_and_no_more() -> None:
+def test_the_worker_has_the_permissions_for_its_calls_and_no_others() -> None:
     package = Path(str(prefect_aws.__file__)).parent
     called = {
         name
@@ -263,7 +265,7 @@ def test_the_worker_may_do_what_it_calls_and_no_more() -> None:
     assert actions("WorkerRole") == {*CALLED.values(), *BESIDES}
 
 
-def test_ecs_may_pull_the_image_log_and_read_one_secret() -> None:
+def test_the_execution_role_may_pull_the_image_write_logs_and_read_one_secret() -> None:
     assert actions("ExecutionRole") == {
         "ecr:BatchCheckLayerAvailability",
         "ecr:BatchGetImage",
@@ -276,32 +278,32 @@ def test_ecs_may_pull_the_image_log_and_read_one_secret() -> None:
 
 
 @pytest.mark.parametrize("role", ["ExecutionRole", "WorkerRole"])
-def test_only_what_knows_no_resources_is_allowed_on_all_of_them(role: str) -> None:
+def test_only_actions_without_resource_types_are_allowed_on_all_resources(role: str) -> None:
     on_all = {statement["Sid"] for statement in statements(role) if statement["Resource"] == "*"}
     assert on_all <= {"DescribeWhatKnowsNoResources", "LogInToTheRegistry"}
     assert not any("*" in action for action in actions(role))
 
 
-def test_nobody_can_connect_to_a_task() -> None:
+def test_tasks_accept_no_connections() -> None:
     group = cfn_yaml.loads(ECS_TEMPLATE)["Resources"]["OutboundOnly"]["Properties"]
     assert "SecurityGroupIngress" not in group
 
 
-# ---- Why the services are not prefect-aws's: as soon as one of these turns red, look at `deploy-service` again ------
+# ---- Reasons against prefect-aws's own `deploy-service`: if one of these tests fails, reconsider it ------------------
 
 
-def prefects_template() -> str:
+def prefect_aws_template() -> str:
     path = Path(str(prefect_aws.__file__)).parent / "templates" / "ecs" / "service.json"
     return path.read_text(encoding="utf-8")
 
 
-def test_its_worker_gets_the_auth_string_under_a_name_that_prefect_does_not_read() -> None:
-    assert '"PREFECT_AUTH_STRING"' in prefects_template()
-    assert '"PREFECT_API_AUTH_STRING"' not in prefects_template()
+def test_its_template_sets_the_auth_string_in_a_variable_that_prefect_does_not_read() -> None:
+    assert '"PREFECT_AUTH_STRING"' in prefect_aws_template()
+    assert '"PREFECT_API_AUTH_STRING"' not in prefect_aws_template()
 
 
-def test_its_worker_may_pass_any_role_and_its_port_is_open_to_the_world() -> None:
-    assert '"arn:aws:iam::*:role/*"' in prefects_template()
-    resources = json.loads(prefects_template())["Resources"].values()
+def test_its_template_lets_the_worker_pass_any_role_and_opens_a_port_to_the_world() -> None:
+    assert '"arn:aws:iam::*:role/*"' in prefect_aws_template()
+    resources = json.loads(prefect_aws_template())["Resources"].values()
     [group] = [each["Properties"] for each in resources if each["Type"] == "AWS::EC2::SecurityGroup"]
     assert "0.0.0.0/0" in [each["CidrIp"] for each in group["SecurityGroupIngress"]]

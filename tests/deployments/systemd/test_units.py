@@ -1,4 +1,4 @@
-"""The systemd units and their environment files, against systemd, the commands and the settings that they name."""
+"""The systemd units and their environment files: valid for systemd, with existing commands, options and settings."""
 
 import configparser
 import inspect
@@ -35,12 +35,12 @@ each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: pat
 def service(unit: Path) -> configparser.SectionProxy:
     parsed = configparser.ConfigParser(interpolation=None, delimiters=("=",))
     parsed.optionxform = str  # type: ignore[assignment,method-assign] # names keep their case
-    parsed.read_string(unit.read_text(encoding="utf-8"))  # a line that stands there twice is an error
+    parsed.read_string(unit.read_text(encoding="utf-8"))  # a duplicate line is an error
     return parsed["Service"]
 
 
 def variables(example: Path, *, commented: bool = False) -> dict[str, str]:
-    """What the file sets; with `commented`, also what it would."""
+    """The variables that the file sets; with `commented`, also those in comments."""
     pattern = r"^#?([A-Z_]+)=(.*)$" if commented else r"^([A-Z_]+)=(.*)$"
     return dict(re.findall(pattern, example.read_text(encoding="utf-8"), re.MULTILINE))
 
@@ -51,7 +51,7 @@ def test_there_is_a_unit_for_server_worker_and_relay() -> None:
 
 @each_unit
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="units are verified where there is systemd")
-def test_systemd_has_nothing_to_say_against_the_unit(unit: Path, tmp_path: Path) -> None:
+def test_systemd_verifies_the_unit(unit: Path, tmp_path: Path) -> None:
     here = tmp_path / unit.name
     here.write_text(unit.read_text(encoding="utf-8").replace(INSTALLED, str(Path(sys.executable).parent)))
     systemd = shutil.which("systemd-analyze") or ""
@@ -60,7 +60,7 @@ def test_systemd_has_nothing_to_say_against_the_unit(unit: Path, tmp_path: Path)
 
 
 @each_unit
-def test_what_a_unit_starts_exists_and_takes_these_options(unit: Path) -> None:
+def test_the_command_of_a_unit_exists_and_accepts_its_options(unit: Path) -> None:
     program, *arguments = shlex.split(service(unit)["ExecStart"])
     options = {argument for argument in arguments if argument.startswith("--")}
     name = Path(program).name
@@ -77,7 +77,7 @@ def test_what_a_unit_starts_exists_and_takes_these_options(unit: Path) -> None:
 
 
 @each_unit
-def test_a_unit_comes_back_is_no_root_and_has_no_secrets_of_its_own(unit: Path) -> None:
+def test_a_unit_restarts_does_not_run_as_root_and_contains_no_secrets(unit: Path) -> None:
     settings = service(unit)
     assert settings["Restart"] == "always"
     assert settings["User"] not in ("", "root")
@@ -102,7 +102,7 @@ sys.stdin.read()
 
 
 @pytest.mark.skipif(shutil.which("pkill") is None, reason="the worker's unit needs pkill, of procps")
-def test_a_worker_that_stops_tells_its_runs_first() -> None:
+def test_a_stopping_worker_terminates_its_runs_first() -> None:
     settings = service(FOLDER / "sensor-ingest-worker.service")
     assert int(settings["TimeoutStopSec"]) >= 30
     stop = shlex.split(settings["ExecStop"].removeprefix("-"))
@@ -113,7 +113,7 @@ def test_a_worker_that_stops_tells_its_runs_first() -> None:
         assert worker.stdout.readline() == "started\n"
         subprocess.run(stop, check=True, env={**os.environ, "MAINPID": str(worker.pid)}, timeout=30)
         assert f"{-signal.SIGTERM}\n" == worker.stdout.readline()
-        assert worker.poll() is None, "the worker was told, too"
+        assert worker.poll() is None, "the worker received the signal, too"
 
 
 @each_unit
@@ -122,9 +122,7 @@ def test_each_environment_file_has_an_example(unit: Path) -> None:
 
 
 @each_example
-def test_examples_set_what_prefect_and_this_project_know_to_values_that_they_take(
-    example: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_examples_set_existing_settings_to_valid_values(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prefects = {name for name in variables(example, commented=True) if name.startswith("PREFECT_")}
     assert prefects <= set(_get_valid_setting_names(PrefectSettings))
     ours = {name for name in variables(example) if name.startswith("SENSOR_INGEST_")}
@@ -135,19 +133,19 @@ def test_examples_set_what_prefect_and_this_project_know_to_values_that_they_tak
     assert Settings()
 
 
-def test_the_server_batches_what_the_embedded_one_does() -> None:
+def test_the_server_has_the_batch_settings_of_the_embedded_one() -> None:
     embedded = {name: value for name, value in _server_settings(4200, "").items() if "_SERVICES_" in name}
     assert embedded.items() <= variables(FOLDER / "server.env.example").items()
 
 
-def test_no_example_holds_a_secret() -> None:
+def test_no_example_contains_a_secret() -> None:
     for example in EXAMPLES:
         for name, value in variables(example).items():
             if "AUTH_STRING" in name or "CONNECTION_URL" in name:
                 assert "CHANGE-ME" in value, name
 
 
-def test_the_server_listens_on_loopback_asks_for_credentials_and_runs_on_postgresql() -> None:
+def test_the_server_listens_on_loopback_requires_credentials_and_uses_postgresql() -> None:
     server = variables(FOLDER / "server.env.example")
     assert server["PREFECT_SERVER_API_HOST"] == "127.0.0.1"
     assert server["PREFECT_SERVER_DATABASE_CONNECTION_URL"].startswith("postgresql+asyncpg://")
