@@ -8,7 +8,7 @@ os.environ.update({"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": 
 import hypothesis
 import pytest
 
-from tests.support.patient import deployed, environment, own_server, patient
+from tests.support.deployed_system import deployed, deployed_system, environment, own_server
 from tests.support.servers import aws, prefect_api, prefect_server
 from tests.support.side_by_side import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 from tests.support.world import world
@@ -16,9 +16,9 @@ from tests.support.world import world
 __all__ = [
     "aws",
     "deployed",
+    "deployed_system",
     "environment",
     "own_server",
-    "patient",
     "prefect_api",
     "prefect_server",
     "pytest_collection_modifyitems",

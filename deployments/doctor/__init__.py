@@ -1,6 +1,6 @@
-"""`sensor-ingest doctor`: everything that a run needs, looked at one by one, and what to do about what is missing."""
+"""`sensor-ingest doctor`: checks of everything that a run needs, each with the remedy for its problem."""
 
-from deployments.doctor.examination import all_checks, examine
-from deployments.doctor.findings import Finding, as_document, as_text, is_healthy
+from deployments.doctor.check_results import CheckResult, as_document, as_text, is_healthy
+from deployments.doctor.runner import all_checks, run_checks
 
-__all__ = ["Finding", "all_checks", "as_document", "as_text", "examine", "is_healthy"]
+__all__ = ["CheckResult", "all_checks", "as_document", "as_text", "is_healthy", "run_checks"]

@@ -1,4 +1,4 @@
-"""The bucket: there, versioned, announcing what arrives, and open to what runs do there."""
+"""Checks of the bucket: existence, versioning, notifications, permissions of runs."""
 
 import uuid
 from functools import partial
@@ -8,73 +8,73 @@ from typing import Final
 from botocore.exceptions import ClientError
 
 from blocks.landing_zone import LandingZone
-from deployments.doctor.findings import Check, Verdict, ok, problem, warning
-from deployments.doctor.system import World
+from deployments.doctor.check_results import Check, CheckResult, ok, problem, warning
+from deployments.doctor.system import InspectedSystem
 
-_DEPLOY_STACK: Final = "`aws cloudformation deploy` of deployments/aws/stack.yaml again"
-_GONE: Final = frozenset({"404", "NoSuchBucket"})
+_DEPLOY_STACK: Final = "`aws cloudformation deploy` deployments/aws/stack.yaml again"
+_NO_BUCKET: Final = frozenset({"404", "NoSuchBucket"})
 _NO_ETAG: Final = '"sensor-ingest-doctor"'
-_NOT_THERE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED})
-"""How S3 says that no such object is there. Source: "Conditional deletes", Amazon S3 user guide."""
+_NO_OBJECT: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED})
+"""S3's answers if the object does not exist. Source: "Conditional deletes", Amazon S3 user guide."""
 
 
-def _zone(world: World) -> LandingZone:
-    """The landing zone as it is saved; where none is, as the stack would have it."""
-    saved = world.blocks.get(LandingZone)
+def _zone(system: InspectedSystem) -> LandingZone:
+    """The saved landing zone; if none is saved, the one that `deploy` would save."""
+    saved = system.blocks.get(LandingZone)
     if isinstance(saved, LandingZone):
         return saved
-    outputs = world.outputs
+    outputs = system.outputs
     return LandingZone(
         bucket=outputs.bucket_name, incoming_prefix=outputs.incoming_prefix, target_bucket=outputs.target_bucket
     )
 
 
-def exists(world: World) -> Verdict:
-    """The bucket that files land in, and the one that they move to."""
-    zone = _zone(world)
-    client = world.client_of(LandingZone, "s3")
+def exists(system: InspectedSystem) -> CheckResult:
+    """The bucket that files arrive in and the one that they move to exist."""
+    zone = _zone(system)
+    client = system.client_of(LandingZone, "s3")
     for name in dict.fromkeys([zone.bucket, zone.target_bucket or zone.bucket]):
         try:
             client.head_bucket(Bucket=name)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
+            if error.response["Error"]["Code"] not in _NO_BUCKET:
                 raise
             remedy = f"{_DEPLOY_STACK}, then `sensor-ingest deploy`; in another region, set AWS_DEFAULT_REGION"
-            return problem(f"there is no bucket {name}", remedy)
-    return ok(f"{zone.bucket}, moved to {zone.target_bucket or zone.bucket}")
+            return problem(f"the bucket {name} does not exist", remedy)
+    return ok(f"{zone.bucket}, files move to {zone.target_bucket or zone.bucket}")
 
 
-def versioning(world: World) -> Verdict:
-    """Versions, without which a file that is replaced while it is loaded is told apart by its ETag alone."""
-    name = _zone(world).bucket
-    status = world.client_of(LandingZone, "s3").get_bucket_versioning(Bucket=name).get("Status", "never enabled")
+def versioning(system: InspectedSystem) -> CheckResult:
+    """Versioning is enabled; without it only the ETag shows that a file was replaced during its load."""
+    name = _zone(system).bucket
+    status = system.client_of(LandingZone, "s3").get_bucket_versioning(Bucket=name).get("Status", "never enabled")
     if status != "Enabled":
         remedy = f"aws s3api put-bucket-versioning --bucket {name} --versioning-configuration Status=Enabled"
-        return warning(f"versioning is {status}, so a file that is overwritten is gone", remedy)
+        return warning(f"versioning is {status}, so an overwritten file is lost", remedy)
     return ok("enabled")
 
 
-def eventbridge(world: World) -> Verdict:
-    """Notifications to EventBridge, without which a file that is uploaded starts nothing before the next sweep."""
-    name = _zone(world).bucket
-    found = world.client_of(LandingZone, "s3").get_bucket_notification_configuration(Bucket=name)
+def eventbridge(system: InspectedSystem) -> CheckResult:
+    """The bucket notifies EventBridge; without that an uploaded file waits for the next sweep."""
+    name = _zone(system).bucket
+    found = system.client_of(LandingZone, "s3").get_bucket_notification_configuration(Bucket=name)
     if "EventBridgeConfiguration" not in found:
         remedy = (
             f"aws s3api put-bucket-notification-configuration --bucket {name} "
-            "--notification-configuration '{\"EventBridgeConfiguration\": {}}' (it replaces what else is configured)"
+            "--notification-configuration '{\"EventBridgeConfiguration\": {}}' (it replaces the other notifications)"
         )
-        return problem("EventBridge is not told of uploads, so they start nothing", remedy)
-    return ok("EventBridge is told of uploads")
+        return problem("the bucket does not notify EventBridge, so uploads start no run before the next sweep", remedy)
+    return ok("the bucket notifies EventBridge")
 
 
-def access(world: World) -> Verdict:
-    """Listing, reading, deleting and writing where runs do, without a trace: of an object that is not there.
+def access(system: InspectedSystem) -> CheckResult:
+    """Runs may list, read, delete and write; the check tries it on an object that does not exist and changes nothing.
 
-    S3 looks at the permission first. Then it refuses to delete or to replace, on the condition that it is a certain
-    object, what does not exist. (A deletion without a condition would leave a delete marker.)
+    S3 checks the permission first, then the condition IfMatch, which fails for an object that does not exist. (A delete
+    without a condition would leave a delete marker.)
     """
-    zone = _zone(world)
-    client = world.client_of(LandingZone, "s3")
+    zone = _zone(system)
+    client = system.client_of(LandingZone, "s3")
     name = f"sensor-ingest-doctor-{uuid.uuid4()}"
     incoming = {"Bucket": zone.bucket, "Key": f"{zone.incoming_prefix}{name}"}
     rejects = {"Bucket": zone.bucket, "Key": f"{zone.rejects_prefix}{name}"}
@@ -87,7 +87,7 @@ def access(world: World) -> Verdict:
         try:
             attempt()
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in _NOT_THERE:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in _NO_OBJECT:
                 raise
     return ok(f"listing, reading and deleting under {zone.incoming_prefix}, writing under {zone.rejects_prefix}")
 

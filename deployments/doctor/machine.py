@@ -1,4 +1,4 @@
-"""This machine: its clock, its packages, and whether it gets as far as AWS and the stack."""
+"""Checks of this machine: packages, AWS credentials, clock, CloudFormation stack."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -8,85 +8,86 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 from packaging.requirements import Requirement
 
-from deployments.doctor.findings import Check, Verdict, ok, problem
-from deployments.doctor.system import World
+from deployments.doctor.check_results import Check, CheckResult, not_checked, ok, problem
+from deployments.doctor.system import InspectedSystem
 
-AWS_TOLERATES: Final = timedelta(minutes=5)
-"""A signature that is older is refused. Source: "Elements of an AWS API request signature", AWS IAM user guide."""
-
-
-def dependencies(_: World) -> Verdict:
-    """Each package in the range that `pyproject.toml` asks for."""
-    wrong = [said for said in map(_wrong, requires("sensor-ingest") or []) if said]
-    if wrong:
-        return problem("; ".join(wrong), "`make install` installs what requirements.lock holds")
-    return ok(f"prefect {version('prefect')}, and the others as pyproject.toml asks for")
+MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
+"""AWS refuses older signatures. Source: "Elements of an AWS API request signature", AWS IAM user guide."""
 
 
-def _wrong(line: str) -> str:
-    """What is wrong with that requirement; nothing of one that is met, or is about an extra."""
-    asked = Requirement(line)
-    if asked.marker and not asked.marker.evaluate({"extra": ""}):
+def dependencies(_: InspectedSystem) -> CheckResult:
+    """Each package is installed in the version range of `pyproject.toml`."""
+    mismatches = [text for text in map(_mismatch, requires("sensor-ingest") or []) if text]
+    if mismatches:
+        return problem("; ".join(mismatches), "`make install` installs the versions of requirements.lock")
+    return ok(f"prefect {version('prefect')}, and the others in the ranges of pyproject.toml")
+
+
+def _mismatch(line: str) -> str:
+    """The problem with that requirement; empty if it is met or belongs to an extra."""
+    required = Requirement(line)
+    if required.marker and not required.marker.evaluate({"extra": ""}):
         return ""
     try:
-        found = version(asked.name)
+        found = version(required.name)
     except PackageNotFoundError:
-        return f"{asked.name} is not installed"
-    return "" if asked.specifier.contains(found, prereleases=True) else f"{asked.name} {found}, not {asked.specifier}"
+        return f"{required.name} is not installed"
+    met = required.specifier.contains(found, prereleases=True)
+    return "" if met else f"{required.name} {found}, not {required.specifier}"
 
 
-def account(world: World) -> Verdict:
-    """A region, and credentials that AWS knows. What it answers is noted, as `clock` reads the date in it."""
-    if world.session.region_name is None:
+def account(system: InspectedSystem) -> CheckResult:
+    """A region is set, and AWS accepts the credentials. `clock` uses the date of the answer."""
+    if system.session.region_name is None:
         return problem(
             "no region is set", 'set AWS_DEFAULT_REGION, or: eval "$(sensor-ingest env)" for the embedded stack'
         )
-    if world.session.get_credentials() is None:
+    if system.session.get_credentials() is None:
         return problem("no credentials", '`aws configure`, or a role for this machine, or: eval "$(sensor-ingest env)"')
     try:
-        answer = world.client("sts").get_caller_identity()
+        answer = system.client("sts").get_caller_identity()
     except ClientError as error:
-        world.aws_said_at = _date(error.response)
+        system.aws_date = _date(error.response)
         return problem(
-            f"AWS does not take the credentials: {error.response['Error']['Code']}",
-            "`aws configure`, or `aws sso login`; if `clock` is wrong, set that first",
+            f"AWS refuses the credentials: {error.response['Error']['Code']}",
+            "`aws configure`, or `aws sso login`; if `clock` has a problem, correct that first",
         )
-    world.aws_said_at = _date(answer)
-    return ok(f"{answer['Arn']} in {world.session.region_name}")
+    system.aws_date = _date(answer)
+    return ok(f"{answer['Arn']} in {system.session.region_name}")
 
 
-def _date(answer: Any) -> datetime | None:  # noqa: ANN401 - botocore's, which holds what each service says
-    said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-    return parsedate_to_datetime(said) if said else None
+def _date(answer: Any) -> datetime | None:  # noqa: ANN401 - botocore's answer of any service
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return parsedate_to_datetime(date) if date else None
 
 
-def clock(world: World) -> Verdict:
-    """The clock against that of AWS, which dates its refusals as well."""
-    if world.aws_said_at is None:
-        return Verdict("not checked", "not checked: needs a dated answer to aws account")
-    skew = datetime.now(UTC) - world.aws_said_at
-    if abs(skew) > AWS_TOLERATES:
-        way = "ahead of" if skew > timedelta(0) else "behind"
+def clock(system: InspectedSystem) -> CheckResult:
+    """The clock agrees with that of AWS, whose answers have a date even if they are errors."""
+    if system.aws_date is None:
+        return not_checked("an answer with a date to aws account")
+    skew = datetime.now(UTC) - system.aws_date
+    if abs(skew) > MAX_CLOCK_SKEW:
+        direction = "ahead of" if skew > timedelta(0) else "behind"
         return problem(
-            f"{abs(skew)} {way} that of AWS, which refuses signatures that are off by more than {AWS_TOLERATES}",
+            f"{abs(skew)} {direction} that of AWS, which refuses signatures more than {MAX_CLOCK_SKEW} off",
             "set the clock (`timedatectl set-ntp true`)",
         )
     return ok(f"within {abs(skew.total_seconds()):.0f} s of that of AWS")
 
 
-def stack(world: World) -> Verdict:
-    """The CloudFormation stack, from which all names come."""
-    outputs = world.outputs
-    if outputs.region != world.session.region_name:
+def stack(system: InspectedSystem) -> CheckResult:
+    """The CloudFormation stack exists in the region of this process."""
+    outputs = system.outputs
+    if outputs.region != system.session.region_name:
         return problem(
-            f"it is in {outputs.region}, this process in {world.session.region_name}", "set AWS_DEFAULT_REGION"
+            f"it is in {outputs.region}, this process in {system.session.region_name}", "set AWS_DEFAULT_REGION"
         )
-    return ok(f"{world.settings.stack} in {outputs.region}")
+    return ok(f"{system.settings.stack} in {outputs.region}")
 
 
 CHECKS: Final = (
     Check("dependencies", dependencies),
     Check("aws account", account),
-    Check("clock", clock),  # also where AWS has refused the account, which a wrong clock makes it do
+    Check("clock", clock),  # needs no account: AWS also refuses credentials because of a wrong clock
     Check("stack", stack, ("aws account",)),
 )

@@ -1,4 +1,4 @@
-"""What the doctor looks at: a Prefect server, an AWS account, and the two files that say how they should be."""
+"""The inspected system: an AWS account and a Prefect server, each part read when the first check needs it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,7 +6,6 @@ from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import boto3
-import yaml
 from botocore.config import Config
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import DeploymentResponse
@@ -17,24 +16,28 @@ from blocks.aws_block import AwsBlock
 from blocks.domain.names import deployment_name
 from blocks.saved_blocks import find_block
 from blocks.stack_outputs import StackOutputs
-from deployments.aws.stack import TEMPLATE
 from deployments.settings import Settings
 
 TIMEOUT_SECONDS: Final = 5
-"""The longest that one question may take; none is asked twice."""
+"""Timeout of one call; no call is repeated."""
 
-_IMPATIENT: Final = Config(
+_SHORT_TIMEOUTS: Final = Config(
     connect_timeout=2, read_timeout=TIMEOUT_SECONDS, retries={"total_max_attempts": 1, "mode": "standard"}
 )
 
 _AUTOMATIONS_PER_PAGE: Final = 200
 
 
-class World:
-    """Each part of it is asked for once, when a check first needs it."""
+class InspectedSystem:
+    """The system that the checks read; all answers are cached."""
 
-    aws_said_at: datetime | None = None
-    """The date in AWS's answer to who we are, once that was asked."""
+    aws_date: datetime | None = None
+    """Date header of the answer to GetCallerIdentity, once `aws account` was checked."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[type[AwsBlock], AwsBlock] = {}
+        """Saved blocks by type, as far as `load_block` has read them."""
+        self._clients: dict[Any, Any] = {}
 
     @cached_property
     def settings(self) -> Settings:
@@ -44,57 +47,40 @@ class World:
 
     @cached_property
     def session(self) -> boto3.Session:
-        """The credentials and the region of this process, which `deploy` and the relay use as well."""
+        """Credentials and region of this process, which `deploy` and the relay use as well."""
         return boto3.Session()
 
-    @cached_property
-    def _clients(self) -> dict[Any, Any]:
-        """Those made so far: making one costs more than a call."""
-        return {}
-
     def client(self, service: Any) -> Any:  # noqa: ANN401 - boto3's stubs overload it for every service
-        """A client with the credentials of this process that waits for nothing long."""
+        """A client with the credentials of this process and short timeouts."""
         if service not in self._clients:
-            self._clients[service] = self.session.client(service, config=_IMPATIENT)
+            self._clients[service] = self.session.client(service, config=_SHORT_TIMEOUTS)
         return self._clients[service]
 
     def client_of(self, block_type: type[AwsBlock], service: Any) -> Any:  # noqa: ANN401 - as above
-        """A client as runs have it: with the credentials, region and endpoint of the block, where it is saved."""
+        """The client that runs use, with credentials, region and endpoint of the saved block; else as `client`."""
         block = self.blocks.get(block_type)
         if block is None:
             return self.client(service)
-        settings = block.credentials.aws_client_parameters.get_params_override()
-        settings["config"] = settings["config"].merge(_IMPATIENT) if settings.get("config") else _IMPATIENT
-        if block.credentials.region_name:
-            settings["region_name"] = block.credentials.region_name
         if (block_type, service) not in self._clients:
-            self._clients[block_type, service] = self._session_of(block.credentials).client(service, **settings)
+            settings = block.credentials.aws_client_parameters.get_params_override()
+            settings["config"] = (settings.get("config") or Config()).merge(_SHORT_TIMEOUTS)
+            self._clients[block_type, service] = _session_of(block.credentials).client(
+                service, region_name=block.credentials.region_name, **settings
+            )
         return self._clients[block_type, service]
-
-    def _session_of(self, credentials: AwsCredentials) -> Any:  # noqa: ANN401 - boto3's, whose stubs see no service
-        """One for all blocks that share credentials: each session reads the descriptions of services anew."""
-        for known, session in self._sessions:
-            if known == credentials:
-                return session
-        self._sessions.append((credentials, credentials.get_boto3_session()))
-        return self._sessions[-1][1]
-
-    @cached_property
-    def _sessions(self) -> list[tuple[AwsCredentials, boto3.Session]]:
-        return []
 
     @cached_property
     def outputs(self) -> StackOutputs:
         """The outputs of the CloudFormation stack.
 
         Raises:
-            StackMissingError: there is no such stack, or another template made it.
+            StackMissingError: the stack does not exist, or another template created it.
         """
         return StackOutputs.read(self.settings.stack, self.client("cloudformation"))
 
     @cached_property
     def rule_name(self) -> str:
-        """The name that CloudFormation gave the rule."""
+        """Physical name of the EventBridge rule."""
         answer = self.client("cloudformation").describe_stack_resource(
             StackName=self.settings.stack, LogicalResourceId="FileArrived"
         )
@@ -105,11 +91,9 @@ class World:
         return dict(self.client("events").describe_rule(Name=self.rule_name))
 
     def queue(self, url: str) -> dict[str, str]:
-        """The attributes of a queue."""
-        attributes: dict[str, str] = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])[
-            "Attributes"
-        ]
-        return attributes
+        """The attributes of the queue."""
+        answer = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+        return dict(answer["Attributes"])
 
     # ---- Prefect -------------------------------------------------------------------------------------------------
 
@@ -117,20 +101,15 @@ class World:
     def prefect(self) -> SyncPrefectClient:
         return get_client(sync_client=True)
 
-    @cached_property
-    def blocks(self) -> dict[type[AwsBlock], AwsBlock]:
-        """The saved blocks that were looked at so far, by their type."""
-        return {}
-
-    def load(self, block_type: type[AwsBlock]) -> AwsBlock | None:
-        """The block as it is saved, which later checks then use; None where there is none."""
+    def load_block(self, block_type: type[AwsBlock]) -> AwsBlock | None:
+        """The saved block, which later checks find in `blocks`; None if it is not saved."""
         block = find_block(block_type)
         if block is not None:
             self.blocks[block_type] = block
         return block
 
     def deployment(self, described: Mapping[str, Any]) -> DeploymentResponse:
-        """The deployment that an entry of `prefect.yaml` describes, as the server has it."""
+        """The deployment on the server for an entry of `prefect.yaml`."""
         return self.prefect.read_deployment_by_name(deployment_name(described["name"]))
 
     @cached_property
@@ -143,24 +122,7 @@ class World:
                 return found
 
 
-class _TemplateLoader(yaml.SafeLoader):
-    """Reads CloudFormation's short functions, like `!Ref`, as the text or list that they are given."""
-
-
-def _argument(loader: yaml.SafeLoader, _: str, node: yaml.Node) -> Any:  # noqa: ANN401 - whatever YAML holds
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_scalar(node)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node)
-    return loader.construct_mapping(node) if isinstance(node, yaml.MappingNode) else None
-
-
-_TemplateLoader.add_multi_constructor("!", _argument)
-
-
-@lru_cache
-def template_properties(resource: str) -> dict[str, Any]:
-    """The properties that `deployments/aws/stack.yaml` gives that resource."""
-    template = yaml.load(TEMPLATE.read_text(encoding="utf-8"), Loader=_TemplateLoader)  # noqa: S506 - a safe loader
-    properties: dict[str, Any] = template["Resources"][resource]["Properties"]
-    return properties
+@lru_cache(maxsize=8)
+def _session_of(credentials: AwsCredentials) -> Any:  # noqa: ANN401 - boto3's, whose stubs see no service
+    """One session per credentials: each session reads botocore's service descriptions again."""
+    return credentials.get_boto3_session()

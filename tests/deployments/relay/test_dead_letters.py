@@ -7,11 +7,11 @@ from typer.testing import CliRunner
 from deployments.cli import app
 from deployments.relay.dead_letters import redrive
 from tests.deployments.relay.conftest import event, make_queue
-from tests.support.patient import Patient
+from tests.support.deployed_system import DeployedSystem
 
 
-def test_what_s3_sent_goes_back_once_and_the_rest_is_named_and_left_in_sight(patient: Patient) -> None:
-    queue = make_queue(patient.aws.client("sqs"), visibility_seconds=120)
+def test_what_s3_sent_goes_back_once_and_the_rest_is_named_and_left_in_sight(deployed_system: DeployedSystem) -> None:
+    queue = make_queue(deployed_system.aws.client("sqs"), visibility_seconds=120)
     for number in range(23):
         queue.sqs.send_message(QueueUrl=queue.dead_letters_url, MessageBody=event(f"incoming/{number}.csv"))
     queue.sqs.send_message(QueueUrl=queue.dead_letters_url, MessageBody="hello")
@@ -20,15 +20,15 @@ def test_what_s3_sent_goes_back_once_and_the_rest_is_named_and_left_in_sight(pat
     assert ["no S3 event: 'hello'"] == list(done.left.values())
 
 
-def test_the_command_counts_what_it_put_back(patient: Patient) -> None:
-    sqs = patient.aws.client("sqs")
-    sqs.send_message(QueueUrl=patient.outputs.dead_letter_queue_url, MessageBody=event("incoming/a.csv"))
+def test_the_command_counts_what_it_put_back(deployed_system: DeployedSystem) -> None:
+    sqs = deployed_system.aws.client("sqs")
+    sqs.send_message(QueueUrl=deployed_system.outputs.dead_letter_queue_url, MessageBody=event("incoming/a.csv"))
     try:
         told = CliRunner().invoke(app, ["redrive", "--json"])
         again = CliRunner().invoke(app, ["redrive"])
-        waiting = patient.attributes(patient.outputs.queue_url)["ApproximateNumberOfMessages"]
+        waiting = deployed_system.attributes(deployed_system.outputs.queue_url)["ApproximateNumberOfMessages"]
     finally:
-        sqs.purge_queue(QueueUrl=patient.outputs.queue_url)
+        sqs.purge_queue(QueueUrl=deployed_system.outputs.queue_url)
     assert {"moved": 1, "left": []} == json.loads(told.stdout)
     assert "0 message(s) put back into the queue\n" == again.stdout
     assert waiting == "1"

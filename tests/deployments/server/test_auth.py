@@ -1,4 +1,4 @@
-"""A Prefect server that asks for credentials: deploying to it, and a file's way from the event to its task runs."""
+"""A Prefect server with an auth string: deploying to it, and a file from its event to its task runs."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ from blocks.domain.names import WORK_POOL
 from blocks.saved_blocks import BLOCK_NAME, BLOCK_TYPES
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import ensure_stack
-from deployments.doctor import all_checks, examine
+from deployments.doctor import all_checks, run_checks
 from deployments.relay.run_slots import DeploymentSlots
 from deployments.server.crash_automation import AUTOMATION
 from deployments.server.deploy import deploy_all
@@ -34,7 +34,7 @@ from tests.support.waiting import eventually
 STACK = "auth"
 AUTH_STRING = "admin:let me in"
 
-WITHOUT_IT = pytest.mark.parametrize(
+WITHOUT_AUTH_STRING = pytest.mark.parametrize(
     ("auth_string", "mistake"),
     [(None, "PREFECT_API_AUTH_STRING is not set"), ("admin:guessed", "PREFECT_API_AUTH_STRING is another than")],
     ids=["missing", "wrong"],
@@ -49,7 +49,7 @@ def outputs(aws: Aws) -> StackOutputs:
 
 @pytest.fixture(scope="module")
 def api_url(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the server, which this process and those it starts find in their environment."""
+    """The address of the server, which this process and its children find in the environment variables."""
     home = tmp_path_factory.mktemp("prefect-with-auth")
     with (
         running_prefect_server(home, {PREFECT_SERVER_API_AUTH_STRING: AUTH_STRING}) as url,
@@ -71,7 +71,7 @@ def api_url(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 @contextmanager
 def credentials(api_url: str, auth_string: str | None) -> Iterator[None]:
-    """What a shell has set that exports the string, or none."""
+    """The settings of a shell that exports the auth string; with None it exports none."""
     settings = {PREFECT_API_AUTH_STRING: auth_string, PREFECT_CLIENT_MAX_RETRIES: 0}
     with pytest.MonkeyPatch.context() as patch, talking_to(api_url), temporary_settings(settings):
         if auth_string:
@@ -94,7 +94,7 @@ def deployed(api_url: str, outputs: StackOutputs) -> str:
     return api_url
 
 
-def test_deploying_with_the_string_makes_deployments_automations_and_blocks(admin: SyncPrefectClient) -> None:
+def test_deploying_with_the_auth_string_creates_deployments_automations_and_blocks(admin: SyncPrefectClient) -> None:
     deployments = [each.name for each in admin.read_deployments()]
     automations = [each.name for each in admin.read_automations()]
     assert sorted(deployments) == ["ingest-sensor-files", "notify", "sweep"]
@@ -105,34 +105,36 @@ def test_deploying_with_the_string_makes_deployments_automations_and_blocks(admi
         assert admin.read_block_document_by_name(BLOCK_NAME, block_type.get_block_type_slug()).data
 
 
-@WITHOUT_IT
-def test_deploying_and_relaying_without_it_say_what_to_set(api_url: str, auth_string: str | None, mistake: str) -> None:
-    for ask in (deploy_all, DeploymentSlots().free):
+@WITHOUT_AUTH_STRING
+def test_deploying_and_relaying_without_the_auth_string_fail_with_the_setting_to_change(
+    api_url: str, auth_string: str | None, mistake: str
+) -> None:
+    for call in (deploy_all, DeploymentSlots().free):
         with credentials(api_url, auth_string), pytest.raises(ApiRefusedError) as caught:
-            ask()
+            call()
         assert mistake in str(caught.value)
         assert "Set it to what the server has as PREFECT_SERVER_API_AUTH_STRING" in str(caught.value)
         assert "guessed" not in str(caught.value)
 
 
-@WITHOUT_IT
-def test_the_doctor_finds_it(api_url: str, auth_string: str | None, mistake: str) -> None:
+@WITHOUT_AUTH_STRING
+def test_the_doctor_reports_a_missing_or_wrong_auth_string(api_url: str, auth_string: str | None, mistake: str) -> None:
     [check] = [each for each in all_checks() if each.name == "prefect api"]
     with credentials(api_url, auth_string):
-        [finding] = examine(checks=[check])
-    assert "problem" == finding.level
-    assert mistake in finding.seen
-    assert "PREFECT_SERVER_API_AUTH_STRING" in finding.remedy
+        [result] = run_checks(checks=[check])
+    assert "problem" == result.level
+    assert mistake in result.seen
+    assert "PREFECT_SERVER_API_AUTH_STRING" in result.remedy
 
 
 @pytest.mark.parametrize("auth_string", [None, "admin:guessed"], ids=["missing", "wrong"])
-def test_an_event_that_the_server_refuses_does_not_count_as_announced(api_url: str, auth_string: str | None) -> None:
+def test_announcing_a_file_to_a_server_that_refuses_the_event_fails(api_url: str, auth_string: str | None) -> None:
     file = SensorFile(bucket="somewhere", key="incoming/refused.csv")
     with credentials(api_url, auth_string), pytest.raises(Exception, match="401 Unauthorized"):
         announce([file], "incoming/")
 
 
-def test_an_announced_file_is_loaded_by_a_worker_and_its_task_runs_are_seen(
+def test_a_worker_loads_an_announced_file_and_the_server_lists_its_task_runs(
     admin: SyncPrefectClient, aws: Aws, outputs: StackOutputs
 ) -> None:
     file = SensorFile(bucket=outputs.bucket_name, key=f"{outputs.incoming_prefix}with-auth.csv")
@@ -154,9 +156,11 @@ def test_an_announced_file_is_loaded_by_a_worker_and_its_task_runs_are_seen(
 
     [run] = [each for each in admin.read_flow_runs() if each.name == file.name]
     assert "Completed" == run.state_name, worked.stdout
-    # The server learns of task runs from events alone, which the run's process sends.
+    # The server creates task runs from events, which the run's process sends.
     expected = {f"{step} with-auth.csv" for step in ("claim", "validate", "write", "archive")}
-    eventually(lambda: expected <= finished_tasks(admin, run), 60, f"the task runs; the worker said: {worked.stdout}")
+    eventually(
+        lambda: expected <= finished_tasks(admin, run), 60, f"the task runs; output of the worker: {worked.stdout}"
+    )
 
 
 def finished_tasks(client: SyncPrefectClient, run: FlowRun) -> set[str]:

@@ -1,4 +1,4 @@
-"""An environment as `sensor-ingest deploy` leaves it, in which nothing is wrong until a test breaks it."""
+"""A stack and a Prefect server as `sensor-ingest deploy` leaves them: without problems until a test causes one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from blocks.domain.names import WORK_POOL
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import ensure_stack
-from deployments.doctor import Finding, all_checks, examine
-from deployments.doctor.system import World
+from deployments.doctor import CheckResult, all_checks, run_checks
+from deployments.doctor.system import InspectedSystem
 from deployments.server.deploy import deploy_all
 from tests.support.servers import REGION, Aws, running_prefect_server, talking_to
 
@@ -23,36 +23,38 @@ PARAMETERS = {"SenderAddress": "doctor@example.com", "Recipients": "ada@example.
 
 
 @lru_cache
-def one_session() -> boto3.Session:
-    """For all tests: each session reads boto3's descriptions of services anew."""
+def shared_session() -> boto3.Session:
+    """One session for all tests: each session reads botocore's service descriptions again."""
     return boto3.Session()
 
 
-class OneSessionWorld(World):
-    session = property(lambda _: one_session())
+class SharedSessionSystem(InspectedSystem):
+    session = property(lambda _: shared_session())
 
 
 @dataclass(frozen=True)
-class Patient:
-    """A Prefect server and a stack that belong together."""
+class DeployedSystem:
+    """A CloudFormation stack in the emulator, and the Prefect server that was deployed for it."""
 
     aws: Aws
     outputs: StackOutputs
     prefect: SyncPrefectClient
 
-    def finding(self, name: str, world: World | None = None) -> Finding:
-        """What the doctor says of one thing, having looked at what that needs."""
-        return self.findings(name, world=world)[name]
+    def result_of(self, name: str, system: InspectedSystem | None = None) -> CheckResult:
+        """The result of that check, after the checks that it needs."""
+        return self.results_of(name, system=system)[name]
 
-    def findings(self, *names: str, world: World | None = None) -> dict[str, Finding]:
-        """What it says of these things, and of what they need; bucket, tables and mail are the stack's, not a block's,
-        unless their block is named, too."""
+    def results_of(self, *names: str, system: InspectedSystem | None = None) -> dict[str, CheckResult]:
+        """The results of these checks and of those they need.
+
+        Bucket, tables and mail are those of the stack, unless the check of their block is named, too.
+        """
         checks, wanted = all_checks(), set(names)
         for check in reversed(checks):
             if check.name in wanted:
                 wanted |= set(check.needs)
-        found = examine(world or OneSessionWorld(), [check for check in checks if check.name in wanted])
-        return {finding.name: finding for finding in found}
+        results = run_checks(system or SharedSessionSystem(), [check for check in checks if check.name in wanted])
+        return {result.name: result for result in results}
 
     @property
     def rule_name(self) -> str:
@@ -62,13 +64,13 @@ class Patient:
         return str(found["StackResourceDetail"]["PhysicalResourceId"])
 
     def attributes(self, url: str) -> dict[str, str]:
+        """The attributes of the queue."""
         answer: dict[str, str] = self.aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])[
             "Attributes"
         ]
         return answer
 
-    def heartbeat(self) -> None:
-        """A worker says that it is there."""
+    def send_worker_heartbeat(self) -> None:
         self.prefect.request("POST", f"/work_pools/{WORK_POOL}/workers/heartbeat", json={"name": "tested"})  # type: ignore[arg-type]
 
     def deployment_id(self, name: str) -> Any:  # noqa: ANN401 - a UUID
@@ -77,7 +79,7 @@ class Patient:
 
 @pytest.fixture(scope="session")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Not the one that all folders share: what is deployed here would be there for their tests too."""
+    """A server apart from the shared one: tests of other folders must not see these deployments."""
     with running_prefect_server(tmp_path_factory.mktemp("prefect-of-doctor")) as api_url:
         yield api_url
 
@@ -96,8 +98,8 @@ def environment(aws: Aws, own_server: str) -> dict[str, str]:
 
 
 @contextmanager
-def surroundings(environment: dict[str, str]) -> Iterator[None]:
-    """These variables, and no longer than that: tests of other folders may follow in this process."""
+def variables_set(environment: dict[str, str]) -> Iterator[None]:
+    """Set these environment variables for the duration of the block: tests of other folders run in this process."""
     with pytest.MonkeyPatch.context() as patch, talking_to(environment["PREFECT_API_URL"]):
         patch.delenv("AWS_PROFILE", raising=False)
         for name, value in environment.items():
@@ -106,19 +108,19 @@ def surroundings(environment: dict[str, str]) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def deployed(aws: Aws, environment: dict[str, str]) -> Iterator[Patient]:
+def deployed(aws: Aws, environment: dict[str, str]) -> Iterator[DeployedSystem]:
     outputs = ensure_stack(aws.client("cloudformation"), STACK, PARAMETERS)
-    with surroundings(environment):
+    with variables_set(environment):
         client = get_client(sync_client=True)
     with client:
-        with surroundings(environment):
+        with variables_set(environment):
             deploy_all()
-        yield Patient(aws, outputs, client)
+        yield DeployedSystem(aws, outputs, client)
 
 
 @pytest.fixture
-def patient(deployed: Patient, environment: dict[str, str]) -> Iterator[Patient]:
-    """The environment in good health; a test that breaks it mends it again."""
-    deployed.heartbeat()
-    with surroundings(environment):
+def deployed_system(deployed: DeployedSystem, environment: dict[str, str]) -> Iterator[DeployedSystem]:
+    """The system without problems; a test that causes one repairs it."""
+    deployed.send_worker_heartbeat()
+    with variables_set(environment):
         yield deployed

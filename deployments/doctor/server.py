@@ -1,0 +1,87 @@
+"""Checks of the Prefect server, the work pool and its workers."""
+
+from typing import Final
+
+import prefect
+from packaging.version import Version
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+
+from blocks.domain.limits import RUNS_AT_ONCE
+from deployments.doctor.check_results import Check, CheckResult, ok, problem, warning
+from deployments.doctor.system import InspectedSystem
+from deployments.server.api_access import refusals_explained
+from deployments.server.prefect_yaml import prefect_yaml
+from deployments.settings import EMAILS_AT_ONCE, POOL_LIMIT
+
+_POOL_TYPES: Final = frozenset({"process", "ecs", "docker", "kubernetes"})
+"""Types of pools whose runs find this project installed on their machine or image; others would have to fetch it."""
+
+
+def api(system: InspectedSystem) -> CheckResult:
+    """The server answers and accepts the credentials."""
+    url = get_current_settings().api.url
+    if url is None:
+        return problem("PREFECT_API_URL is not set", 'set it, or: eval "$(sensor-ingest env)" for the embedded stack')
+    error = system.prefect.api_healthcheck()
+    if error is not None:
+        return problem(
+            f"{url} does not answer: {str(error) or type(error).__name__}",
+            "start the server (`prefect server start`, or `sensor-ingest up`), or correct PREFECT_API_URL",
+        )
+    with refusals_explained():  # the health check needs no credentials
+        system.prefect.api_version()
+    return ok(url)
+
+
+def server_version(system: InspectedSystem) -> CheckResult:
+    """Server and client have the same minor version."""
+    server, client = Version(system.prefect.api_version()), Version(prefect.__version__)
+    if server.release[:2] != client.release[:2]:
+        return warning(f"server {server}, client {client}", "install the version of requirements.lock on both")
+    return ok(f"server {server}, client {client}")
+
+
+def work_pool(system: InspectedSystem) -> CheckResult:
+    """The pool exists; neither it nor one of its queues is paused; its limit leaves room for a sweep."""
+    try:
+        pool = system.prefect.read_work_pool(_pool_name())
+    except ObjectNotFound:
+        return problem(f"the work pool {_pool_name()} does not exist", "`sensor-ingest deploy`")
+    if pool.is_paused:
+        return problem(f"{pool.name} is paused, so no run starts", f"prefect work-pool resume {pool.name}")
+    paused = [queue.name for queue in system.prefect.read_work_queues(pool.name) if queue.is_paused]
+    if paused:
+        remedy = f"prefect work-queue resume {paused[0]} --pool {pool.name}"
+        return problem(f"its queue {', '.join(paused)} is paused, so no run starts", remedy)
+    if pool.type not in _POOL_TYPES:
+        remedy = "make sure that its runs have this project installed, or create a process pool of that name"
+        return warning(f"{pool.name} is of type {pool.type}", remedy)
+    needed = RUNS_AT_ONCE + EMAILS_AT_ONCE + 1
+    if pool.concurrency_limit is not None and pool.concurrency_limit < needed:
+        remedy = f"prefect work-pool set-concurrency-limit {pool.name} {POOL_LIMIT}"
+        return warning(f"its limit of {pool.concurrency_limit} may block a sweep: {needed} runs can be due", remedy)
+    return ok(f"{pool.name}, type {pool.type}")
+
+
+def worker(system: InspectedSystem) -> CheckResult:
+    """At least one worker of the pool is online."""
+    workers = system.prefect.read_workers_for_work_pool(_pool_name())
+    online = [each.name for each in workers if each.status == "ONLINE"]
+    if not online:
+        seen = f"none of {len(workers)} is online" if workers else "no worker has ever connected"
+        return problem(f"{seen}, so no run starts", f"prefect worker start --pool {_pool_name()}")
+    return ok(f"{', '.join(online)} online")
+
+
+def _pool_name() -> str:
+    names: set[str] = {deployment["work_pool"]["name"] for deployment in prefect_yaml()["deployments"]}
+    return min(names)
+
+
+CHECKS: Final = (
+    Check("prefect api", api),
+    Check("prefect version", server_version, ("prefect api",)),
+    Check("work pool", work_pool, ("prefect api",)),
+    Check("worker", worker, ("work pool",)),
+)
