@@ -22,12 +22,13 @@ _API_DESTINATION: Final = ":api-destination/"
 def queue(system: InspectedSystem) -> CheckResult:
     """The queue exists and has a dead-letter queue."""
     try:
-        attributes, dead = system.queue(system.outputs.queue_url), system.queue(system.outputs.dead_letter_queue_url)
+        attributes = system.queue(system.outputs.queue_url)
+        dead_letter_queue = system.queue(system.outputs.dead_letter_queue_url)
     except ClientError as error:
         if "NonExistentQueue" not in error.response["Error"]["Code"]:
             raise
         return problem("the queue or its dead-letter queue does not exist", _DEPLOY_STACK)
-    if json.loads(attributes.get("RedrivePolicy", "{}")).get("deadLetterTargetArn") != dead["QueueArn"]:
+    if json.loads(attributes.get("RedrivePolicy", "{}")).get("deadLetterTargetArn") != dead_letter_queue["QueueArn"]:
         return problem("it has no dead-letter queue, so an invalid message is received again for ever", _DEPLOY_STACK)
     return ok(attributes["QueueArn"])
 

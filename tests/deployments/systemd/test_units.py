@@ -50,7 +50,7 @@ def test_there_is_a_unit_for_server_worker_and_relay() -> None:
 
 
 @each_unit
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="units are verified where there is systemd")
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_systemd_verifies_the_unit(unit: Path, tmp_path: Path) -> None:
     here = tmp_path / unit.name
     here.write_text(unit.read_text(encoding="utf-8").replace(INSTALLED, str(Path(sys.executable).parent)))
