@@ -33,7 +33,7 @@ class Watch:
 
     def __init__(self, stack: EmbeddedStack) -> None:
         self.stack = stack
-        environment = stack.environment()
+        environment = stack.description.environment
         session = boto3.Session("test", "test", region_name=environment["AWS_REGION"])
         endpoint = environment["AWS_ENDPOINT_URL"]
         self.endpoint = endpoint

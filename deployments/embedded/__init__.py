@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from deployments.embedded.description import StackDescription
+from deployments.embedded.description import StackDescription, running_stack
 from deployments.embedded.errors import ExtraMissingError
-from deployments.embedded.running import running_stack
 
 if TYPE_CHECKING:
     from deployments.embedded.stack import EmbeddedStack
@@ -13,7 +12,7 @@ __all__ = ["EmbeddedStack", "StackDescription", "running_stack"]
 
 
 def __getattr__(name: str) -> object:
-    """What runs the stack, imported when asked for: it needs the extra `embedded`, which production does without."""
+    """Import EmbeddedStack on first use: it needs the extra `embedded`, which production does not install."""
     if name != "EmbeddedStack":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

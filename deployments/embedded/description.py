@@ -1,4 +1,4 @@
-"""What others can read about an embedded stack that runs: `stack.json` in its data directory."""
+"""Description of an embedded stack for other processes: `stack.json` in its data directory."""
 
 import os
 from pathlib import Path
@@ -16,24 +16,24 @@ UNWANTED_VARIABLES: Final = (
     "PREFECT_API_KEY",
     "PREFECT_PROFILE",
 )
-"""Settings of other accounts that a shell must not have set besides `StackDescription.environment`."""
+"""Variables for other accounts and servers, which a shell must unset to use `StackDescription.environment`."""
 
 _FILE: Final = "stack.json"
 
 
 class StackDescription(BaseModel):
-    """Where an embedded stack is, and of which processes it consists."""
+    """Addresses and processes of an embedded stack."""
 
     data_dir: Path
     prefect_port: int
     aws_port: int
     environment: dict[str, str]
-    """What points `prefect`, `aws` and `sensor-ingest` at it."""
+    """Variables with which `prefect`, `aws` and `sensor-ingest` use the stack."""
     supervisor: ProcessId
     parts: dict[str, ProcessId] = Field(default_factory=dict)
-    """By name, in the order in which they were started."""
+    """Processes of the parts by name, in the order in which they were first started."""
     ready: bool = False
-    """Whether everything runs; before that, some of it is still being started."""
+    """Whether all parts run."""
 
     @property
     def prefect_url(self) -> str:
@@ -48,20 +48,29 @@ class StackDescription(BaseModel):
     def aws_endpoint_url(self) -> str:
         return f"http://127.0.0.1:{self.aws_port}"
 
-    def log_of(self, part: str) -> Path:
-        """Where a part writes what it has to say."""
+    def log_file(self, part: str) -> Path:
         return self.data_dir / "logs" / f"{part}.log"
 
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
-        """The description of the stack that runs there, or ran there last; None when none ever did."""
+        """The description of the stack that runs in the directory, or ran there last; None if none ever did."""
         try:
             return cls.model_validate_json((data_dir / _FILE).read_bytes())
         except FileNotFoundError:
             return None
 
     def write(self) -> None:
-        """Replace the description in the data directory, in one step: readers see the old one or the new one."""
-        scratch = self.data_dir / f".{_FILE}.{os.getpid()}"
-        scratch.write_text(self.model_dump_json(indent=2), encoding="utf-8")
-        scratch.replace(self.data_dir / _FILE)
+        """Replace the file atomically: readers see the old description or the new one."""
+        temporary = self.data_dir / f".{_FILE}.{os.getpid()}"
+        temporary.write_text(self.model_dump_json(indent=2), encoding="utf-8")
+        temporary.replace(self.data_dir / _FILE)
+
+
+def running_stack(data_dir: Path) -> StackDescription | None:
+    """The description of the stack that runs in the directory; None if none runs."""
+    description = StackDescription.read(data_dir)
+    if description is None:
+        return None
+    from deployments.embedded.processes import find_process  # noqa: PLC0415 - psutil is in the extra `embedded`
+
+    return description if find_process(description.supervisor) else None

@@ -1,4 +1,4 @@
-"""The emulator of AWS: MiniStack, with its state in the data directory."""
+"""The AWS emulator: MiniStack, with its state in the data directory."""
 
 import sys
 from collections.abc import Mapping
@@ -24,31 +24,31 @@ _PARAMETERS: Final = {"SenderAddress": "sensors@example.com", "Recipients": "you
 
 
 def emulator_part(stack: StackDescription, environment: Mapping[str, str]) -> Part:
-    """The emulator, ready when it answers."""
+    """The emulator; ready when its health check succeeds."""
     return Part(
         name="emulator",
         title="The AWS emulator",
         command=[sys.executable, "-m", "ministack"],
         environment={**environment, **_settings(stack.data_dir / "emulator", stack.aws_port)},
         working_dir=stack.data_dir,
-        log=stack.log_of("emulator"),
+        log_file=stack.log_file("emulator"),
         ready=lambda _: answers(f"{stack.aws_endpoint_url}/_ministack/health"),
-        stop_within_seconds=30,  # this is when it writes down its tables and queues
+        stop_within_seconds=30,  # it saves its tables and queues while it stops
     )
 
 
 def _settings(state: Path, port: int) -> dict[str, str]:
-    """Environment variables of MiniStack 1.5.33, found in its sources."""
+    """Environment variables of MiniStack. Source: the code of MiniStack 1.5.33."""
     return {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": LOOPBACK,
         "MINISTACK_HOST": LOOPBACK,
-        # A second listener, which takes no notice of BIND_HOST: port 8883 of every interface.
+        # Disables a second listener, which ignores BIND_HOST: port 8883 on all interfaces.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        # It would remove containers that carry its label, whoever started them.
+        # Without Docker: it would remove all containers with its label, other users' too.
         "DOCKER_HOST": f"unix://{state}/no-docker.sock",
-        # Objects are written at once; all else when it is stopped with SIGTERM.
+        # Objects are saved at once, everything else on SIGTERM.
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(state / "s3"),
         "PERSIST_STATE": "1",
@@ -58,23 +58,23 @@ def _settings(state: Path, port: int) -> dict[str, str]:
 
 
 def has_state(data_dir: Path) -> bool:
-    """Whether an emulator was ever stopped in good order there, and has written down what it holds."""
+    """Whether an emulator was ever stopped cleanly there, and so has saved its state."""
     return (data_dir / "emulator" / "services" / "cloudformation.json").exists()
 
 
 def ensure_aws(endpoint_url: str) -> StackOutputs:
-    """The outputs of the CloudFormation stack in the emulator, made or brought up to date.
+    """The outputs of the CloudFormation stack in the emulator, created or updated.
 
     Raises:
-        StackFailedError: a resource could not be made.
+        StackFailedError: a resource could not be created.
     """
     return ensure_stack(_cloudformation(endpoint_url), STACK_NAME, _PARAMETERS)
 
 
 def _cloudformation(endpoint_url: str) -> "CloudFormationClient":
-    # A client to which neither AWS_PROFILE nor ~/.aws nor a proxy of whoever runs this matters.
-    nothing = (None, None, None, None)
-    session = Session(session_vars={"profile": nothing, "config_file": nothing, "credentials_file": nothing})
+    # The client ignores AWS_PROFILE, ~/.aws and proxies.
+    unset = (None, None, None, None)
+    session = Session(session_vars={"profile": unset, "config_file": unset, "credentials_file": unset})
     return boto3.Session(botocore_session=session).client(
         "cloudformation",
         endpoint_url=endpoint_url,

@@ -1,4 +1,4 @@
-"""What can go wrong with the embedded stack, one class per situation."""
+"""Errors of the embedded stack, one class per situation."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _TAIL_LINES: Final = 20
 
 
 class ExtraMissingError(SensorIngestError):
-    """The project is installed without what the embedded stack needs."""
+    """The project is installed without the extra `embedded`."""
 
     def __init__(self, module: str | None) -> None:
         super().__init__(
@@ -21,35 +21,36 @@ class ExtraMissingError(SensorIngestError):
 
 
 class PartFailedError(SensorIngestError):
-    """A part of the embedded stack ended when it should have run, or was not ready in time."""
+    """A part of the embedded stack ended during its start, or was not ready in time."""
 
-    def __init__(self, part: str, problem: str, command: Sequence[str], log: Path) -> None:
+    def __init__(self, part: str, problem: str, command: Sequence[str], log_file: Path) -> None:
         super().__init__(
-            f"{part} {problem}.\n  Its command: {shlex.join(command)}\n  Its log, {log}, ends:\n{_tail(log)}"
+            f"{part} {problem}.\n  Its command: {shlex.join(command)}\n  The end of its log, {log_file}:\n"
+            f"{_tail(log_file)}"
         )
 
 
 class PortBusyError(SensorIngestError):
-    """Something else listens where a part of the embedded stack was to."""
+    """Another process listens on the requested port."""
 
     def __init__(self, port: int, part: str, option: str) -> None:
         super().__init__(
-            f"Port {port}, which {part} was to listen on, is taken on this machine. "
-            f"Stop what listens there, or choose another port with {option} (0 stands for any free one)."
+            f"Port {port}, requested for {part}, is in use on this machine. "
+            f"Stop the process that listens on it, or choose another port with {option} (0 selects a free one)."
         )
 
 
 class DataDirBusyError(SensorIngestError):
-    """Another embedded stack runs on the data directory."""
+    """Another embedded stack runs in the data directory."""
 
     def __init__(self, data_dir: Path, pid: int | None) -> None:
-        who = f"process {pid}" if pid else "another process"
+        process = f"process {pid}" if pid else "another process"
         super().__init__(
-            f"An embedded stack already runs in {data_dir} ({who}). "
-            "Use that one, stop it with Ctrl-C, or choose another directory with --data-dir."
+            f"An embedded stack already runs in {data_dir} ({process}). "
+            "Use it, stop it with Ctrl-C, or choose another directory with --data-dir."
         )
 
 
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+def _tail(log_file: Path) -> str:
+    lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines() if log_file.exists() else []
     return "\n".join(f"    {line}" for line in lines[-_TAIL_LINES:] or ["(it is empty)"])

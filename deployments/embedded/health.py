@@ -1,4 +1,4 @@
-"""Asking parts over HTTP whether they are ready; no proxy comes between."""
+"""HTTP calls to the parts on loopback, without a proxy and without an HTTP library."""
 
 import json
 from http.client import HTTPException
@@ -9,18 +9,18 @@ _OPENER: Final = build_opener(ProxyHandler({}))
 _TIMEOUT_SECONDS: Final = 5
 
 
-def call(url: str, payload: object = None, *, method: str | None = None) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """The JSON document that a GET answers; a POST, or another method, when there is a payload. None if it is empty.
+def call(url: str, payload: object = None, *, method: str | None = None) -> Any:  # noqa: ANN401 - JSON
+    """The JSON document in the response; None if it is empty. The method is POST if there is a payload, else GET.
 
     Raises:
-        OSError: nobody answers, or the answer is an error.
+        OSError: no server responds, or it responds with an error.
     """
     data = None if payload is None else json.dumps(payload).encode()
     headers = {"Content-Type": "application/json"}
     request = Request(url, data, headers, method=method)  # noqa: S310 - our own loopback addresses
     try:
-        with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as answer:
-            return json.loads(answer.read() or "null")
+        with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as response:
+            return json.loads(response.read() or "null")
     except HTTPException as error:
         raise OSError(str(error)) from error
 

@@ -1,20 +1,20 @@
-"""One stack at a time on a data directory."""
+"""Lock on the data directory: one stack at a time."""
 
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deployments.embedded.description import running_stack
 from deployments.embedded.errors import DataDirBusyError
-from deployments.embedded.running import running_stack
 
 
 @contextmanager
-def sole_use(data_dir: Path) -> Iterator[None]:
-    """Keep the data directory from other stacks; the system lets go of it when this process ends in whatever way.
+def exclusive_lock(data_dir: Path) -> Iterator[None]:
+    """Lock the data directory; the system releases the lock however this process ends.
 
     Raises:
-        DataDirBusyError: another stack has it.
+        DataDirBusyError: another stack has the lock.
     """
     with (data_dir / "lock").open("a") as file:  # not inherited by child processes, see PEP 446
         try:

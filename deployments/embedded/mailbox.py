@@ -1,4 +1,4 @@
-"""The mails that the emulated SES took. What an emulator shows and AWS does not: only demo and tests look here."""
+"""Mails that the emulated SES has accepted. AWS has no such list: only the demo and tests use it."""
 
 import json
 from urllib.request import urlopen
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Mail(BaseModel):
-    """One mail as it arrived."""
+    """One mail."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -18,7 +18,7 @@ class Mail(BaseModel):
 
 
 def mails(endpoint_url: str) -> list[Mail]:
-    """All mails of the emulator at that address, in the order in which they were sent."""
-    with urlopen(f"{endpoint_url}/_ministack/ses/messages", timeout=10) as answer:  # noqa: S310 - it is http, on loopback
-        accounts: dict[str, list[object]] = json.load(answer)["messages"]
+    """All mails of the emulator, in the order in which they were sent."""
+    with urlopen(f"{endpoint_url}/_ministack/ses/messages", timeout=10) as response:  # noqa: S310 - it is http, on loopback
+        accounts: dict[str, list[object]] = json.load(response)["messages"]
     return [Mail.model_validate(message) for messages in accounts.values() for message in messages]

@@ -1,4 +1,4 @@
-"""Which loopback port a part listens on."""
+"""Choice of the loopback ports that parts listen on."""
 
 import random
 import socket
@@ -8,32 +8,34 @@ from deployments.embedded.errors import PortBusyError
 
 LOOPBACK: Final = "127.0.0.1"
 
-# Below the ports that systems hand to outgoing connections (from 32768 on Linux, from 49152 on macOS): out of those,
-# any client could be given the port of a part in the moment in which it is started again.
+# Below the ephemeral ports (from 32768 on Linux, from 49152 on macOS): the system could assign one of those to any
+# client at the moment in which the part that listens on it is restarted.
 _LOWEST, _HIGHEST = 20_000, 32_000
 _TRIES: Final = 100
 
 
-def choose_port(wanted: int, part: str, option: str, *, last_time: int | None = None, taken: int | None = None) -> int:
-    """The port that was asked for; for 0 the one of last time if that is free, else any free one.
+def choose_port(
+    requested: int, part: str, option: str, *, last_port: int | None = None, reserved_port: int | None = None
+) -> int:
+    """The requested port; for 0 the last port if it is free, else a random free port.
 
-    A port that is `taken` by another part, which may not listen on it yet, is not free.
+    `reserved_port`, which another part will listen on, counts as used.
 
     Raises:
-        PortBusyError: the port that was asked for is taken.
+        PortBusyError: the requested port is in use.
     """
-    if wanted:
-        if wanted == taken or not _free(wanted):
-            raise PortBusyError(wanted, part, option)
-        return wanted
-    candidates = [last_time] if last_time else []
+    if requested:
+        if requested == reserved_port or not _is_free(requested):
+            raise PortBusyError(requested, part, option)
+        return requested
+    candidates = [last_port] if last_port else []
     candidates += random.sample(range(_LOWEST, _HIGHEST), _TRIES)
-    return next(port for port in candidates if port != taken and _free(port))
+    return next(port for port in candidates if port != reserved_port and _is_free(port))
 
 
-def _free(port: int) -> bool:
+def _is_free(port: int) -> bool:
     with socket.socket() as listener:
-        # As servers do it: connections that are only waiting to be forgotten do not count.
+        # As servers do: a connection in TIME_WAIT does not block the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((LOOPBACK, port))

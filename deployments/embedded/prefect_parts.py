@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 from blocks.domain.names import WORK_POOL
 from deployments.embedded.description import StackDescription
 from deployments.embedded.health import answers, call
-from deployments.embedded.parts import Part, Started
+from deployments.embedded.parts import Part, PartProcess
 from deployments.embedded.ports import LOOPBACK
 
 _WORKER: Final = "embedded"
@@ -31,7 +31,7 @@ def server_part(stack: StackDescription, database_url: str, environment: Mapping
         command=[sys.executable, "-m", "prefect", "server", "start"],
         environment={**environment, **_server_settings(stack.prefect_port, database_url)},
         working_dir=stack.data_dir,
-        log=stack.log_of("server"),
+        log_file=stack.log_file("server"),
         ready=lambda _: answers(f"{stack.prefect_api_url}/health"),
         ready_within_seconds=120,  # the first start makes the tables
     )
@@ -94,18 +94,18 @@ def worker_part(stack: StackDescription, environment: Mapping[str, str]) -> Part
         ],
         environment={**environment, "PREFECT_WORKER_QUERY_SECONDS": str(_POLL_SECONDS)},
         working_dir=stack.data_dir,
-        log=stack.log_of("worker"),
+        log_file=stack.log_file("worker"),
         ready=lambda worker: _heard_from_since(stack.prefect_api_url, worker),
         stop_within_seconds=20,
     )
 
 
-def _heard_from_since(api_url: str, worker: Started) -> bool:
+def _heard_from_since(api_url: str, worker: PartProcess) -> bool:
     try:
         workers = call(f"{api_url}/work_pools/{WORK_POOL}/workers/filter", {})
     except OSError:
         return False
     return any(
-        each["name"] == _WORKER and datetime.fromisoformat(each["last_heartbeat_time"]).timestamp() > worker.at
+        each["name"] == _WORKER and datetime.fromisoformat(each["last_heartbeat_time"]).timestamp() > worker.started_at
         for each in workers
     )

@@ -1,4 +1,4 @@
-"""What identifies a process for certain, across restarts of whoever asks."""
+"""Identity of a process that stays unique after its number is reused."""
 
 import signal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ProcessId(BaseModel):
-    """A process id, and when that process was created: numbers are used again, the pair is not."""
+    """Number and creation time of a process: the system reuses the number, but not the pair."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -14,4 +14,4 @@ class ProcessId(BaseModel):
     created: float
     """Seconds since the epoch."""
     stop_signal: signal.Signals = signal.SIGTERM
-    """What makes it end in good order."""
+    """Signal for a clean stop."""

@@ -1,4 +1,4 @@
-"""Processes of an embedded stack: known again for certain, found again when orphaned, ended for good."""
+"""Processes of an embedded stack: how they are identified, found when orphaned, and ended."""
 
 import os
 import threading
@@ -13,48 +13,49 @@ import psutil
 
 from deployments.embedded.process_id import ProcessId
 
-MARK: Final = "SENSOR_INGEST_EMBEDDED_IN"
-"""Environment variable by which all processes of a stack, flow runs too, carry the stack's data directory.
+DATA_DIR_VARIABLE: Final = "SENSOR_INGEST_EMBEDDED_IN"
+"""Environment variable of all processes of a stack, flow runs included; its value is the stack's data directory.
 
-A run that outlives its worker has no parent that would lead back to the stack, and where the process worker of Prefect
-3.9.1 started it by way of its supervisor, a session of its own; its environment still leads back.
+The parent of an orphaned run does not lead to the stack, nor does its session if the process worker of Prefect 3.9.1
+started it through its supervisor; its environment variables do.
 """
 
 _CLOCK_STEP_SECONDS: Final = 1.5
-"""Linux counts a process's start from the boot time, which it gives in whole seconds and moves with the clock."""
+"""Tolerance: Linux derives creation times from the boot time, which is in whole seconds and moves with the clock."""
 _POLL_SECONDS: Final = 0.05
 
 
 def identify(pid: int, stop_signal: Signals = Signals.SIGTERM) -> ProcessId:
-    """The identity of a process that exists, or has ended and was not waited for yet."""
+    """The identity of a process that runs or is a zombie."""
     return ProcessId(pid=pid, created=psutil.Process(pid).create_time(), stop_signal=stop_signal)
 
 
 def find_process(identity: ProcessId) -> psutil.Process | None:
-    """The process while it runs; None when it has ended, even if its number went to another one."""
+    """The process if it runs; None if it has ended, even if the system has reused its number."""
     try:
         process = psutil.Process(identity.pid)
     except psutil.NoSuchProcess:
         return None
-    return process if _runs(process) and abs(process.create_time() - identity.created) < _CLOCK_STEP_SECONDS else None
+    is_same = abs(process.create_time() - identity.created) < _CLOCK_STEP_SECONDS
+    return process if is_same and _runs(process) else None
 
 
 def other_processes(data_dir: Path, parts: Iterable[ProcessId]) -> list[psutil.Process]:
-    """Running processes that carry the mark of that directory, but are neither these parts nor this process."""
+    """Running processes with that data directory in their variables, except these parts and this process."""
     known = {os.getpid(), *(part.pid for part in parts)}
     return [
         process
         for process in psutil.process_iter(["environ"])
-        if (process.info["environ"] or {}).get(MARK) == str(data_dir) and process.pid not in known
+        if (process.info["environ"] or {}).get(DATA_DIR_VARIABLE) == str(data_dir) and process.pid not in known
     ]
 
 
 def end_processes(
-    processes: Iterable[psutil.Process], stop_signal: Signals, within_seconds: float, hurry: threading.Event
+    processes: Iterable[psutil.Process], stop_signal: Signals, within_seconds: float, force: threading.Event
 ) -> None:
-    """Ask them to end, and kill those that have not within that time, or before it once somebody is in a hurry.
+    """Send the stop signal, then kill the processes that still run after that time, or once `force` is set.
 
-    psutil compares creation times before it sends anything: no other process that got the number is hit.
+    psutil compares creation times before it sends a signal, so a process that reuses a number gets none.
     """
     remaining = list(processes)
     for number in (stop_signal, SIGKILL):
@@ -63,13 +64,13 @@ def end_processes(
                 process.send_signal(number)
         deadline = time.monotonic() + within_seconds
         while (remaining := [process for process in remaining if _runs(process)]) and time.monotonic() < deadline:
-            if hurry.is_set() and number != SIGKILL:
+            if force.is_set() and number != SIGKILL:
                 break
             time.sleep(_POLL_SECONDS)
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Whether it has not ended. One that has, and that its parent did not ask after yet, still has an entry."""
+    """Whether the process has not ended; a zombie has."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

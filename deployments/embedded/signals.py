@@ -1,4 +1,4 @@
-"""What ends a stack: Ctrl-C, SIGTERM, or the end of the terminal that it runs in."""
+"""Signals that stop a stack: Ctrl-C, SIGTERM, and SIGHUP when the terminal closes."""
 
 import signal
 import threading
@@ -7,33 +7,33 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _Handler = Callable[[int, FrameType | None], None]
 
 
 @contextmanager
-def handling(handler: _Handler) -> Iterator[None]:
-    """Have signals that end a process handled so, as long as this lasts; only the main thread can have that."""
+def handle_stop_signals(handler: _Handler) -> Iterator[None]:
+    """Install the handler for the duration of the block; in other threads than the main thread this has no effect."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup has it
-    numbers = _SIGNALS[:-1] if ignored else _SIGNALS
-    before = {number: signal.signal(number, handler) for number in numbers}
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # under nohup
+    numbers = _STOP_SIGNALS[:-1] if ignored else _STOP_SIGNALS
+    previous_handlers = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, previous in before.items():
+        for number, previous in previous_handlers.items():
             signal.signal(number, previous)
 
 
-def leave(number: int, _frame: FrameType | None) -> NoReturn:
-    """Leave whatever the main thread is at, in the way that Python has for that signal.
+def raise_exit(number: int, _frame: FrameType | None) -> NoReturn:
+    """Signal handler that raises Python's exception for the signal in the main thread.
 
     Raises:
         KeyboardInterrupt: for Ctrl-C.
-        SystemExit: for the others, with the exit code that shells know them by.
+        SystemExit: for other signals, with the exit code that shells use for them.
     """
     if number == signal.SIGINT:
         raise KeyboardInterrupt
@@ -41,8 +41,8 @@ def leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 @contextmanager
-def hurrying() -> Iterator[threading.Event]:
-    """An event that signals set, instead of ending anything: for what has to be brought to its end, only faster."""
-    hurry = threading.Event()
-    with handling(lambda *_: hurry.set()):
-        yield hurry
+def force_on_signal() -> Iterator[threading.Event]:
+    """An event that stop signals set; they interrupt nothing, so a stop that is under way completes, only faster."""
+    force = threading.Event()
+    with handle_stop_signals(lambda *_: force.set()):
+        yield force

@@ -1,4 +1,4 @@
-"""The embedded stack as a whole, for as long as a `with` block lasts."""
+"""The embedded stack as a context manager."""
 
 import shutil
 import threading
@@ -11,18 +11,19 @@ from types import TracebackType
 from typing import Self
 
 from blocks.stack_outputs import StackOutputs
-from deployments.embedded import signals
 from deployments.embedded.description import StackDescription
-from deployments.embedded.lock import sole_use
-from deployments.embedded.orphaned_processes import end_leftovers, end_runs
-from deployments.embedded.record import StackRecord, plan_stack
+from deployments.embedded.description_file import DescriptionFile, new_description
+from deployments.embedded.lock import exclusive_lock
+from deployments.embedded.orphaned_processes import end_flow_runs, end_orphaned_processes
+from deployments.embedded.parts import Log
+from deployments.embedded.signals import force_on_signal, handle_stop_signals, raise_exit
 from deployments.embedded.startup import RELAY_COMMAND, Deploy, Startup
-from deployments.embedded.supervisor import Say, Supervisor
+from deployments.embedded.supervisor import Supervisor
 from deployments.embedded.variables import child_environment
 
 
 def print_line(line: str) -> None:
-    """Print it at once, also into a pipe; what nobody reads any more stops nothing."""
+    """Print the line and flush it; a closed standard output does not stop the stack."""
     with suppress(OSError):
         print(line, flush=True)
 
@@ -30,12 +31,12 @@ def print_line(line: str) -> None:
 class EmbeddedStack:
     """An AWS emulator, PostgreSQL, the Prefect server, a worker and the relay.
 
-    Entering returns when all of it runs. Until the block is left, a part that dies is started again. Ctrl-C, SIGTERM
-    and SIGHUP leave the block, and in whatever way it is left, no process of the stack keeps running.
+    `__enter__` returns when all parts run. Inside the block a part that dies is restarted. Ctrl-C, SIGTERM and SIGHUP
+    leave the block. However it is left, all processes of the stack end.
     """
 
     outputs: StackOutputs
-    """What the CloudFormation stack in the emulator consists of."""
+    """Outputs of the CloudFormation stack in the emulator."""
 
     def __init__(
         self,
@@ -47,55 +48,55 @@ class EmbeddedStack:
         deploy: Deploy | None = None,
         relay_command: Sequence[str] = RELAY_COMMAND,
         use_postgres: bool = True,
-        say: Say = print_line,
+        log: Log = print_line,
     ) -> None:
         """Start nothing yet.
 
         Args:
-            data_dir: where all state and the logs are; it outlives the stack.
-            prefect_port: of the Prefect server and its UI; 0 for that of last time if it is free, else any free one.
-            aws_port: of the emulator; 0 likewise.
-            notify_after_seconds: wait between loading and email of deployed runs.
-            deploy: called once the Prefect server and the AWS side are there, before the relay sends its first event.
-            relay_command: the program that carries announcements from the queue to Prefect.
-            use_postgres: whether the Prefect server gets PostgreSQL where it can run; SQLite, which is locked for too
-                long when much happens at once, is only there to be measured.
-            say: takes what happens, a plain line at a time, from several threads.
+            data_dir: directory of all state and logs; it outlives the stack.
+            prefect_port: of the Prefect server and its UI; 0 for the last port if it is free, else a random free port.
+            aws_port: of the emulator; 0 as for `prefect_port`.
+            notify_after_seconds: default wait of deployed runs between loading and email.
+            deploy: called once the Prefect server and the CloudFormation stack exist, before the relay starts.
+            relay_command: program that sends the queue's announcements to Prefect.
+            use_postgres: use PostgreSQL if it runs here; False is for measurements with SQLite, which stays locked for
+                too long under load.
+            log: receives a line of text per event, from several threads.
         """
         self._data_dir = data_dir.absolute()
-        self._plan = partial(
-            plan_stack,
+        self._new_description = partial(
+            new_description,
             self._data_dir,
             prefect_port=prefect_port,
             aws_port=aws_port,
             notify_after_seconds=notify_after_seconds,
         )
         self._deploy, self._relay_command, self._use_postgres = deploy, relay_command, use_postgres
-        self._say = say
-        self._undo = ExitStack()
+        self._log = log
+        self._exit_callbacks = ExitStack()
 
     def __enter__(self) -> Self:
         """The stack, running.
 
         Raises:
-            DataDirBusyError: another stack runs on the data directory.
-            PortBusyError: a port that was asked for is taken.
+            DataDirBusyError: another stack runs in the data directory.
+            PortBusyError: a requested port is in use.
             PartFailedError: a part ended, or was not ready in time.
-            StackFailedError: the emulator could not make a resource.
+            StackFailedError: the emulator could not create a resource.
         """
-        begun = time.monotonic()
-        with ExitStack() as undo:
+        started = time.monotonic()
+        with ExitStack() as exit_callbacks:
             (self._data_dir / "logs").mkdir(parents=True, exist_ok=True)
-            undo.enter_context(sole_use(self._data_dir))
-            undo.enter_context(signals.handling(signals.leave))
-            with signals.hurrying() as hurry:
-                end_leftovers(self._data_dir, self._say, hurry)
-            if hurry.is_set():
+            exit_callbacks.enter_context(exclusive_lock(self._data_dir))
+            exit_callbacks.enter_context(handle_stop_signals(raise_exit))
+            with force_on_signal() as force:
+                end_orphaned_processes(self._data_dir, self._log, force)
+            if force.is_set():
                 raise KeyboardInterrupt
-            self._start(undo)
-            self._undo = undo.pop_all()
-        self._say(
-            f"ready after {time.monotonic() - begun:.0f} s: Prefect on {self.description.prefect_url}, "
+            self._start(exit_callbacks)
+            self._exit_callbacks = exit_callbacks.pop_all()
+        self._log(
+            f"ready after {time.monotonic() - started:.0f} s: Prefect on {self.description.prefect_url}, "
             f"AWS on {self.description.aws_endpoint_url}, state and logs in {self._data_dir}"
         )
         return self
@@ -103,46 +104,42 @@ class EmbeddedStack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop all parts, the last one first, and end whatever they left behind."""
-        self._undo.__exit__(kind, error, traceback)
+        """Stop all parts, the last one first, and end their child processes."""
+        self._exit_callbacks.__exit__(kind, error, traceback)
 
     @property
     def description(self) -> StackDescription:
-        """Where everything is, and of which processes it consists at the moment."""
-        return self._record.description
-
-    def environment(self) -> dict[str, str]:
-        """What points `prefect`, `aws` and `sensor-ingest` at this stack."""
-        return dict(self.description.environment)
+        """Addresses, variables and current processes."""
+        return self._file.description
 
     def wait_forever(self) -> None:
-        """Return on Ctrl-C, SIGTERM, or the end of the terminal. Only the main thread can wait for these."""
+        """Return on Ctrl-C, SIGTERM or SIGHUP. Call it in the main thread, which alone receives signals."""
         try:
             threading.Event().wait()
         except (KeyboardInterrupt, SystemExit):
-            self._say("stopping")
+            self._log("stopping")
 
-    def _start(self, undo: ExitStack) -> None:
+    def _start(self, exit_callbacks: ExitStack) -> None:
         _clear_folders(self._data_dir)
-        record = self._record = StackRecord(self._plan())
-        supervisor = Supervisor(self._say, record.started)
-        undo.callback(self._stop, supervisor, record)
+        self._file = DescriptionFile(self._new_description())
+        supervisor = Supervisor(self._log, self._file.add_process)
+        exit_callbacks.callback(self._stop, supervisor)
         environment = child_environment(self.description)
-        startup = Startup(self.description, environment, supervisor, self._say, use_postgres=self._use_postgres)
+        startup = Startup(self.description, environment, supervisor, self._log, use_postgres=self._use_postgres)
         self.outputs = startup.run(self._deploy, self._relay_command)
-        record.ready()
+        self._file.update(ready=True)
 
-    def _stop(self, supervisor: Supervisor, record: StackRecord) -> None:
-        with signals.hurrying() as hurry:
+    def _stop(self, supervisor: Supervisor) -> None:
+        with force_on_signal() as force:
             supervisor.stop(
-                hurry, lambda: end_runs(self._data_dir, record.description.parts.values(), self._say, hurry)
+                force, lambda: end_flow_runs(self._data_dir, self.description.parts.values(), self._log, force)
             )
-        record.stopped()
+        self._file.update(ready=False, parts={})  # the ports stay: the next stack prefers them
 
 
 def _clear_folders(data_dir: Path) -> None:
-    """Empty what only lasts as long as a stack runs; the logs of last time are kept beside those of this time."""
+    """Delete temporary files; rename the logs of the last stack to `*.log.previous`."""
     shutil.rmtree(data_dir / "tmp", ignore_errors=True)
     (data_dir / "tmp").mkdir()
-    for log in (data_dir / "logs").glob("*.log"):
-        log.replace(log.with_suffix(".log.previous"))
+    for log_file in (data_dir / "logs").glob("*.log"):
+        log_file.replace(log_file.with_suffix(".log.previous"))

@@ -1,45 +1,45 @@
-"""Runs whose process was killed together with everything that could have said so."""
+"""Stalled flow runs: the server shows them as alive, but the killed stack took their processes with it."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from blocks.domain.names import WORK_POOL
 from deployments.embedded.health import call
+from deployments.embedded.parts import Log
 
-_ALIVE: Final = ("PENDING", "RUNNING", "CANCELLING")
-"""Types of state in which a run has a process, or is about to have one."""
+_STATES_WITH_PROCESS: Final = ("PENDING", "RUNNING", "CANCELLING")
+"""Types of states in which a run has a process, or is about to get one."""
 
 
-def settle_dead_runs(api_url: str, say: Callable[[str], None]) -> None:
-    """Give every run of the work pool that seems alive the state that it has in truth, before there is a worker.
+def resolve_stalled_runs(api_url: str, log: Log) -> None:
+    """Set the state of each run of the work pool that has lost its process. Call it before the worker starts.
 
-    A stack that starts has ended all that was left of the one before, so none of them has a process. Prefect 3.9.1
-    would show them as running for ever, and count them as runs that use a slot.
+    At that time no run has a process: the start of the stack has ended all processes of the earlier one. Prefect 3.9.1
+    would show these runs as running for ever, and each would keep its slot.
 
     Raises:
-        OSError: the server does not answer, or refuses.
+        OSError: the server does not respond, or responds with an error.
     """
     in_pool = {"name": {"any_": [WORK_POOL]}}
-    seems_alive = {"state": {"type": {"any_": list(_ALIVE)}}}
-    asked = {"work_pools": in_pool, "flow_runs": seems_alive}
-    settled: set[str] = set()
-    while runs := [run for run in call(f"{api_url}/flow_runs/filter", asked) if run["id"] not in settled]:
+    with_process = {"state": {"type": {"any_": list(_STATES_WITH_PROCESS)}}}
+    query = {"work_pools": in_pool, "flow_runs": with_process}
+    resolved: set[str] = set()
+    while runs := [run for run in call(f"{api_url}/flow_runs/filter", query) if run["id"] not in resolved]:
         for run in runs:
-            state = _true_state(run["state"]["type"])
+            state = _new_state(run["state"]["type"])
             call(f"{api_url}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
-            settled.add(run["id"])
-            say(f"run {run['name']} was {run['state']['name']} when the stack was killed; it is {state['name']} now")
+            resolved.add(run["id"])
+            log(f"run {run['name']} was {run['state']['name']} when the stack was killed; it is now {state['name']}")
 
 
-def _true_state(found: str) -> dict[str, Any]:
-    """What has become of it: one that had not begun can begin again; begun ones are not, their flow decides on that."""
-    if found == "PENDING":
+def _new_state(state_type: str) -> dict[str, Any]:
+    """Scheduled for a run that had not begun; a run that had begun is not repeated, as its flow decides on retries."""
+    if state_type == "PENDING":
         return {
             "type": "SCHEDULED",
             "name": "Scheduled",
             "message": "The stack was killed before this run began.",
             "state_details": {"scheduled_time": datetime.now(UTC).isoformat()},
         }
-    ended = ("CANCELLED", "Cancelled") if found == "CANCELLING" else ("CRASHED", "Crashed")
-    return {"type": ended[0], "name": ended[1], "message": "The stack was killed while this run had a process."}
+    terminal = ("CANCELLED", "Cancelled") if state_type == "CANCELLING" else ("CRASHED", "Crashed")
+    return {"type": terminal[0], "name": terminal[1], "message": "The stack was killed while this run had a process."}

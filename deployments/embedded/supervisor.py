@@ -1,28 +1,26 @@
-"""Keeps the parts of a stack running: a part that dies is started again, and all are stopped in reverse order."""
+"""Restarts parts that die, and stops all parts in reverse order."""
 
 import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
-from deployments.embedded.parts import Part, PartProcess, StackStopping, how_it_ended
+from deployments.embedded.parts import Log, Part, PartProcess, StackStopping, describe_exit
 
-Say = Callable[[str], None]
-
-_PAUSES_SECONDS: Final = (0.2, 0.5, 2, 5, 10, 30)
-"""Before a part that ran steadily is started again, and before each further try; the last one again and again."""
-_STEADY_SECONDS: Final = 60
-"""A part that ran for so long is not one that keeps dying."""
+_BACK_OFF_SECONDS: Final = (0.2, 0.5, 2, 5, 10, 30)
+"""Wait before a part is restarted, by the number of restarts in a row; the last value repeats."""
+_STABLE_SECONDS: Final = 60
+"""A part that ran this long starts again at the first back-off."""
 
 
 class SupervisedPart:
-    """A part, and whichever process it is at the moment."""
+    """A part and its current process."""
 
     def __init__(
-        self, part: Part, say: Say, stopping: threading.Event, on_start: Callable[[PartProcess], None] = lambda _: None
+        self, part: Part, log: Log, stopping: threading.Event, on_start: Callable[[PartProcess], None]
     ) -> None:
         self.part: Final = part
-        self._say = say
+        self._log = log
         self._stopping = stopping
         self._on_start = on_start
         self._lock = threading.Lock()
@@ -30,23 +28,23 @@ class SupervisedPart:
         self._start()
 
     def wait_until_ready(self) -> None:
-        """Return when the part does its work; raises as `PartProcess.wait_until_ready` does."""
+        """Return when the part is ready; raises as `PartProcess.wait_until_ready` does."""
         self._process.wait_until_ready(self._stopping)
 
     def restart(self) -> None:
-        """Stop it in good order and start it again; raises as `PartProcess.wait_until_ready` does."""
+        """Stop the part cleanly and start it again; raises as `PartProcess.wait_until_ready` does."""
         self._process.stop(self._stopping)
         self._start()
         self.wait_until_ready()
 
     def watch(self, after_restart: Callable[[], object] = lambda: None) -> None:
-        """From now on, start it again whenever it dies, and then call `after_restart`."""
+        """From now on restart the part when it dies, and call `after_restart` once it is ready."""
         threading.Thread(target=self._watch, args=(after_restart,), name=f"watch {self.part.name}", daemon=True).start()
 
-    def stop(self, hurry: threading.Event) -> None:
-        """End it in good order. That the stack is stopping was said before, so nothing starts it again."""
+    def stop(self, force: threading.Event) -> None:
+        """Stop the part cleanly; the stopping event is already set, so no thread restarts it."""
         with self._lock:
-            self._process.stop(hurry)
+            self._process.stop(force)
         self.part.after_stop()
 
     def _start(self) -> None:
@@ -57,59 +55,67 @@ class SupervisedPart:
             self._on_start(self._process)
 
     def _watch(self, after_restart: Callable[[], object]) -> None:
-        deaths = 0
+        failures = 0
         while True:
             returncode = self._process.popen.wait()
             if self._stopping.is_set():
                 return
-            deaths = 0 if time.time() - self._process.started.at > _STEADY_SECONDS else deaths + 1
-            pause = _PAUSES_SECONDS[min(deaths, len(_PAUSES_SECONDS) - 1)]
-            ended = how_it_ended(returncode)
-            self._say(f"{self.part.title} {ended}; starting it again in {pause:g} s (its log: {self.part.log})")
-            if self._stopping.wait(pause):
+            failures = 0 if time.time() - self._process.started_at > _STABLE_SECONDS else failures + 1
+            wait = _BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)]
+            self._log(
+                f"{self.part.title} {describe_exit(returncode)}; restarting it in {wait:g} s "
+                f"(its log: {self.part.log_file})"
+            )
+            if self._stopping.wait(wait):
                 return
-            self._come_back(after_restart)
+            self._try_restart(after_restart)
 
-    def _come_back(self, after_restart: Callable[[], object]) -> None:
+    def _try_restart(self, after_restart: Callable[[], object]) -> None:
         try:
             self._start()
             self.wait_until_ready()
             after_restart()
         except StackStopping:
             return
-        except Exception as error:  # noqa: BLE001 - whatever kept it from coming back is said, and then tried again
-            self._say(str(error))
+        except Exception as error:  # noqa: BLE001 - any error is logged, and the restart is tried again
+            self._log(str(error))
             self._process.kill()
         else:
-            self._say(f"{self.part.title} runs again")
+            self._log(f"{self.part.title} runs again")
 
 
 class Supervisor:
     """All parts of a stack, in the order in which they were started."""
 
-    def __init__(self, say: Say, on_start: Callable[[PartProcess], None]) -> None:
-        self._say = say
+    def __init__(self, log: Log, on_start: Callable[[PartProcess], None]) -> None:
+        self._log = log
         self._on_start = on_start
         self._parts: list[SupervisedPart] = []
         self._stopping = threading.Event()
 
     def launch(self, part: Part) -> SupervisedPart:
-        """The part, whose first process was started, and is stopped by `stop` if not before.
+        """The part, started; `stop` stops it.
 
         Raises:
-            StackStopping: the stack is being stopped.
+            StackStopping: the stack stops.
         """
-        supervised = SupervisedPart(part, self._say, self._stopping, self._on_start)
+        supervised = SupervisedPart(part, self._log, self._stopping, self._on_start)
         self._parts.append(supervised)
         return supervised
 
-    def give_up(self) -> None:
-        """Have everything that is still being started, or waited for, end in StackStopping."""
+    def run(self, part: Part) -> None:
+        """Start the part, wait until it is ready, and watch it; raises as `PartProcess.wait_until_ready` does."""
+        supervised = self.launch(part)
+        supervised.wait_until_ready()
+        supervised.watch()
+
+    def cancel_starts(self) -> None:
+        """Raise StackStopping in all threads that start a part or wait for one."""
         self._stopping.set()
 
-    def stop(self, hurry: threading.Event, after_each: Callable[[], None]) -> None:
-        """Stop all parts in good order, the last one first; by force once somebody is in a hurry."""
-        self.give_up()
+    def stop(self, force: threading.Event, after_each: Callable[[], None]) -> None:
+        """Stop all parts, the last one first, and call `after_each` after each; kill them once `force` is set."""
+        self.cancel_starts()
         for part in reversed(self._parts):
-            part.stop(hurry)
+            part.stop(force)
             after_each()

@@ -1,4 +1,4 @@
-"""The environment variables of an embedded stack: for those who talk to it, and for its own processes."""
+"""Environment variables of an embedded stack: for its users and for its own processes."""
 
 import os
 from collections.abc import Mapping
@@ -6,26 +6,26 @@ from typing import Final
 
 from blocks.stack_outputs import STACK_NAME
 from deployments.embedded.description import StackDescription
-from deployments.embedded.processes import MARK
+from deployments.embedded.processes import DATA_DIR_VARIABLE
 
 REGION: Final = "us-east-1"
 KEY: Final = "test"
-"""Access key and secret; the emulator takes any."""
+"""Access key and secret key; the emulator accepts any."""
 
-_NOBODYS_BUSINESS: Final = {
-    # Prefect's server and client send usage statistics unless both are set.
+_NO_TELEMETRY: Final = {  # both are needed: the first for Prefect's server, the second for its client
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
 _LOOPBACK: Final = "127.0.0.1,localhost"
-_FOREIGN: Final = ("PREFECT_", "AWS_", "PG")
+_OTHER_SYSTEMS: Final = ("PREFECT_", "AWS_", "PG")
+"""Prefixes of variables that name other servers, accounts and databases."""
 
 
 def stack_environment(stack: StackDescription, notify_after_seconds: float) -> dict[str, str]:
-    """What points `prefect`, `aws` and `sensor-ingest` at the stack, and at nothing else."""
+    """Variables with which `prefect`, `aws` and `sensor-ingest` use the stack and nothing else."""
     return {
         "PREFECT_API_URL": stack.prefect_api_url,
-        # Otherwise the profile in ~/.prefect would be mixed in: an API key, say, or headers for Prefect Cloud.
+        # Otherwise settings of the profile in ~/.prefect would apply, such as an API key for Prefect Cloud.
         "PREFECT_HOME": str(stack.data_dir / "prefect"),
         "AWS_ENDPOINT_URL": stack.aws_endpoint_url,
         "AWS_ACCESS_KEY_ID": KEY,
@@ -34,29 +34,29 @@ def stack_environment(stack: StackDescription, notify_after_seconds: float) -> d
         "AWS_REGION": REGION,
         "SENSOR_INGEST_STACK": STACK_NAME,
         "SENSOR_INGEST_NOTIFY_AFTER_SECONDS": f"{notify_after_seconds:g}",
-        **_NOBODYS_BUSINESS,
+        **_NO_TELEMETRY,
         **_without_proxy(os.environ),
     }
 
 
 def child_environment(stack: StackDescription) -> dict[str, str]:
-    """The environment of the stack's own processes: this one's, without settings of other accounts and databases."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    """Variables of the stack's processes: those of this process without settings of other systems, and the stack's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHER_SYSTEMS)}
     return {
         **kept,
         **stack.environment,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        # The Prefect server answers 500 in the moment in which PostgreSQL dies; clients only repeat after 503 and such.
+        # The Prefect server responds with 500 when PostgreSQL dies; by default clients do not retry after 500.
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
         "TMPDIR": str(stack.data_dir / "tmp"),
-        "PYTHONUNBUFFERED": "1",  # logs that end where a killed process ended
-        MARK: str(stack.data_dir),
+        "PYTHONUNBUFFERED": "1",  # a killed process loses no buffered log lines
+        DATA_DIR_VARIABLE: str(stack.data_dir),
     }
 
 
 def _without_proxy(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Addresses that no proxy is to be asked for, where the environment names a proxy at all."""
+    """Variables that exclude loopback from the proxy; empty if no variable names a proxy."""
     if not any(name.lower() in {"http_proxy", "https_proxy", "all_proxy"} for name in inherited):
         return {}
     others = inherited.get("no_proxy") or inherited.get("NO_PROXY")

@@ -12,7 +12,7 @@ from prefect.settings.legacy import _get_valid_setting_names
 
 from deployments.cli import app
 from deployments.doctor import all_checks
-from deployments.embedded.processes import MARK
+from deployments.embedded.processes import DATA_DIR_VARIABLE
 from deployments.settings import Settings
 from flows.report import final_state_name
 from flows.rows.rules import REASONS
@@ -43,7 +43,7 @@ def test_commands_options_and_settings_exist(page: Path) -> None:
         assert name in commands, name
         options = {option for each in commands[name].params for option in each.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options | {"--help"}, (name, rest)
-    known = {f"SENSOR_INGEST_{field.upper()}" for field in Settings.model_fields} | {MARK}
+    known = {f"SENSOR_INGEST_{field.upper()}" for field in Settings.model_fields} | {DATA_DIR_VARIABLE}
     assert set(re.findall(r"SENSOR_INGEST_[A-Z_]+", text)) <= known
 
 

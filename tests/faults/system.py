@@ -264,7 +264,7 @@ def faulty_system(data_dir: Path, say: Callable[[str], None]) -> Iterator[Faulty
             notify_after_seconds=NOTIFY_AFTER_SECONDS,
             deploy=lambda environment: prefect_deploy_all({**environment, **through_proxy}),
             relay_command=(sys.executable, "-c", _RELAY, proxy.url, *RELAY_COMMAND),
-            say=say,
+            log=say,
         ) as stack:
             system = FaultySystem(stack, proxy)
             _make_hasty(system)

@@ -60,7 +60,7 @@ def run_demo(data_dir: Path, notify_after_seconds: float, show: Callable[[str], 
     """
     print("Starting AWS (emulated), PostgreSQL, a Prefect server, a worker and the relay on this machine …", flush=True)
     with EmbeddedStack(data_dir, notify_after_seconds=notify_after_seconds, deploy=prefect_deploy_all) as stack:
-        os.environ.update(stack.environment())
+        os.environ.update(stack.description.environment)
         show(json.dumps(Demo(stack.description, notify_after_seconds).run(), indent=2))
         if keep:
             print(

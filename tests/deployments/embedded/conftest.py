@@ -1,4 +1,4 @@
-"""One embedded stack that all tests of this folder share, and processes that run one of their own."""
+"""One embedded stack that all tests of this folder share, and processes that run stacks of their own."""
 
 import os
 import shutil
@@ -25,43 +25,42 @@ Up = Callable[[Path], "subprocess.Popen[bytes]"]
 
 @pytest.fixture(scope="session")
 def new_data_dir() -> Iterator[NewDataDir]:
-    """Makes data directories outside of pytest's own temporary directory.
+    """Creates data directories outside of pytest's temporary directory.
 
-    Each session of pytest that starts closes that one for all others. For root PostgreSQL is another user, who must
-    get through.
+    Each pytest session makes the latter inaccessible to other users, and root runs PostgreSQL as another user.
     """
-    made: list[Path] = []
+    created: list[Path] = []
 
-    def make() -> Path:
-        made.append(Path(tempfile.mkdtemp(prefix="sensor-ingest-test-")))
-        return made[-1]
+    def create() -> Path:
+        created.append(Path(tempfile.mkdtemp(prefix="sensor-ingest-test-")))
+        return created[-1]
 
-    yield make
-    for folder in made:
+    yield create
+    for folder in created:
         shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
-def said() -> list[str]:
-    """The lines that the shared stack has said so far."""
+def log_lines() -> list[str]:
+    """The lines that the shared stack has logged."""
     return []
 
 
 @pytest.fixture(scope="session")
-def stack(new_data_dir: NewDataDir, said: list[str]) -> Iterator[EmbeddedStack]:
-    with EmbeddedStack(new_data_dir(), relay_command=IDLE, say=said.append) as stack:
+def stack(new_data_dir: NewDataDir, log_lines: list[str]) -> Iterator[EmbeddedStack]:
+    with EmbeddedStack(new_data_dir(), relay_command=IDLE, log=log_lines.append) as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
-    """Starts a process that runs a stack in a directory, and returns at once; all are gone afterwards."""
+    """Starts a process that runs a stack in a directory, and returns at once; the teardown kills all of them."""
     started: list[tuple[subprocess.Popen[bytes], Path]] = []
 
     def start(data_dir: Path) -> "subprocess.Popen[bytes]":
         command = [sys.executable, str(Path(__file__).with_name("up.py")), str(data_dir)]
         environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-        process = subprocess.Popen(command, env=environment, stdout=(data_dir / "said").open("ab"))
+        process = subprocess.Popen(command, env=environment, stdout=(data_dir / "output").open("ab"))
         started.append((process, data_dir))
         return process
 
@@ -69,15 +68,15 @@ def up() -> Iterator[Up]:
     for process, data_dir in started:
         process.kill()
         process.wait()
-        for left in other_processes(data_dir, []):
-            left.kill()
+        for orphan in other_processes(data_dir, []):
+            orphan.kill()
 
 
 def ready_stack(data_dir: Path, process: "subprocess.Popen[bytes]") -> StackDescription:
-    """The stack that the process runs, once all of it does."""
+    """The stack that the process runs, once it is ready."""
 
     def ready() -> StackDescription | None:
-        assert process.poll() is None, (data_dir / "said").read_text()
+        assert process.poll() is None, (data_dir / "output").read_text()
         description = running_stack(data_dir)
         ours = description and description.supervisor.pid == process.pid and description.ready
         return description if ours else None
@@ -86,6 +85,6 @@ def ready_stack(data_dir: Path, process: "subprocess.Popen[bytes]") -> StackDesc
 
 
 def processes_of(stack: StackDescription) -> list[psutil.Process]:
-    """Every process of the stack, those that its parts have started too."""
+    """All processes of the stack, including children of its parts."""
     parts = [find_process(part) for part in stack.parts.values()]
     return [process for part in parts if part for process in (part, *part.children(recursive=True))]

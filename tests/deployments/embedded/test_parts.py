@@ -1,4 +1,4 @@
-"""Pieces of the embedded stack that can be tried without a whole one."""
+"""Modules of the embedded stack that need no running stack."""
 
 import socket
 import subprocess
@@ -14,14 +14,14 @@ from deployments.embedded.database import find_postgres
 from deployments.embedded.errors import PartFailedError, PortBusyError
 from deployments.embedded.parts import Part
 from deployments.embedded.ports import choose_port
-from deployments.embedded.processes import MARK, find_process, identify, other_processes
+from deployments.embedded.processes import DATA_DIR_VARIABLE, find_process, identify, other_processes
 from tests.deployments.embedded.conftest import NewDataDir
 from tests.deployments.embedded.up import IDLE
 
-NEVER = threading.Event()
-NOW = threading.Event()
-NOW.set()
-DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('deaf', 'x'); signal.pause()"
+NOT_SET = threading.Event()
+SET = threading.Event()
+SET.set()
+IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('ignoring', 'x'); signal.pause()"
 
 
 def part(folder: Path, program: str, **settings: object) -> Part:
@@ -31,12 +31,12 @@ def part(folder: Path, program: str, **settings: object) -> Part:
         command=[sys.executable, "-c", program],
         environment={},
         working_dir=folder,
-        log=folder / "tried.log",
+        log_file=folder / "tried.log",
         **settings,  # type: ignore[arg-type]
     )
 
 
-def test_a_busy_port_is_named_with_the_option_that_changes_it(tmp_path: Path) -> None:
+def test_the_error_for_a_port_in_use_names_the_option_that_changes_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
@@ -46,68 +46,72 @@ def test_a_busy_port_is_named_with_the_option_that_changes_it(tmp_path: Path) ->
             pass
 
 
-def test_the_port_of_last_time_is_taken_again() -> None:
+def test_the_last_port_is_used_again() -> None:
     last = choose_port(0, "a part", "--port")
-    assert last == choose_port(0, "a part", "--port", last_time=last)
+    assert last == choose_port(0, "a part", "--port", last_port=last)
 
 
-def test_another_port_is_taken_where_that_of_last_time_is_busy() -> None:
+def test_another_port_is_used_if_the_last_one_is_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert taken.getsockname()[1] != choose_port(0, "a part", "--port", last_time=taken.getsockname()[1])
+        assert taken.getsockname()[1] != choose_port(0, "a part", "--port", last_port=taken.getsockname()[1])
 
 
-def test_two_parts_do_not_get_one_port() -> None:
+def test_two_parts_do_not_get_the_same_port() -> None:
     port = choose_port(0, "a part", "--port")
     with pytest.raises(PortBusyError):
-        choose_port(port, "another part", "--port", taken=port)
+        choose_port(port, "another part", "--port", reserved_port=port)
 
 
-def test_a_part_that_ends_while_it_starts_is_shown_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_the_error_for_a_part_that_ends_during_its_start_has_the_end_of_its_log(tmp_path: Path) -> None:
     process = part(tmp_path, "print('no such table'); raise SystemExit(3)", ready=lambda _: False).start()
     with pytest.raises(PartFailedError, match=r"ended with exit code 3 while it was starting(.|\n)*no such table"):
-        process.wait_until_ready(NEVER)
+        process.wait_until_ready(NOT_SET)
 
 
-def test_a_part_that_is_never_ready_is_given_up_with_its_command(tmp_path: Path) -> None:
+def test_the_error_for_a_part_that_is_not_ready_in_time_has_its_command(tmp_path: Path) -> None:
     process = part(tmp_path, "import signal; signal.pause()", ready=lambda _: False, ready_within_seconds=0.1).start()
     with pytest.raises(PartFailedError, match=r"was not ready within 0.1 seconds(.|\n)*signal\.pause"):
-        process.wait_until_ready(NEVER)
+        process.wait_until_ready(NOT_SET)
     process.kill()
 
 
-def test_a_part_that_will_not_end_is_killed_when_its_time_is_up(tmp_path: Path) -> None:
-    process = part(tmp_path, DEAF, ready=lambda _: (tmp_path / "deaf").exists(), stop_within_seconds=0.1).start()
-    process.wait_until_ready(NEVER)
-    process.stop(NEVER)
+def test_a_part_that_ignores_the_stop_signal_is_killed_after_its_time(tmp_path: Path) -> None:
+    process = part(
+        tmp_path, IGNORES_SIGTERM, ready=lambda _: (tmp_path / "ignoring").exists(), stop_within_seconds=0.1
+    ).start()
+    process.wait_until_ready(NOT_SET)
+    process.stop(NOT_SET)
     assert -9 == process.popen.returncode
 
 
-def test_a_part_that_will_not_end_is_killed_at_once_when_somebody_is_in_a_hurry(tmp_path: Path) -> None:
-    process = part(tmp_path, DEAF, ready=lambda _: (tmp_path / "deaf").exists(), stop_within_seconds=600).start()
-    process.wait_until_ready(NEVER)
-    process.stop(NOW)
+def test_a_part_that_ignores_the_stop_signal_is_killed_at_once_if_the_stop_is_forced(tmp_path: Path) -> None:
+    process = part(
+        tmp_path, IGNORES_SIGTERM, ready=lambda _: (tmp_path / "ignoring").exists(), stop_within_seconds=600
+    ).start()
+    process.wait_until_ready(NOT_SET)
+    process.stop(SET)
     assert -9 == process.popen.returncode
 
 
-def test_a_number_that_another_process_got_is_not_taken_for_the_one_before() -> None:
+def test_a_process_that_reuses_a_number_is_not_mistaken_for_the_earlier_one() -> None:
     identity = identify(psutil.Process().pid)
     assert find_process(identity)
     assert not find_process(identity.model_copy(update={"created": identity.created - 60}))
 
 
-def test_an_orphan_is_known_by_its_mark_and_others_are_not(tmp_path: Path) -> None:
-    marked = subprocess.Popen(IDLE, env={MARK: str(tmp_path)}, start_new_session=True)
-    other = subprocess.Popen(IDLE, env={MARK: f"{tmp_path}/other"}, start_new_session=True)
+def test_an_orphaned_process_is_found_by_its_variable_and_others_are_not(tmp_path: Path) -> None:
+    orphan = subprocess.Popen(IDLE, env={DATA_DIR_VARIABLE: str(tmp_path)}, start_new_session=True)
+    other = subprocess.Popen(IDLE, env={DATA_DIR_VARIABLE: f"{tmp_path}/other"}, start_new_session=True)
     try:
-        assert [marked.pid] == [process.pid for process in other_processes(tmp_path, [])]
-        assert [] == other_processes(tmp_path, [identify(marked.pid)])
+        assert [orphan.pid] == [process.pid for process in other_processes(tmp_path, [])]
+        assert [] == other_processes(tmp_path, [identify(orphan.pid)])
     finally:
-        for process in (marked, other):
+        for process in (orphan, other):
             process.kill()
             process.wait()
 
 
-def test_postgresql_runs_where_the_path_is_too_long_for_its_socket(new_data_dir: NewDataDir) -> None:
+def test_postgresql_runs_if_the_path_is_too_long_for_its_socket(new_data_dir: NewDataDir) -> None:
     data_dir = new_data_dir() / ("deep " * 12) / ("deeper " * 12)
     (data_dir / "logs").mkdir(parents=True)
     postgres = find_postgres(data_dir, {}, print)
@@ -115,9 +119,9 @@ def test_postgresql_runs_where_the_path_is_too_long_for_its_socket(new_data_dir:
     postgres.prepare()
     process = postgres.part().start()
     try:
-        process.wait_until_ready(NEVER)
+        process.wait_until_ready(NOT_SET)
         assert "/tmp/" in postgres.url
     finally:
-        process.stop(NEVER)
+        process.stop(NOT_SET)
         process.part.after_stop()
     assert not postgres.socket_folder.exists()

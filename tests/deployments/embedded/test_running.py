@@ -1,4 +1,4 @@
-"""A stack that runs, and parts of it that are killed."""
+"""A running stack, and restarts of parts that are killed."""
 
 import signal
 from contextlib import suppress
@@ -17,7 +17,7 @@ from tests.deployments.embedded.conftest import processes_of
 from tests.support.waiting import eventually
 
 PARTS = ["emulator", "postgres", "relay", "server", "worker"]
-BACK_SECONDS = 60
+RESTART_SECONDS = 60
 
 
 def described(stack: EmbeddedStack) -> StackDescription:
@@ -43,38 +43,38 @@ def works(stack: EmbeddedStack) -> bool:
     return True
 
 
-def test_when_the_stack_is_entered_everything_runs(stack: EmbeddedStack, said: list[str]) -> None:
+def test_entering_the_stack_returns_when_all_parts_run(stack: EmbeddedStack, log_lines: list[str]) -> None:
     assert PARTS == sorted(described(stack).parts)
     assert works(stack)
-    assert [line for line in said if line.startswith("ready")]
+    assert [line for line in log_lines if line.startswith("ready")]
 
 
-def test_the_worker_waits_at_the_work_pool_for_runs(stack: EmbeddedStack) -> None:
+def test_the_worker_of_the_work_pool_is_online(stack: EmbeddedStack) -> None:
     (worker,) = call(f"{stack.description.prefect_api_url}/work_pools/{WORK_POOL}/workers/filter", {})
     assert ("embedded", "ONLINE") == (worker["name"], worker["status"])
 
 
-def test_the_ui_is_told_to_ask_the_server_that_serves_it(stack: EmbeddedStack) -> None:
+def test_the_ui_uses_the_api_of_the_server_that_serves_it(stack: EmbeddedStack) -> None:
     settings = call(f"{stack.description.prefect_url}/ui-settings")
     assert settings["api_url"] in {stack.description.prefect_api_url, "/api"}
 
 
-def test_others_find_the_stack_by_its_directory(stack: EmbeddedStack) -> None:
-    assert stack.environment() == described(stack).environment
+def test_other_processes_find_the_stack_by_its_directory(stack: EmbeddedStack) -> None:
+    assert stack.description.environment == described(stack).environment
     assert described(stack).ready
 
 
-def test_nothing_listens_but_on_loopback(stack: EmbeddedStack) -> None:
+def test_all_parts_listen_only_on_loopback(stack: EmbeddedStack) -> None:
     listeners = set()
     for process in processes_of(described(stack)):
-        with suppress(psutil.NoSuchProcess):  # PostgreSQL starts some for a moment
+        with suppress(psutil.NoSuchProcess):  # PostgreSQL starts short-lived processes
             listeners |= {
                 each.laddr.ip for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN
             }
     assert {"127.0.0.1"} == listeners
 
 
-def test_a_second_stack_on_the_directory_is_refused_in_words(stack: EmbeddedStack) -> None:
+def test_a_second_stack_in_the_directory_is_refused(stack: EmbeddedStack) -> None:
     with pytest.raises(DataDirBusyError, match="already runs in") as refusal, EmbeddedStack(stack.description.data_dir):
         pass
     assert str(stack.description.data_dir) in str(refusal.value)
@@ -82,19 +82,21 @@ def test_a_second_stack_on_the_directory_is_refused_in_words(stack: EmbeddedStac
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_part_that_is_killed_is_started_again(stack: EmbeddedStack, said: list[str], name: str) -> None:
+def test_a_killed_part_is_restarted(stack: EmbeddedStack, log_lines: list[str], name: str) -> None:
     killed = described(stack).parts[name]
-    del said[:]
+    del log_lines[:]
     psutil.Process(killed.pid).send_signal(signal.SIGKILL)
-    eventually(lambda: [line for line in said if line.endswith("runs again")], BACK_SECONDS, f"{name} to come back")
+    eventually(
+        lambda: [line for line in log_lines if line.endswith("runs again")], RESTART_SECONDS, f"{name} to be restarted"
+    )
     assert described(stack).parts[name] != killed
-    assert "was ended by SIGKILL" in said[0]
-    eventually(lambda: works(stack), BACK_SECONDS, "the stack to work again")
+    assert "was ended by SIGKILL" in log_lines[0]
+    eventually(lambda: works(stack), RESTART_SECONDS, "the stack to work again")
 
 
-def test_no_stack_is_found_where_none_ever_ran(tmp_path: Path) -> None:
+def test_no_stack_is_found_in_an_unused_directory(tmp_path: Path) -> None:
     assert running_stack(tmp_path) is None
 
 
-def test_health_is_not_taken_from_nobody() -> None:
+def test_a_health_check_without_a_server_fails() -> None:
     assert not answers("http://127.0.0.1:1/")

@@ -1,4 +1,4 @@
-"""`sensor-ingest up` without deployments, as a process that tests can end in any way."""
+"""`sensor-ingest up` without deployments, as a process that tests can stop or kill."""
 
 import sys
 from pathlib import Path
