@@ -11,7 +11,7 @@ from blocks.landing_zone import LandingZone
 from deployments.doctor.check_results import Check, CheckResult, ok, problem, warning
 from deployments.doctor.system import InspectedSystem
 
-_DEPLOY_STACK: Final = "`aws cloudformation deploy` deployments/aws/stack.yaml again"
+_DEPLOY_STACK: Final = "deploy deployments/aws/stack.yaml again (`aws cloudformation deploy`)"
 _NO_BUCKET: Final = frozenset({"404", "NoSuchBucket"})
 _NO_ETAG: Final = '"sensor-ingest-doctor"'
 _NO_OBJECT: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED})

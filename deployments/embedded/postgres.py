@@ -72,7 +72,7 @@ class Postgres:
             PermissionError: a folder belongs to another user.
         """
         for folder in {self.home, self.socket_folder}:
-            self._own(folder)
+            self._create_folder(folder)
         if self.files.exists():
             return
         unfinished = self.home / "unfinished"  # renamed when complete, so an interrupted initdb is repeated
@@ -104,7 +104,7 @@ class Postgres:
             return False
         return [str(server.pid), "ready"] == [*words[:1], *words[-1:]]
 
-    def _own(self, folder: Path) -> None:
+    def _create_folder(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid not in {self.account.user, os.geteuid()}:
             raise PermissionError(f"{folder} belongs to another user; PostgreSQL cannot use it")

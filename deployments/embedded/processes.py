@@ -36,8 +36,7 @@ def find_process(identity: ProcessId) -> psutil.Process | None:
         process = psutil.Process(identity.pid)
     except psutil.NoSuchProcess:
         return None
-    is_same = abs(process.create_time() - identity.created) < _CLOCK_STEP_SECONDS
-    return process if is_same and _runs(process) else None
+    return process if _runs(process) and abs(process.create_time() - identity.created) < _CLOCK_STEP_SECONDS else None
 
 
 def other_processes(data_dir: Path, parts: Iterable[ProcessId]) -> list[psutil.Process]:

@@ -12,7 +12,8 @@ REGION: Final = "us-east-1"
 KEY: Final = "test"
 """Access key and secret key; the emulator accepts any."""
 
-_NO_TELEMETRY: Final = {  # both are needed: the first for Prefect's server, the second for its client
+_NO_TELEMETRY: Final = {
+    # Prefect's server and client send usage statistics unless both are set.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
