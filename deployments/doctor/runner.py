@@ -63,7 +63,7 @@ def _run(check: Check, system: InspectedSystem) -> CheckResult:
     except (httpx.HTTPError, PrefectException) as error:
         message = str(error) or type(error).__name__
         return problem(f"the call to the Prefect API failed: {message}", "see the log of the Prefect server")
-    except (ValueError, RuntimeError, KeyError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever one check raises, the others are made
         return problem(f"{type(error).__name__}: {error}", "correct what the message names, then run the doctor again")
 
 
