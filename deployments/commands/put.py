@@ -44,10 +44,9 @@ def upload(files: Mapping[str, Path]) -> Iterator[str]:
     import boto3
 
     from blocks.domain.s3_keys import s3_uri
-    from blocks.stack_outputs import StackOutputs
-    from deployments.settings import Settings
+    from blocks.stack_outputs import current_stack_outputs
 
-    outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
+    outputs = current_stack_outputs()
     s3 = boto3.client("s3")
     for name, file in files.items():
         key = outputs.incoming_prefix + name.removeprefix(outputs.incoming_prefix)
