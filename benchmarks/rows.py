@@ -29,9 +29,8 @@ import pandas as pd
 
 from flows.rows import COLUMNS, RowRules, validate_file
 from flows.rows.decimals import DECIMAL
-from flows.rows.layout import Layout
-from flows.rows.lines import as_array, line_blocks
-from flows.rows.splitting import Splitter
+from flows.rows.lines import line_array, line_blocks
+from flows.rows.splitting import LineSplitter
 
 try:
     import pandera.pandas as pandera
@@ -103,10 +102,10 @@ def pandera_lazy(content: bytes) -> None:
 
 
 def pandera_lazy_in_blocks(content: bytes) -> None:
-    schema, splitter = declared_schema(), Splitter(Layout(), RULES.max_line_bytes)
+    schema, splitter = declared_schema(), LineSplitter(COLUMNS, RULES.max_line_bytes)
     source = io.BytesIO(content)
     for block in line_blocks(iter(partial(source.read, RULES.block_bytes), b""), RULES.max_line_bytes):
-        _, fields = splitter.at_once(block, as_array(block))
+        _, fields = splitter.split_vectorised(block, line_array(block))
         without_failures(fields.to_pandas(), schema)
 
 

@@ -35,7 +35,7 @@ def write_in_shards(file: SensorFile, validated: ValidatedFile, large_files: Lar
 
 def shard_rules(rules: RowRules, large_files: LargeFiles) -> RowRules:
     """The rules for each shard: processes of one machine share the memory for duplicates."""
-    return replace(rules, memory_shared_by=large_files.shards) if large_files.written_by == "processes" else rules
+    return replace(rules, concurrent_processes=large_files.shards) if large_files.written_by == "processes" else rules
 
 
 def task_runner(large_files: LargeFiles) -> TaskRunner[Any]:
@@ -80,10 +80,10 @@ def write_shard(file: SensorFile, rules: RowRules, counts: RowCounts, shard: Sha
             validated = validate_file(body, Path(workspace), rules)
         if validated.counts != counts:
             raise ShardsDifferError(file.uri, str(validated.counts), str(counts))
-        rows = sum(map(len, shard.only(validated.readings())))
+        rows = sum(map(len, shard.select(validated.readings())))
         started = time.monotonic()
         progress = LoadProgress(rows, log.info, ProgressBar(f"Rows of {file.name} written, shard {shard.number}"))
-        written = blocks.readings_table.write(shard.only(validated.readings()), progress)
+        written = blocks.readings_table.write(shard.select(validated.readings()), progress)
     seconds = time.monotonic() - started
     log.info("%s: %d rows written in %.1f s, %.0f a second", file.name, written, seconds, written / seconds)
     return written

@@ -1,6 +1,6 @@
-"""Rules about rows: which lines of a file are readings, and which are refused and why.
+"""Validation of files: which lines are readings, which are rejected, and the reason for each reject.
 
-Pure: nothing in here knows Prefect or AWS. `validation` tells the story; `docs/decisions/` says why it is told so.
+Pure: no module of this package imports Prefect or boto3. `validation.py` is the entry point.
 """
 
 from flows.rows.rules import COLUMNS, REASONS, Reason, RowRules

@@ -1,4 +1,4 @@
-"""Shorthand for Arrow arrays whose masks and numbers are NumPy's."""
+"""Conversions between Arrow arrays, which hold text, and NumPy arrays, which hold masks and integers."""
 
 from typing import cast
 
@@ -10,22 +10,22 @@ import pyarrow.compute as pc
 from blocks.domain.expressions import whole
 
 Mask = npt.NDArray[np.bool_]
-Numbers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
 
 
 def to_mask(flags: pa.BooleanArray) -> Mask:
     return cast("Mask", flags.to_numpy(zero_copy_only=False))
 
 
-def to_numbers(numbers: pa.Array) -> Numbers:
-    return cast("Numbers", numbers.to_numpy())
+def to_integers(numbers: pa.Array) -> Integers:
+    return cast("Integers", numbers.to_numpy())
 
 
-def matches(texts: pa.StringArray, expression: str) -> Mask:
-    """Which texts the RE2 expression matches from end to end."""
+def full_match(texts: pa.StringArray, expression: str) -> Mask:
+    """True for each text that the RE2 expression matches as a whole."""
     return to_mask(pc.match_substring_regex(texts, whole(expression)))
 
 
-def only(rows: pa.RecordBatch, wanted: Mask) -> pa.RecordBatch:
-    """The wanted rows; all of them cost nothing."""
-    return rows if wanted.all() else rows.filter(pa.array(wanted))
+def filter_rows(rows: pa.RecordBatch, mask: Mask) -> pa.RecordBatch:
+    """The rows for which the mask is true; the same batch, not a copy, if it is true for all."""
+    return rows if mask.all() else rows.filter(pa.array(mask))

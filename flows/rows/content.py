@@ -1,4 +1,4 @@
-"""What a file holds, seen from its first bytes: text, compressed text, or something that no rule can read."""
+"""Detection of the content of a file by its first bytes, and decompression of gzip."""
 
 import gzip
 import io
@@ -11,10 +11,10 @@ from flows.rows.rules import RefusedError, RowRules
 HEAD_BYTES = 4096
 READ_BYTES = 2**20
 GZIP = b"\x1f\x8b"
-UTF8_MARK = b"\xef\xbb\xbf"
+UTF8_BOM = b"\xef\xbb\xbf"
 
-# Source: each format's own specification. Signatures that are plain words are left out or taken long enough that no
-# line of text starts with them: `BZh9` might.
+# Source: each format's own specification. A signature of letters only is either left out or long enough that no line of
+# text starts with it; `BZh9` alone could start one.
 SIGNATURES: dict[bytes, str] = {
     b"\x89PNG\r\n": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
@@ -35,7 +35,7 @@ SIGNATURES: dict[bytes, str] = {
     b"Obj\x01": "an Avro file",
     b"SQLite format 3\x00": "an SQLite database",
     b"\x7fELF": "a program",
-    # UTF-32's mark starts with UTF-16's, so it is looked for first.
+    # UTF-32 before UTF-16: its byte-order mark in little-endian order starts with that of UTF-16.
     b"\xff\xfe\x00\x00": "UTF-32 text; save it as UTF-8",
     b"\x00\x00\xfe\xff": "UTF-32 text; save it as UTF-8",
     b"\xff\xfe": "UTF-16 text; save it as UTF-8",
@@ -43,11 +43,11 @@ SIGNATURES: dict[bytes, str] = {
 }
 
 
-class CountedStream(io.RawIOBase):
-    """A stream that counts what was read from it and, unlike many a network body, never reads short of the end."""
+class CountingReader(io.RawIOBase):
+    """A raw stream that counts the bytes read. Unlike many network bodies, it reads short only at the end."""
 
     def __init__(self, source: BinaryIO | io.BufferedIOBase, on_read: Callable[[int], None] | None = None) -> None:
-        """Read from `source`, and call `on_read` with the number of bytes read so far, after each read."""
+        """Read from `source`, and call `on_read` after each read with the total number of bytes read."""
         self.bytes_read = 0
         self._source = source
         self._on_read = on_read
@@ -57,17 +57,21 @@ class CountedStream(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # narrower than io's Buffer
         filled = 0
-        while filled < len(buffer) and (piece := self._source.read(len(buffer) - filled)):
-            buffer[filled : filled + len(piece)] = piece
-            filled += len(piece)
+        while filled < len(buffer) and (chunk := self._source.read(len(buffer) - filled)):
+            buffer[filled : filled + len(chunk)] = chunk
+            filled += len(chunk)
         self.bytes_read += filled
         if self._on_read:
             self._on_read(self.bytes_read)
         return filled
 
 
-class _Expanded(CountedStream):
-    """The content of a gzip stream. What is wrong with it, or too much of it, is a `RefusedError`."""
+class _GzipReader(CountingReader):
+    """The decompressed content of a gzip stream.
+
+    Raises:
+        RefusedError: while reading, if the stream is truncated or damaged.
+    """
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         try:
@@ -78,30 +82,37 @@ class _Expanded(CountedStream):
             raise RefusedError("looks like gzip, and is damaged") from error
 
 
-def open_text(source: BinaryIO, rules: RowRules, progress: Callable[[int], None] | None) -> io.BufferedReader:
-    """The text in `source`: decompressed where it is gzip, without its byte-order mark.
+def open_csv(source: BinaryIO, rules: RowRules, progress: Callable[[int], None] | None) -> io.BufferedReader:
+    """The CSV text in `source` as bytes: decompressed if it is gzip, and without a byte-order mark.
+
+    Args:
+        source: a binary stream; it need not be seekable.
+        rules: the limits of decompression.
+        progress: called with the number of bytes of `source` read so far.
 
     Raises:
-        RefusedError: the content is no text that could hold rows, or too much of it, here or while it is read.
+        RefusedError: the first bytes are the signature of a file type that is not text; or, also while the result is
+            read, the gzip stream is truncated, damaged, or expands beyond the limits.
     """
-    stored = CountedStream(source, progress)
+    stored = CountingReader(source, progress)
     content: io.BufferedReader = io.BufferedReader(stored, READ_BYTES)
     if content.peek().startswith(GZIP):
-        content = _expanded(content, stored, rules)
+        content = _decompressed(content, stored, rules)
     head = content.peek()
     if head.startswith(GZIP):
         raise RefusedError("looks like gzip inside gzip")
-    if found := next((name for signature, name in SIGNATURES.items() if head.startswith(signature)), None):
-        raise RefusedError(f"looks like {found}")
-    if head.startswith(UTF8_MARK):
-        content.read(len(UTF8_MARK))
+    if file_type := next((name for signature, name in SIGNATURES.items() if head.startswith(signature)), None):
+        raise RefusedError(f"looks like {file_type}")
+    if head.startswith(UTF8_BOM):
+        content.read(len(UTF8_BOM))
     return content
 
 
-def likeness(head: bytes) -> str | None:
-    """What the start of a file looks like that turned out to hold hardly any rows; none for text like any other.
+def guess_file_type(head: bytes) -> str | None:
+    """The file type that the first bytes of a file suggest; None if they are ordinary text.
 
-    A guess, for the words of a refusal only: a file is never refused for it, since its rows may be good from line two.
+    The guess only explains the refusal of a file with too many rejects. It never causes a refusal, as the rows from
+    line two on may be valid.
     """
     zeros = head.count(0)
     if zeros > len(head) * 0.4 and min(head[::2].count(0), head[1::2].count(0)) < zeros * 0.1:
@@ -118,11 +129,11 @@ def likeness(head: bytes) -> str | None:
     return None
 
 
-def _expanded(compressed: io.BufferedReader, stored: CountedStream, rules: RowRules) -> io.BufferedReader:
-    def within_limits(expanded: int) -> None:
-        if expanded > rules.max_gzip_bytes:
+def _decompressed(compressed: io.BufferedReader, stored: CountingReader, rules: RowRules) -> io.BufferedReader:
+    def check_limits(expanded_bytes: int) -> None:
+        if expanded_bytes > rules.max_gzip_bytes:
             raise RefusedError(f"looks like gzip of more than {rules.max_gzip_bytes:,} bytes, which is the limit")
-        if expanded > rules.free_gzip_bytes and expanded > stored.bytes_read * rules.max_gzip_ratio:
+        if expanded_bytes > rules.free_gzip_bytes and expanded_bytes > stored.bytes_read * rules.max_gzip_ratio:
             raise RefusedError(f"looks like a gzip bomb: it expands more than {rules.max_gzip_ratio}-fold")
 
-    return io.BufferedReader(_Expanded(gzip.GzipFile(fileobj=compressed), within_limits), HEAD_BYTES)
+    return io.BufferedReader(_GzipReader(gzip.GzipFile(fileobj=compressed), check_limits), HEAD_BYTES)

@@ -1,4 +1,4 @@
-"""Decimal numbers as text, and as DynamoDB stores them. Nothing here is ever a float."""
+"""Decimal numbers as text in the forms that DynamoDB stores exactly, without floats."""
 
 import re
 from decimal import Decimal
@@ -9,20 +9,21 @@ DYNAMODB_DIGITS = 38
 DYNAMODB_MAGNITUDES = range(-130, 126)
 
 PLAIN_DECIMAL = r"-?\d{1,19}(?:\.\d{1,19})?(?:[eE][+-]?\d{1,2})?"
-"""RE2 expression for the decimals that DynamoDB takes as they stand: at most 38 digits and at most E+-99 leave no doubt
-about the limits, and forms that its documentation does not show, such as `+5`, `.5` and `1.`, are left out."""
+"""RE2 expression for decimals that DynamoDB takes unchanged: with at most 38 digits and exponents up to 99 they are
+within its limits. Forms that its documentation does not show, such as `+5`, `.5` and `1.`, do not match."""
 
 DECIMAL = r"([+-]?)(?:([0-9]+)(?:\.([0-9]*))?|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?"
-"""Finite decimals, for RE2 and Python alike: `10.10`, `+5`, `.5`, `1.`, `1e3`; not `1_000`, `0x10` or `nan`."""
+"""Expression, for RE2 and Python, for all decimals that a file may hold: `10.10`, `+5`, `.5`, `1.`, `1e3`; not `1_000`,
+`0x10` or `nan`."""
 
 _PARTS = re.compile(DECIMAL)
-_EXPONENT_DIGITS = 9  # no line is long enough for digits that would bring a longer exponent back into range
+_EXPONENT_DIGITS = 9  # a longer exponent is out of range: no line has enough digits to compensate for it
 
 
 def dynamodb_number(text: str) -> str | None:
-    """The same number, as text that DynamoDB takes; none for a number it could not store exactly, and for no number.
+    """The number as text that DynamoDB takes; None if DynamoDB cannot store it exactly, or if the text is no decimal.
 
-    Zeros at either end take no part, so fifty of them are no reason to refuse a number.
+    Leading and trailing zeros do not count as digits, as they do not change the number.
     """
     if not (match := _PARTS.fullmatch(text)):
         return None

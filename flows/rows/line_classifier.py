@@ -1,4 +1,4 @@
-"""Each line of a file to where it belongs: the readings, the rejects, the header, or the blank lines."""
+"""Each line of a file classified: a valid row, a reject, the header, or blank."""
 
 import re
 from collections.abc import Iterator
@@ -7,59 +7,64 @@ import numpy as np
 import pyarrow as pa
 
 from blocks.domain.models import RowCounts
-from flows.rows.arrays import Numbers, matches
-from flows.rows.field_checks import GOOD, Checks, Codes
-from flows.rows.layout import Layout
-from flows.rows.lines import as_array, contents_of
+from flows.rows.arrays import Integers, full_match
+from flows.rows.field_checks import VALID, FieldValidator, ReasonCodes
+from flows.rows.lines import line_array, line_contents
 from flows.rows.rejects import RejectFile
 from flows.rows.rules import COLUMNS, RowRules
-from flows.rows.splitting import Splitter
+from flows.rows.splitting import LineSplitter, header_columns
 
-_LINE_WITH_CONTENT = re.compile(rb"^[ \t]*+[^ \t\n].*", re.MULTILINE)
+_NOT_BLANK = re.compile(rb"^[ \t]*+[^ \t\n].*", re.MULTILINE)
 _BLANK = r"[ \t]*\n"
-_AT_ONCE = 10_000
-"""Lines that are Python objects at one time, so that a block of tiny bad lines takes no more memory than others."""
+_CHUNK_LINES = 10_000
+"""Lines that are Python objects at the same time. It bounds the memory of a block of many short rejected lines."""
 
 
-class LineSorter:
-    """Sorts the lines of one file, block by block, and counts them.
+class LineClassifier:
+    """Classifies the lines of one file, block by block, and counts them.
 
-    Within a block a line goes by its place, from 0; each place has a code, `GOOD` or that of a broken rule.
+    Within a block, a line has an index, from 0, and a code: `VALID`, or the code of the first rule that it breaks.
     """
 
     def __init__(self, rules: RowRules, rejects: RejectFile) -> None:
+        """Classify lines by `rules`; rejected lines are added to `rejects`."""
         self._max_line_bytes = rules.max_line_bytes
-        self._checks = Checks(rules)
+        self._validator = FieldValidator(rules)
         self._rejects = rejects
-        self._layout: Layout | None = None
+        self._splitter = LineSplitter(COLUMNS, rules.max_line_bytes)
+        self._content_found = False
+        self._header_line = 0  # counted from 1; 0 means that the file has no header
         self._lines = self._blank = 0
 
-    def readings(self, block: bytes) -> pa.RecordBatch:
-        """The good rows of a block of whole lines, in file order; its other lines are counted, and rejects kept."""
-        if self._layout is None:
-            self._find_layout(block)
-        lines = as_array(block)
+    def valid_rows(self, block: bytes) -> pa.RecordBatch:
+        """The valid rows of a block of whole lines, in file order; columns as `FieldValidator.validate` returns them.
+
+        Rejected lines are added to the reject file; all lines are counted.
+        """
+        if not self._content_found:
+            self._find_header(block)
+        lines = line_array(block)
         codes = np.zeros(len(lines), np.int8)
-        split, fields = self._splitter.at_once(block, lines)
-        good = [self._checked(np.flatnonzero(split), fields, codes)]
-        good += [
-            self._checked(*self._split_singly(lines, places, codes), codes)
-            for places in _in_parts(np.flatnonzero(~split))
+        simple, fields = self._splitter.split_vectorised(block, lines)
+        valid = [self._validate(np.flatnonzero(simple), fields, codes)]
+        valid += [
+            self._validate(*self._split_one_by_one(lines, indices, codes), codes)
+            for indices in _chunks(np.flatnonzero(~simple))
         ]
         if 0 <= (header := self._header_line - self._lines - 1) < len(lines):
-            codes[header] = GOOD  # it breaks a rule like any row would that holds names, and is none
-        for places in _in_parts(np.flatnonzero(codes)):
-            self._rejects.add(places + self._lines + 1, codes[places], lines.take(pa.array(places)))
+            codes[header] = VALID  # as a row the header breaks a rule; it is no reject
+        for indices in _chunks(np.flatnonzero(codes)):
+            self._rejects.add(indices + self._lines + 1, codes[indices], lines.take(pa.array(indices)))
         self._lines += len(lines)
-        return _in_order(good)
+        return _in_file_order(valid)
 
     def counts(self, *, accepted: int, replaced: int) -> RowCounts:
-        """What became of all lines so far.
+        """The counts of all lines so far; `accepted` and `replaced` are the valid rows after duplicates are resolved.
 
         Raises:
-            ValueError: the numbers do not add up, so a line was lost or counted twice.
+            ValueError: the counts do not add up, so a line was lost or counted twice.
         """
-        header = int(self._layout is not None and self._layout.header_line > 0)
+        header = int(self._header_line > 0)
         return RowCounts(
             lines=self._lines,
             header=header,
@@ -70,34 +75,37 @@ class LineSorter:
             rejected=self._rejects.reasons.total(),
         )
 
-    def _find_layout(self, block: bytes) -> None:
-        layout = Layout()
-        if first := _LINE_WITH_CONTENT.search(block):
-            number = self._lines + block.count(b"\n", 0, first.start()) + 1
-            layout = self._layout = Layout.from_first_line(first.group(), number)
-        self._header_line = layout.header_line
-        self._splitter = Splitter(layout, self._max_line_bytes)
+    def _find_header(self, block: bytes) -> None:
+        """Take the first line of the file that is not blank for the header if it names the columns."""
+        if not (first := _NOT_BLANK.search(block)):
+            return
+        self._content_found = True
+        if columns := header_columns(first.group()):
+            self._header_line = self._lines + block.count(b"\n", 0, first.start()) + 1
+            self._splitter = LineSplitter(columns, self._max_line_bytes)
 
-    def _split_singly(self, lines: pa.StringArray, places: Numbers, codes: Codes) -> tuple[Numbers, pa.RecordBatch]:
-        """Those of the places that hold three fields after all, and their fields. Blank lines are counted here."""
-        blank = matches(lines.take(pa.array(places)), _BLANK)
+    def _split_one_by_one(
+        self, lines: pa.StringArray, indices: Integers, codes: ReasonCodes
+    ) -> tuple[Integers, pa.RecordBatch]:
+        """The indices of the lines that have three fields, and these fields. Counts blank lines; others get a code."""
+        blank = full_match(lines.take(pa.array(indices)), _BLANK)
         self._blank += int(blank.sum())
-        places = places[~blank]
-        codes[places], fields = self._splitter.singly(contents_of(lines.take(pa.array(places))))
-        return places[codes[places] == GOOD], fields
+        indices = indices[~blank]
+        codes[indices], fields = self._splitter.split_one_by_one(line_contents(lines.take(pa.array(indices))))
+        return indices[codes[indices] == VALID], fields
 
-    def _checked(self, places: Numbers, fields: pa.RecordBatch, codes: Codes) -> pa.RecordBatch:
-        """The good rows among those in `places`, with their places; what is wrong with the others goes to `codes`."""
-        codes[places], readings = self._checks.check(fields)
-        return readings.append_column("place", pa.array(places[codes[places] == GOOD]))
-
-
-def _in_parts(places: Numbers) -> Iterator[Numbers]:
-    for start in range(0, len(places), _AT_ONCE):
-        yield places[start : start + _AT_ONCE]
+    def _validate(self, indices: Integers, fields: pa.RecordBatch, codes: ReasonCodes) -> pa.RecordBatch:
+        """The valid rows among the lines at `indices`, with a column `index`. Sets the codes of these lines."""
+        codes[indices], rows = self._validator.validate(fields)
+        return rows.append_column("index", pa.array(indices[codes[indices] == VALID]))
 
 
-def _in_order(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
+def _chunks(indices: Integers) -> Iterator[Integers]:
+    for start in range(0, len(indices), _CHUNK_LINES):
+        yield indices[start : start + _CHUNK_LINES]
+
+
+def _in_file_order(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
     parts = [part for part in parts if len(part)] or parts[:1]
-    rows = parts[0] if len(parts) == 1 else pa.concat_batches(parts).sort_by("place")
+    rows = parts[0] if len(parts) == 1 else pa.concat_batches(parts).sort_by("index")
     return rows.select(COLUMNS)

@@ -1,4 +1,4 @@
-"""Refused rows: a CSV file of all of them, the first few as values, and how many there are of each reason."""
+"""Rejected lines: a CSV file of all of them, the first few as objects, and their number by reason."""
 
 import codecs
 from collections import Counter
@@ -12,30 +12,30 @@ import pyarrow.csv
 
 from blocks.domain.models import Reject
 from blocks.domain.text import printable
-from flows.rows.arrays import Numbers, matches, to_numbers
-from flows.rows.field_checks import Codes
-from flows.rows.lines import contents_of
+from flows.rows.arrays import Integers, full_match, to_integers
+from flows.rows.field_checks import ReasonCodes
+from flows.rows.lines import line_contents
 from flows.rows.rules import REASONS
 
 SCHEMA = pa.schema({"line": pa.int64(), "reason": pa.string(), "text": pa.string()})
 FIRST_REJECTS = 10
 TEXT_BYTES = 1_000
-"""Bytes of a line that are shown at most."""
+"""The most bytes of a line that are shown."""
 
-# Source: OWASP, "CSV Injection": the characters that make a spreadsheet take a cell for a formula, full-width ones too.
-# Tabs and line ends are among them; `shown` has spelled those out.
+# Source: OWASP, "CSV Injection": the characters with which a formula starts in a spreadsheet, full-width ones included.
+# Tabs and line ends, which OWASP lists too, are escaped before by `printable_lines`.
 _FORMULA = r" *[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}].*"
-_REASONS = pa.array(["", *REASONS])
+_REASONS = pa.array(["", *REASONS])  # by reason code
 
 
 class RejectFile:
-    """Rejects, written to a CSV file in the workspace as they come. There is no file as long as there are none."""
+    """Writes rejected lines to a CSV file in the workspace, which is created with the first of them."""
 
     def __init__(self, workspace: Path) -> None:
         self.path: Path | None = None
         self.first: list[Reject] = []
         self.reasons: Counter[str] = Counter()
-        self._to_be = workspace / "rejects.csv"
+        self._csv_path = workspace / "rejects.csv"
         self._files = ExitStack()
 
     def __enter__(self) -> Self:
@@ -44,44 +44,44 @@ class RejectFile:
     def __exit__(self, *_: object) -> None:
         self._files.close()
 
-    def add(self, numbers: Numbers, codes: Codes, lines: pa.StringArray) -> None:
-        """Keep some lines, with their numbers and the codes of the reasons; `lines` include their ends."""
+    def add(self, numbers: Integers, codes: ReasonCodes, lines: pa.StringArray) -> None:
+        r"""Write lines, each with its `\n`, with their line numbers (from 1) and the codes of their reasons."""
         if self.path is None:
             self._open()
-        rejects = [pa.array(numbers), _REASONS.take(pa.array(codes)), shown(lines)]
+        rejects = [pa.array(numbers), _REASONS.take(pa.array(codes)), printable_lines(lines)]
         for line, reason, text in zip(*(column[: FIRST_REJECTS - len(self.first)] for column in rejects), strict=True):
             self.first.append(Reject(line=line.as_py(), reason=reason.as_py(), text=text.as_py()))
         self.reasons.update(rejects[1].to_pylist())
-        self._writer.write(pa.RecordBatch.from_arrays([*rejects[:2], without_formulas(rejects[2])], schema=SCHEMA))
+        self._writer.write(pa.RecordBatch.from_arrays([*rejects[:2], escape_formulas(rejects[2])], schema=SCHEMA))
 
     def _open(self) -> None:
-        self.path = self._to_be
+        self.path = self._csv_path
         self._writer = self._files.enter_context(pa.csv.CSVWriter(self.path, SCHEMA))
 
 
-def shown(lines: pa.StringArray) -> pa.StringArray:
-    r"""The lines, with their ends, as people can read them: long ones cut, and what is no visible text as `\x00`."""
-    plain = matches(lines, r"[ -~]*\n") & (to_numbers(pc.binary_length(lines)) <= TEXT_BYTES)
+def printable_lines(lines: pa.StringArray) -> pa.StringArray:
+    r"""The lines without their `\n`: truncated to `TEXT_BYTES`, with invisible characters escaped as in `\x00`."""
+    plain = full_match(lines, r"[ -~]*\n") & (to_integers(pc.binary_length(lines)) <= TEXT_BYTES)
     texts = pc.replace_substring(lines, "\n", "")
     if plain.all():
         return texts
     others = pa.array(~plain)
-    visible = pa.array(map(_shown, contents_of(lines.filter(others))), pa.string())
-    return pc.replace_with_mask(texts, others, visible)
+    escaped = pa.array(map(_printable_line, line_contents(lines.filter(others))), pa.string())
+    return pc.replace_with_mask(texts, others, escaped)
 
 
-def _shown(line: bytes) -> str:
+def _printable_line(line: bytes) -> str:
     if len(line) > TEXT_BYTES:
-        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")  # leaves out a character cut in half
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")  # omits a character that is cut in two
         text = decoder.decode(line[:TEXT_BYTES]) + "…"
     else:
         text = line.decode("utf-8", "backslashreplace")
     return printable(text)
 
 
-def without_formulas(texts: pa.StringArray) -> pa.StringArray:
-    """The texts as cells that no spreadsheet runs: after an apostrophe where one might start a formula."""
-    formulas = matches(texts, _FORMULA)
+def escape_formulas(texts: pa.StringArray) -> pa.StringArray:
+    """The texts as cells that no spreadsheet evaluates: an apostrophe precedes each that could be a formula."""
+    formulas = full_match(texts, _FORMULA)
     return (
         pc.if_else(pa.array(formulas), pc.binary_join_element_wise("'", texts, ""), texts) if formulas.any() else texts
     )

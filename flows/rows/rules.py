@@ -1,4 +1,4 @@
-"""What a row has to look like, and how much may be wrong with a file."""
+"""Settings of validation: the rules for rows and the limits for files."""
 
 import time
 from dataclasses import dataclass
@@ -17,51 +17,51 @@ _MIB = 2**20
 
 
 class RefusedError(Exception):
-    """The file as a whole cannot be taken; the text says why, in plain words. It never leaves this package."""
+    """The whole file is refused; the text is the reason, for people. `validate_file` catches it."""
 
 
 @dataclass(frozen=True)
 class RowRules:
-    """Settings of validation. Every limit on memory, size or time is one of them."""
+    """The settings of validation, which include every limit of memory, size and time."""
 
     sensor_id_pattern: str = SENSOR_ID_PATTERN
-    r"""Regular expression that a whole sensor id matches, in RE2's syntax, where `\d` is an ASCII digit."""
+    r"""Regular expression in the syntax of RE2 that matches a sensor id as a whole; `\d` is an ASCII digit."""
 
     earliest: int = EARLIEST_TIMESTAMP
-    """First timestamp taken, in epoch seconds."""
+    """The earliest accepted timestamp, in epoch seconds."""
 
     latest: int | None = None
-    """Last timestamp taken, in epoch seconds; none means a day ahead of now."""
+    """The latest accepted timestamp, in epoch seconds; None means one day after the start of validation."""
 
     reject_limit: float = REJECT_LIMIT
-    """Share of rows that may break a rule. Above it the file as a whole is refused."""
+    """The share of rows, from 0 to 1, that may be rejected. With a larger share the whole file is refused."""
 
     max_line_bytes: int = 64 * 1024
-    """Longer lines are refused (`field_count`), whatever they hold; what is over is never in memory."""
+    """Longer lines are rejected with the reason `field_count`; their excess is not kept in memory."""
 
     block_bytes: int = 2 * _MIB
-    """Bytes looked at in one go: about 75,000 rows. The outcome does not depend on it; memory and speed do."""
+    """Bytes that are validated together, about 75,000 rows. Memory and speed depend on it; the result does not."""
 
     duplicate_memory_bytes: int = 192 * _MIB
-    """Memory that finding duplicates may take. More rows than fit cost more passes over their keys, not more memory."""
+    """Memory for finding duplicates. A file with more rows takes more passes over its keys, not more memory."""
 
-    memory_shared_by: int = 1
-    """Processes that look for the duplicates of one file at the same time, and share the memory for that."""
+    concurrent_processes: int = 1
+    """Processes of one machine that validate the same file concurrently and share `duplicate_memory_bytes`."""
 
     max_gzip_bytes: int = 64 * 1024 * _MIB
-    """Size that a compressed file may expand to."""
+    """The largest size to which a gzip file may expand."""
 
     max_gzip_ratio: int = 200
-    """Bytes that one compressed byte may expand to, once a file has expanded to `free_gzip_bytes`."""
+    """The largest ratio of expanded to compressed bytes, checked once a file has expanded to `free_gzip_bytes`."""
 
     free_gzip_bytes: int = 64 * _MIB
-    """Size that a compressed file may expand to at any ratio, as a small file of equal rows well may."""
+    """Size up to which the ratio is not checked, as a small file of equal rows may exceed `max_gzip_ratio`."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that could not work.
+        """Check the settings.
 
         Raises:
-            ValueError: with the setting's name and what it may be.
+            ValueError: a setting is out of its range; the text names the setting and the range.
         """
         if not 0 <= self.reject_limit <= 1:
             raise ValueError(f"reject_limit is a share from 0 to 1, not {self.reject_limit}")
@@ -71,12 +71,13 @@ class RowRules:
             raise ValueError("block_bytes is from 1 to 2**30, max_line_bytes from 1 to 2**29")
         if self.duplicate_memory_bytes < _MIB:
             raise ValueError(f"duplicate_memory_bytes is at least {_MIB}, not {self.duplicate_memory_bytes}")
-        if self.memory_shared_by < 1:
-            raise ValueError(f"memory_shared_by is at least 1, not {self.memory_shared_by}")
+        if self.concurrent_processes < 1:
+            raise ValueError(f"concurrent_processes is at least 1, not {self.concurrent_processes}")
         try:
             check_expression(self.sensor_id_pattern)
         except ValueError as error:
             raise ValueError(f"sensor_id_pattern: {error}") from error
 
     def last_second(self) -> int:
+        """The latest accepted timestamp, in epoch seconds."""
         return int(time.time()) + _A_DAY if self.latest is None else self.latest

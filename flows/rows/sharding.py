@@ -1,4 +1,4 @@
-"""A file's rows in parts that can be written side by side: all rows of a sensor are in the same one."""
+"""A file's rows divided into shards that are written concurrently. All rows of a sensor are in the same shard."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,21 +10,24 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `of` parts, counted from 1."""
+    """Shard `number`, from 1, of `of` shards."""
 
     number: int
     of: int
 
-    def only(self, frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        """The rows whose sensor is in this shard, in their order. No frame is empty."""
+    def select(self, frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """The rows of the sensors of this shard, in their order. Frames without such rows are left out."""
         for frame in frames:
             codes, sensors = pd.factorize(frame["sensor_id"])
-            mine = np.array([self.has(sensor) for sensor in sensors], np.bool_)[codes]
-            if mine.any():
-                yield frame[mine]
+            in_shard = np.array([self.contains(sensor) for sensor in sensors], np.bool_)[codes]
+            if in_shard.any():
+                yield frame[in_shard]
 
-    def has(self, sensor_id: str) -> bool:
-        """Whether the sensor is in this shard, on any machine: Python's own hash of a text differs in each process."""
+    def contains(self, sensor_id: str) -> bool:
+        """Whether the sensor is in this shard.
+
+        By CRC-32, which is the same on every machine; Python's `hash` of a text differs between processes.
+        """
         return crc32(sensor_id.encode()) % self.of == self.number - 1
 
 

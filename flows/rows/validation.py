@@ -1,4 +1,4 @@
-"""One pass over a file: every line is a reading, a reject, the header or blank, and is counted as just that."""
+"""Validation of a file in one pass: counts, verdict, readings and rejects."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -11,41 +11,42 @@ import pandas as pd
 
 from blocks.domain.models import Reject, RowCounts, Verdict
 from blocks.domain.readings_summary import ReadingsSummary
-from flows.rows.content import HEAD_BYTES, likeness, open_text
-from flows.rows.line_classifier import LineSorter
+from flows.rows.accepted_rows import AcceptedRows, AcceptedRowsWriter
+from flows.rows.content import HEAD_BYTES, guess_file_type, open_csv
+from flows.rows.line_classifier import LineClassifier
 from flows.rows.lines import line_blocks
 from flows.rows.rejects import RejectFile
 from flows.rows.rules import RefusedError, RowRules
-from flows.rows.spool import Spool, StoredRows
 
 DEFAULT_RULES = RowRules()
 
 
 @dataclass(frozen=True)
 class ValidatedFile:
-    """What became of a file's lines, and what is to be done with it. Readings and rejects wait in the workspace."""
+    """The result of validating a file. Its readings and rejects are files in the workspace."""
 
     counts: RowCounts
     verdict: Verdict
     reasons: dict[str, int] = field(default_factory=dict)
-    """How many rows break which rule; no reason that did not occur."""
+    """The number of rejected rows by reason; reasons without rows are left out."""
     first_rejects: list[Reject] = field(default_factory=list)
     refusal: str | None = None
-    """Why the file as a whole is refused, in plain words."""
+    """Why the whole file is refused, for people; None if it is not refused."""
     rejects_path: Path | None = None
-    """CSV of all refused rows: `line`, `reason`, `text`. None if there are none."""
+    """CSV of all rejected rows, columns `line`, `reason`, `text`; None if no row is rejected."""
     summary: ReadingsSummary | None = None
-    """What the rows to store look like, for people; none if there are none."""
+    """Sensors, time range and timeline of the readings; None if there are no readings."""
     rules: RowRules = field(default=DEFAULT_RULES, repr=False, compare=False)
-    """What rows were held against, with the last second that was taken: the outcome is the same with these again."""
-    _rows: StoredRows | None = field(default=None, repr=False, compare=False)
+    """The rules of this validation, with its latest accepted second, so that a repetition has the same result."""
+    _rows: AcceptedRows | None = field(default=None, repr=False, compare=False)
 
     def readings(self) -> Iterator[pd.DataFrame]:
-        """The rows to store, in file order, some ten thousand a frame; each key once, no row of a refused file.
+        """The rows to store, in file order, in frames of up to about 75,000 rows; none if the file is refused.
 
         Columns: `sensor_id` (`string[pyarrow]`), `timestamp` (`int64`, seconds since the epoch, UTC), `value`
-        (`string[pyarrow]`, decimal text that DynamoDB takes as exactly the number in the file). Of rows with the same
-        sensor and second only the last of the file is here. Can be called again; needs the workspace.
+        (`string[pyarrow]`, a decimal in a form that DynamoDB takes, equal to the number in the file). Keys are unique:
+        of rows with the same sensor and timestamp, only the last one in the file is kept. The method can be called
+        again as long as the workspace exists.
         """
         return self._rows.frames() if self._rows else iter(())
 
@@ -56,16 +57,16 @@ def validate_file(
     rules: RowRules = DEFAULT_RULES,
     progress: Callable[[int], None] | None = None,
 ) -> ValidatedFile:
-    """Counts, verdict, readings and rejects of the CSV in `source`, which is read once, to its end, and never whole.
+    """Counts, verdict, readings and rejects of the CSV in `source`, which is read once, block by block, to its end.
 
-    Whatever is wrong with the content is said in the result. Counts are zero for content that holds no rows at all,
-    such as an image.
+    Errors in the content are part of the result, not exceptions. All counts are zero if the content is not text, for
+    example an image.
 
     Args:
         source: a binary stream; it need not be seekable.
-        workspace: a directory for accepted rows and rejects, for this file alone and the caller's to delete. It takes
+        workspace: a directory for the accepted rows and rejects of this file only; the caller deletes it. It needs
             about one and a half times the size of the file.
-        rules: what a row has to look like, and the limits.
+        rules: the rules for rows, and the limits.
         progress: called with the number of bytes of `source` read so far.
 
     Raises:
@@ -81,15 +82,15 @@ def validate_file(
 def _validated(
     source: BinaryIO, workspace: Path, rules: RowRules, progress: Callable[[int], None] | None
 ) -> ValidatedFile:
-    text = open_text(source, rules, progress)
-    head = text.peek()[:HEAD_BYTES]
-    with RejectFile(workspace) as rejects, Spool(workspace, rules) as spool:
-        sorter = LineSorter(rules, rejects)
-        for block in line_blocks(iter(partial(text.read, rules.block_bytes), b""), rules.max_line_bytes):
-            spool.add(sorter.readings(block))
-        spool.mark_replaced()
-    summary = spool.summary()
-    counts = sorter.counts(accepted=spool.accepted, replaced=spool.replaced)
+    csv = open_csv(source, rules, progress)
+    head = csv.peek()[:HEAD_BYTES]
+    with RejectFile(workspace) as rejects, AcceptedRowsWriter(workspace, rules) as accepted:
+        classifier = LineClassifier(rules, rejects)
+        for block in line_blocks(iter(partial(csv.read, rules.block_bytes), b""), rules.max_line_bytes):
+            accepted.add(classifier.valid_rows(block))
+        accepted.mark_replaced()
+    summary = accepted.summary()
+    counts = classifier.counts(accepted=accepted.accepted, replaced=accepted.replaced)
     refusal = _refusal(counts, rules.reject_limit, head)
     return ValidatedFile(
         counts=counts,
@@ -100,19 +101,20 @@ def _validated(
         rejects_path=rejects.path,
         summary=None if refusal else summary,
         rules=rules,
-        _rows=None if refusal else spool.rows,
+        _rows=None if refusal else accepted.rows,
     )
 
 
 def _refusal(counts: RowCounts, limit: float, head: bytes) -> str | None:
+    """Why the whole file is refused; None if at most `limit` of its rows are rejected."""
     if not counts.lines:
         return "empty file"
     if not counts.rows:
         return "no rows, only a header" if counts.header else "no rows, only blank lines"
-    # As a fraction, so that 3 of 30 rows are not above a tenth by a rounding error.
+    # Fractions are exact: as a float, 0.29 * 100 is less than 29.
     if counts.rejected <= Fraction(str(limit)) * counts.rows:
         return None
     share = 100 * counts.rejected / counts.rows
     broken = f"{counts.rejected:,} of {counts.rows:,} rows ({share:.3g} %) break a rule; the limit is {100 * limit:g} %"
-    looks = likeness(head)
-    return f"{broken}; the file looks like {looks}" if looks else broken
+    file_type = guess_file_type(head)
+    return f"{broken}; the file looks like {file_type}" if file_type else broken

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from blocks.domain.limits import TIMESTAMP_BITS
-from flows.rows import RowRules, ValidatedFile, spool, validate_file
-from flows.rows.duplicates import KeyFile
+from flows.rows import RowRules, ValidatedFile, accepted_rows, validate_file
+from flows.rows.duplicates import DuplicateFinder
 from tests.flows.rows.test_files import read_csv
 
 NOON = 1483906366
@@ -117,7 +117,7 @@ def test_of_rows_with_one_key_the_last_counts_wherever_they_stand(pattern: str, 
 
 def test_the_shares_of_all_passes_make_up_the_whole(tmp_path: Path) -> None:
     keys = np.repeat(np.arange(150_000, dtype=np.int64) << TIMESTAMP_BITS, 2)
-    with KeyFile(tmp_path / "keys", MIB) as file:
+    with DuplicateFinder(tmp_path / "keys", MIB) as file:
         file.add(keys[:30_001])
         file.add(keys[30_001:])
         passes = list(file.replaced_rows())
@@ -128,12 +128,12 @@ def test_the_shares_of_all_passes_make_up_the_whole(tmp_path: Path) -> None:
 def test_processes_that_share_the_memory_take_their_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
 
-    def key_file(path: Path, memory_bytes: int) -> KeyFile:
+    def duplicate_finder(path: Path, memory_bytes: int) -> DuplicateFinder:
         taken.append(memory_bytes)
-        return KeyFile(path, memory_bytes)
+        return DuplicateFinder(path, memory_bytes)
 
-    monkeypatch.setattr(spool, "KeyFile", key_file)
-    validated(ROW, tmp_path, duplicate_memory_bytes=64 * MIB, memory_shared_by=4)
+    monkeypatch.setattr(accepted_rows, "DuplicateFinder", duplicate_finder)
+    validated(ROW, tmp_path, duplicate_memory_bytes=64 * MIB, concurrent_processes=4)
     assert [16 * MIB] == taken
 
 
@@ -209,7 +209,7 @@ def test_no_cell_of_the_reject_file_starts_a_formula(tmp_path: Path) -> None:
         ("block_bytes", 0),
         ("max_line_bytes", 2**30),
         ("duplicate_memory_bytes", 1000),
-        ("memory_shared_by", 0),
+        ("concurrent_processes", 0),
         ("sensor_id_pattern", "("),
         ("sensor_id_pattern", r"(?=x)"),
         ("sensor_id_pattern", r"\Qabc"),

@@ -22,19 +22,19 @@ SENSORS = [f"{place:04d}-{number:04d}" for place in range(10) for number in rang
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 8, 16])
 def test_each_row_is_in_one_shard_and_shards_are_about_equal(count: int) -> None:
     frame = pd.DataFrame({"sensor_id": pd.array(SENSORS * 3, dtype="string[pyarrow]"), "timestamp": range(3_000)})
-    parts = [pd.concat(list(shard.only([frame]))) for shard in shards(count)]
+    parts = [pd.concat(list(shard.select([frame]))) for shard in shards(count)]
     assert list(range(3_000)) == sorted(timestamp for part in parts for timestamp in part["timestamp"])
     assert sum(part["sensor_id"].nunique() for part in parts) == len(SENSORS)
     assert max(map(len, parts)) < 1.3 * 3_000 / count
 
 
 def test_a_sensor_is_in_the_same_shard_on_any_machine_and_in_any_version() -> None:
-    found = [next(shard.number for shard in shards(5) if shard.has(sensor)) for sensor in SENSORS[:5]]
+    found = [next(shard.number for shard in shards(5) if shard.contains(sensor)) for sensor in SENSORS[:5]]
     assert [4, 5, 5, 2, 5] == found  # what other versions have written may be repeated: it must not change
 
 
 def test_a_shard_without_rows_has_no_frames() -> None:
-    assert [] == [*Shard(1, 2).only([]), *Shard(1, 1).only([pd.DataFrame({"sensor_id": [], "timestamp": []})])]
+    assert [] == [*Shard(1, 2).select([]), *Shard(1, 1).select([pd.DataFrame({"sensor_id": [], "timestamp": []})])]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from blocks.domain.limits import json_bytes
 from blocks.domain.readings_summary import MOST_BUCKETS, ReadingsSummary, Timeline, joined
 from flows.rows import RowRules, validate_file
-from flows.rows.duplicates import digits_of
-from flows.rows.timeline import ALL_LOOKED_AT, ONE_IN, SensorCount
+from flows.rows.duplicates import parse_eight_digits
+from flows.rows.summary_builder import MAX_UNSAMPLED_READINGS, SAMPLED_ONE_IN, DistinctSensors
 
 SMALL_BLOCKS = RowRules(block_bytes=2000)
 DAY = 86_400
@@ -77,11 +77,11 @@ def test_every_reading_is_in_the_bucket_of_its_time_in_whatever_order_they_come(
 
 
 def test_the_mean_of_a_large_file_is_near_that_of_all_its_values(tmp_path: Path) -> None:
-    timeline = timeline_of(summary_of(rows_of(ALL_LOOKED_AT + 1000), tmp_path, RowRules(block_bytes=2**17)))
+    timeline = timeline_of(summary_of(rows_of(MAX_UNSAMPLED_READINGS + 1000), tmp_path, RowRules(block_bytes=2**17)))
     known = [bucket for bucket in timeline.buckets if not isnan(bucket.mean)]
     mean = sum(bucket.mean * bucket.readings for bucket in known) / sum(bucket.readings for bucket in known)
-    assert ONE_IN == timeline.one_in
-    assert 20 == pytest.approx(mean, abs=0.7)  # values are 20 +- 5, and about 2,000 of them are looked at
+    assert SAMPLED_ONE_IN == timeline.one_in
+    assert 20 == pytest.approx(mean, abs=0.7)  # values are 20 +- 5, and about 2,000 of them are sampled
 
 
 def test_values_as_large_and_small_as_dynamodb_stores_them_stay_numbers(tmp_path: Path) -> None:
@@ -140,15 +140,15 @@ def test_of_no_timelines_nothing_is_joined() -> None:
 
 
 def test_sensors_are_counted_exactly() -> None:
-    count, random = SensorCount(), np.random.default_rng(0)
+    sensors, random = DistinctSensors(), np.random.default_rng(0)
     parts = [random.integers(0, 10**8, 1000), np.arange(100), random.integers(0, 3000, 1000), np.array([10**8 - 1])]
     for codes in parts:
-        count.add(codes)
-    assert count.sensors == len(np.unique(np.concatenate(parts)))
+        sensors.add(codes)
+    assert sensors.count == len(np.unique(np.concatenate(parts)))
 
 
 def test_a_sensor_id_of_eight_digits_is_the_number_that_they_spell() -> None:
     numbers = [0, 1, 10_000, 12_345_678, 99_999_999, 90_000_001]
     ids = pa.array([f"{number // 10**4:04d}-{number % 10**4:04d}" for number in numbers])
-    assert numbers == digits_of(ids).tolist()
-    assert numbers[2:5] == digits_of(ids.slice(2, 3)).tolist()
+    assert numbers == parse_eight_digits(ids).tolist()
+    assert numbers[2:5] == parse_eight_digits(ids.slice(2, 3)).tolist()
