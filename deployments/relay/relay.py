@@ -21,7 +21,7 @@ from deployments.relay.logger import log
 from deployments.relay.metrics import RelayMetrics, RelayMonitor, metrics_endpoint, start_status_log
 from deployments.relay.run_slots import DeploymentSlots, Slots
 from deployments.relay.s3_events import UnknownMessageError, announced_files
-from deployments.relay.sqs_queue import LONG_POLL_SECONDS, MESSAGES_PER_CALL, SqsQueue, VisibilityExtender
+from deployments.relay.sqs_queue import FAIL_FAST, LONG_POLL_SECONDS, MESSAGES_PER_CALL, SqsQueue, VisibilityExtender
 from deployments.relay.stop_signal import StopRequested, StopSignal
 from deployments.relay.timings import Timings
 from deployments.server.api_access import require_api
@@ -57,7 +57,8 @@ class Relay:
         """
         require_api()
         outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
-        queue = SqsQueue(boto3.client("sqs"), outputs.queue_url)
+        fail_fast = boto3.client("sqs", config=FAIL_FAST)
+        queue = SqsQueue(boto3.client("sqs"), outputs.queue_url, backlog_client=fail_fast)
         return cls(queue, outputs.incoming_prefix, DeploymentSlots())
 
     def monitor(self) -> RelayMonitor:

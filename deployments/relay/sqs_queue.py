@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from botocore.config import Config
+
 from deployments.relay.stop_signal import StopSignal
 
 if TYPE_CHECKING:
@@ -23,6 +25,12 @@ VISIBILITY_TIMEOUT_SECONDS: Final = 120
 _EXTEND_AFTER_SECONDS: Final = VISIBILITY_TIMEOUT_SECONDS / 4
 """A quarter of the timeout, so that some extensions may fail before a message becomes visible."""
 
+FAIL_FAST: Final = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1, "mode": "standard"})
+"""For the client that reads the backlog: a scrape must end within 10 s, while boto3 retries for minutes by default.
+
+Source: `scrape_timeout`, configuration of Prometheus.
+"""
+
 
 @dataclass
 class SqsQueue:
@@ -31,6 +39,8 @@ class SqsQueue:
     sqs: "SQSClient"
     url: str
     now: Callable[[], float] = time.monotonic
+    backlog_client: "SQSClient | None" = None
+    """Reads the backlog, if given."""
 
     def receive(self, stop: StopSignal, wait_seconds: int) -> list["MessageTypeDef"]:
         """Up to `MESSAGES_PER_CALL` messages, after a wait for the first of them of up to `wait_seconds`.
@@ -73,7 +83,8 @@ class SqsQueue:
     def backlog(self) -> int:
         """The number of messages that wait to be received; SQS gives an approximation."""
         name: Final = "ApproximateNumberOfMessages"
-        return int(self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=[name])["Attributes"][name])
+        client = self.backlog_client or self.sqs
+        return int(client.get_queue_attributes(QueueUrl=self.url, AttributeNames=[name])["Attributes"][name])
 
 
 class VisibilityExtender:

@@ -42,14 +42,18 @@ class Queue:
 
     @property
     def messages(self) -> int:
-        """The number of all messages in the queue, including those in flight."""
-        answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])["Attributes"]
-        return int(answer["ApproximateNumberOfMessages"]) + int(answer["ApproximateNumberOfMessagesNotVisible"])
+        return messages_in(self.sqs, self.url)
 
     @property
     def dead_letters(self) -> list[str]:
         answer = self.sqs.receive_message(QueueUrl=self.dead_letters_url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
         return [message["Body"] for message in answer.get("Messages", [])]
+
+
+def messages_in(sqs: "SQSClient", url: str) -> int:
+    """The number of all messages in the queue, including those in flight."""
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return int(answer["ApproximateNumberOfMessages"]) + int(answer["ApproximateNumberOfMessagesNotVisible"])
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from deployments.cli import app
 from deployments.relay.dead_letters import redrive
-from tests.deployments.relay.conftest import event, make_queue
+from tests.deployments.relay.conftest import event, make_queue, messages_in
 from tests.support.deployed_system import DeployedSystem
 
 
@@ -17,6 +17,7 @@ def test_messages_of_s3_are_moved_once_and_any_other_stays_and_is_listed(deploye
     queue.sqs.send_message(QueueUrl=queue.dead_letters_url, MessageBody="hello")
     result = redrive(queue.sqs, queue.dead_letters_url, queue.url)
     assert (23, 23, ["hello"]) == (result.moved, queue.visible, queue.dead_letters)
+    assert 1 == messages_in(queue.sqs, queue.dead_letters_url)
     assert ["no S3 event: 'hello'"] == list(result.left.values())
 
 

@@ -1,8 +1,10 @@
 """The metrics that the relay reports, to Prometheus and in the log."""
 
+import re
 import socket
 import time
 import urllib.request
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,19 +16,20 @@ from deployments.relay.stop_signal import StopSignal
 from tests.deployments.relay.conftest import Announced, FakeSlots, Queue, event
 from tests.support.waiting import eventually
 
+OPERATIONS = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 
-def read(url: str, accept: str = "text/plain") -> str:
+def read(url: str, accept: str = "text/plain", timeout_seconds: float = 30) -> str:
     request = urllib.request.Request(url, headers={"Accept": accept})  # noqa: S310 - loopback
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=timeout_seconds) as answer:  # noqa: S310 - loopback
         text: str = answer.read().decode()
     return text
 
 
-def scrape(relay: Relay) -> dict[str, float]:
+def scrape(relay: Relay, timeout_seconds: float = 30) -> dict[str, float]:
     with metrics_endpoint(relay.monitor(), 0) as url:
-        families = list(text_string_to_metric_families(read(url)))
+        families = list(text_string_to_metric_families(read(url, timeout_seconds=timeout_seconds)))
     return {
         each.name.removeprefix("sensor_ingest_relay_"): each.value for family in families for each in family.samples
     }
@@ -49,12 +52,14 @@ def test_prometheus_reads_the_backlog_and_the_counters(relay: Relay, queue: Queu
     }
 
 
-def test_the_backlog_includes_messages_in_flight(relay: Relay, queue: Queue, announced: Announced) -> None:
+def test_the_backlog_includes_messages_in_flight(
+    gathering_relay: Relay, long_queue: Queue, announced: Announced
+) -> None:
     found: list[dict[str, float]] = []
-    announced.before_acknowledge = lambda: found.append(scrape(relay))
-    queue.send(event("incoming/a.csv"), event("incoming/b.csv"))
-    relay.relay_once(StopSignal(), wait_seconds=0)
-    assert found[0]["backlog_messages"] >= 2
+    announced.before_acknowledge = lambda: found.append(scrape(gathering_relay))
+    long_queue.send(event("incoming/a.csv"), event("incoming/b.csv"))
+    gathering_relay.relay_once(StopSignal(), wait_seconds=0)
+    assert 2 == found[0]["backlog_messages"]
     assert found[0]["oldest_age_seconds"] < 60
 
 
@@ -79,6 +84,12 @@ def test_the_endpoint_listens_on_one_loopback_address_until_it_is_closed(relay: 
         socket.create_connection(("127.0.0.1", port or 0), timeout=5)
 
 
+def test_the_page_about_operations_lists_each_series_with_its_type(relay: Relay) -> None:
+    listed = re.findall(r"^\| `(sensor_ingest_relay_\w+)` \| (\w+) \|", OPERATIONS, re.MULTILINE)
+    served = [(sample.name, family.type) for family in relay.monitor().collect() for sample in family.samples]
+    assert sorted(served) == sorted(listed)
+
+
 def test_two_relays_in_one_process_have_metrics_of_their_own(relay: Relay, gathering_relay: Relay) -> None:
     relay.metrics.files, gathering_relay.metrics.files = 1, 2
     assert [1, 2] == [scrape(each)["files_total"] for each in (relay, gathering_relay)]
@@ -88,6 +99,17 @@ def test_a_queue_that_cannot_be_reached_leaves_the_other_series(relay: Relay) ->
     relay.queue.url = "http://127.0.0.1:9/nobody"
     assert {"slots_free", "batches_total", "files_total", "duplicates_total", "failures_total"} == scrape(relay).keys()
     assert "backlog unknown" in relay.monitor().status_line()
+
+
+@pytest.mark.usefixtures("deployed_system")
+def test_a_queue_that_does_not_answer_delays_a_scrape_for_less_than_the_timeout_of_prometheus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        found = scrape(Relay.of_stack(), timeout_seconds=10)
+    assert "backlog_messages" not in found
+    assert 0 == found["failures_total"]
 
 
 def test_a_status_line_reports_what_was_announced_since_the_previous_one() -> None:
