@@ -7,8 +7,8 @@ event, its message stays in the queue, and comes again.
 import boto3
 
 from blocks.stack_outputs import StackOutputs
-from deployments.relay.s3_events import arrivals
-from deployments.relay.sqs_queue import LONG_POLL_SECONDS, ArrivalQueue
+from deployments.relay.s3_events import announced_files
+from deployments.relay.sqs_queue import LONG_POLL_SECONDS, SqsQueue
 from deployments.relay.stop_signal import StopRequested, StopSignal
 from deployments.settings import Settings
 from flows.events.file_arrivals import announce
@@ -16,7 +16,7 @@ from flows.events.file_arrivals import announce
 
 def main() -> None:
     outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
-    queue = ArrivalQueue(boto3.client("sqs"), outputs.queue_url)
+    queue = SqsQueue(boto3.client("sqs"), outputs.queue_url)
     with StopSignal() as stop:
         while not stop.requested:
             try:
@@ -25,7 +25,7 @@ def main() -> None:
                 return
             for message in messages:
                 try:
-                    for file in arrivals(message["Body"], prefix=outputs.incoming_prefix):
+                    for file in announced_files(message["Body"], prefix=outputs.incoming_prefix):
                         announce([file], outputs.incoming_prefix)
                         print("announced", file.uri, flush=True)
                 except Exception as error:  # noqa: BLE001 - Prefect is away in many ways

@@ -27,13 +27,14 @@ def relay(
 ) -> None:
     """Send an event to Prefect for the files that the queue announces, until Ctrl-C; `up` includes a relay."""
     use_stack(data_dir)
+    from deployments.relay.logger import log
     from deployments.relay.relay import Relay
     from deployments.relay.stop_signal import StopSignal
 
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
-    logging.getLogger("relay").setLevel(logging.INFO)
+    log.setLevel(logging.INFO)
     relay = Relay.of_stack()
     with StopSignal() as stop:
         relay.serve(stop, metrics_port)
     if as_json:
-        typer.echo(json.dumps(relay.figures.as_document(), indent=2))
+        typer.echo(json.dumps(relay.metrics.as_document(), indent=2))

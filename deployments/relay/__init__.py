@@ -1,1 +1,1 @@
-"""What the relay consists of: the queue, a batch of its messages, free slots for runs, and figures about it all."""
+"""The relay: it reads the queue, batches the files, waits for a free run slot and sends one Prefect event per batch."""

@@ -1,4 +1,4 @@
-"""Putting dead letters back into the queue, where a relay takes them as if they had just arrived."""
+"""Moves dead letters back into the queue, where a relay receives them like new messages."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 
 from blocks.stack_outputs import StackOutputs
-from deployments.relay.s3_events import UnknownMessageError, arrivals
-from deployments.relay.sqs_queue import MESSAGES_PER_CALL, ArrivalQueue
+from deployments.relay.s3_events import UnknownMessageError, announced_files
+from deployments.relay.sqs_queue import MESSAGES_PER_CALL, SqsQueue
 from deployments.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,69 +15,67 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 _HIDDEN_SECONDS: Final = 300
-"""For how long a message that was looked at stays out of sight, so that the next call brings another."""
+"""Visibility timeout of the dead letters that were examined, so that the next call receives others."""
 
 _LONG_POLL_SECONDS: Final = 1
-"""Any long poll asks all of SQS's servers, so that an empty answer means an empty queue.
+"""A long poll of any length asks all servers of SQS, so an empty answer means an empty queue.
 
 Source: "Amazon SQS short and long polling", Amazon SQS developer guide.
 """
 
 
 @dataclass
-class Redriven:
-    """What became of the dead letters."""
+class RedriveResult:
+    """The number of dead letters moved, and those that stay."""
 
     moved: int = 0
     left: dict[str, str] = field(default_factory=dict)
-    """Why a message stays where it is, by its id."""
+    """Message id and reason of each message that stays."""
 
     def as_document(self) -> dict[str, Any]:
         return {"moved": self.moved, "left": [{"message_id": each, "why": why} for each, why in self.left.items()]}
 
     def __str__(self) -> str:
-        """The same for people."""
-        lines = [f"{self.moved} message(s) put back into the queue"]
+        lines = [f"{self.moved} message(s) moved back into the queue"]
         lines += [f"left among the dead letters: {each}: {why}" for each, why in self.left.items()]
         return "\n".join(lines)
 
 
-def redrive_stack() -> Redriven:
-    """What became of the dead letters of the stack that the settings name.
+def redrive_stack() -> RedriveResult:
+    """The result of a redrive of the dead letters of the stack that the settings name.
 
     Raises:
-        StackMissingError: there is no such stack where the AWS credentials and region lead.
+        StackMissingError: the account and region of the AWS credentials have no such stack.
     """
     outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
     return redrive(boto3.client("sqs"), outputs.dead_letter_queue_url, outputs.queue_url)
 
 
-def redrive(sqs: "SQSClient", dead_letters_url: str, queue_url: str) -> Redriven:
-    """Move what S3 has sent back into the queue, and leave what no relay understands: it would only come back.
+def redrive(sqs: "SQSClient", dead_letters_url: str, queue_url: str) -> RedriveResult:
+    """The result, after each message of S3 was moved into the queue; any other would only become a dead letter again.
 
-    Each message is sent before it is deleted, so none is lost; when this is interrupted, one may be there twice, which
-    the relay and the ledger know how to deal with. (SQS's own StartMessageMoveTask moves all, whatever they say.)
+    Each message is sent before it is deleted, so none is lost. After an interruption one may be in both queues; the
+    relay and the ledger detect the duplicate. SQS's own StartMessageMoveTask moves all messages, whatever their format.
     """
-    done = Redriven()
-    kept: list[MessageTypeDef] = []
-    dead_letters = ArrivalQueue(sqs, dead_letters_url)
+    result = RedriveResult()
+    hidden: list[MessageTypeDef] = []
+    dead_letters = SqsQueue(sqs, dead_letters_url)
     try:
         while found := _receive(sqs, dead_letters_url):
-            new = [message for message in found if message["MessageId"] not in done.left]
-            if not new:  # only those come that were left, and are in sight again
+            new = [message for message in found if message["MessageId"] not in result.left]
+            if not new:  # the messages that stay have become visible again, so all have been examined
                 break
-            good = [message for message in new if not _unknown(message, done)]
-            kept += [message for message in new if message["MessageId"] in done.left]
-            sent = _send(sqs, queue_url, good)
+            hidden += new
+            known = [message for message in new if _is_known(message, result)]
+            sent = _send(sqs, queue_url, known)
             dead_letters.delete(sent)
-            done.moved += len(sent)
-            for message in good:
-                if message not in sent:
-                    done.left[message["MessageId"]] = "SQS did not take it; try again"
-                    kept.append(message)
+            hidden = [message for message in hidden if message not in sent]
+            result.moved += len(sent)
+            refused = [message["MessageId"] for message in known if message not in sent]
+            result.left |= dict.fromkeys(refused, "SQS did not accept it; try again")
     finally:
-        dead_letters.give_back(kept)
-    return done
+        dead_letters.release(hidden)
+    return result
 
 
 def _receive(sqs: "SQSClient", url: str) -> list["MessageTypeDef"]:
@@ -90,18 +88,18 @@ def _receive(sqs: "SQSClient", url: str) -> list["MessageTypeDef"]:
     return answer.get("Messages", [])
 
 
-def _unknown(message: "MessageTypeDef", done: Redriven) -> bool:
-    """Whether no relay would understand the message; why is noted."""
+def _is_known(message: "MessageTypeDef", result: RedriveResult) -> bool:
+    """Whether the message has a format of S3; if not, the result says why the message stays."""
     try:
-        arrivals(message["Body"], prefix="")
+        announced_files(message["Body"], prefix="")
     except UnknownMessageError as error:
-        done.left[message["MessageId"]] = str(error)
-        return True
-    return False
+        result.left[message["MessageId"]] = str(error)
+        return False
+    return True
 
 
 def _send(sqs: "SQSClient", url: str, messages: list["MessageTypeDef"]) -> list["MessageTypeDef"]:
-    """Those of the messages, ten at most, that SQS has taken; what S3 sends is far from too large for one call."""
+    """Those of the messages, ten at most, that SQS accepted. Ten messages of S3 are far below the limit of one call."""
     if not messages:
         return []
     answer = sqs.send_message_batch(

@@ -1,139 +1,119 @@
-"""What the relay has done and how long the queue is: in words every minute, and for Prometheus."""
+"""The metrics of the relay and the length of its queue: a status line a minute, and series for Prometheus."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
+from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from deployments.relay.logger import log
 from deployments.relay.stop_signal import StopSignal
 
-SAYS_EVERY_SECONDS: Final = 60.0
+STATUS_INTERVAL_SECONDS: Final = 60.0
 LOOPBACK: Final = "127.0.0.1"
-
-log = logging.getLogger("relay")
 
 
 @dataclass
-class Figures:
-    """Written by the relay, read by those who want to know. Counters count since the relay was started."""
+class RelayMetrics:
+    """Written by the relay, read by other threads. The counters start at 0 with the relay."""
 
     events: int = 0
     files: int = 0
-    doubles: int = 0
+    duplicates: int = 0
     failures: int = 0
-    in_hand: int = 0
-    """Messages that were received and are not dealt with yet."""
-    slots_free: int = 0
-    oldest_in_hand: float | None = None
-    """When the first of them was sent (seconds since the epoch)."""
+    in_flight: int = 0
+    """Messages received and not yet deleted or released."""
+    oldest_sent_at: float | None = None
+    """When the oldest of them was sent (seconds since the epoch)."""
     empty_at: float = field(default_factory=time.time)
-    """When the queue was last seen empty, or the relay started: SQS does not say how old what it keeps is."""
+    """When a receive last returned no message, or the relay started: SQS does not report the age of its messages."""
+    slots_free: int = 0
     last_failure: str = ""
 
-    def oldest_age(self, now: float) -> float:
-        """The longest that anything that waits can have waited, in seconds."""
-        return max(0.0, now - (self.oldest_in_hand or self.empty_at))
+    def oldest_age_seconds(self, now: float) -> float:
+        """The upper limit of the age of the oldest message."""
+        return max(0.0, now - (self.oldest_sent_at or self.empty_at))
 
     def as_document(self) -> dict[str, int]:
-        """What was done, for `relay --json`."""
-        return {"events": self.events, "files": self.files, "doubles": self.doubles, "failures": self.failures}
+        """The counters, for `relay --json`."""
+        return {name: getattr(self, name) for name in ("events", "files", "duplicates", "failures")}
 
 
-class Reporter:
-    """Tells the figures, and asks the queue for its length when somebody wants to know."""
+class RelayMonitor(Collector):
+    """Reports the metrics of a relay; each report asks SQS for the length of the queue."""
 
-    def __init__(self, figures: Figures, backlog: Callable[[], int], now: Callable[[], float] = time.time) -> None:
-        self._figures, self._backlog, self._now = figures, backlog, now
-        self._said_of = (0, 0)
+    def __init__(self, metrics: RelayMetrics, backlog: Callable[[], int], now: Callable[[], float] = time.time) -> None:
+        self._metrics, self._backlog, self._now = metrics, backlog, now
+        self._reported_events = self._reported_files = 0
 
-    def in_words(self) -> str:
-        """One line: what waits, and what was announced since the line before."""
-        figures = self._figures
-        events, files = figures.events - self._said_of[0], figures.files - self._said_of[1]
-        self._said_of = (figures.events, figures.files)
-        waiting = self._waiting()
+    def status_line(self) -> str:
+        """The backlog, and what was announced since the previous status line."""
+        metrics, waiting = self._metrics, self._messages_waiting()
+        events, files = metrics.events - self._reported_events, metrics.files - self._reported_files
+        self._reported_events, self._reported_files = metrics.events, metrics.files
         backlog = "backlog unknown" if waiting is None else f"backlog {waiting} message(s)"
-        oldest = f", the oldest up to {figures.oldest_age(self._now()):.0f} s old" if waiting else ""
-        trouble = f"; last trouble: {figures.last_failure}" if figures.last_failure else ""
-        figures.last_failure = ""
+        oldest = f", the oldest at most {metrics.oldest_age_seconds(self._now()):.0f} s old" if waiting else ""
+        failure = f"; last failure: {metrics.last_failure}" if metrics.last_failure else ""
+        metrics.last_failure = ""
         return (
-            f"{backlog}{oldest}; {events} event(s) with {files} file(s) sent since the last word; "
-            f"{figures.slots_free} run(s) may begin{trouble}"
+            f"{backlog}{oldest}; {events} event(s) with {files} file(s) sent since the last status; "
+            f"{metrics.slots_free} run slot(s) free{failure}"
         )
 
-    def for_prometheus(self) -> str:
-        """The figures in Prometheus' text format, version 0.0.4."""
-        figures, waiting = self._figures, self._waiting()
-        age = figures.oldest_age(self._now()) if waiting else 0
-        rows: list[tuple[str, str, str, float | None]] = [
-            ("backlog_messages", "gauge", "Messages in the queue or in hand.", waiting),
-            ("oldest_age_seconds", "gauge", "The longest that any of them can have waited.", age),
-            ("slots_free", "gauge", "Runs that may begin, when last asked.", figures.slots_free),
-            ("batches_total", "counter", "Events that Prefect has acknowledged.", figures.events),
-            ("files_total", "counter", "Files that these events announced.", figures.files),
-            ("doubles_total", "counter", "Announcements that were dropped as doubles.", figures.doubles),
-            ("failures_total", "counter", "Times that SQS or Prefect could not be reached.", figures.failures),
+    def collect(self) -> Iterator[Metric]:
+        """The series of one scrape. While SQS cannot be reached, the two about the queue are absent."""
+        metrics, waiting = self._metrics, self._messages_waiting()
+        gauges: list[tuple[str, str, float]] = [
+            ("slots_free", "Runs that could start at once, when last counted.", metrics.slots_free)
         ]
-        lines = [
-            f"# HELP sensor_ingest_relay_{name} {text}\n"
-            f"# TYPE sensor_ingest_relay_{name} {kind}\n"
-            f"sensor_ingest_relay_{name} {value:g}\n"
-            for name, kind, text, value in rows
-            if value is not None
+        if waiting is not None:
+            age = metrics.oldest_age_seconds(self._now()) if waiting else 0
+            gauges.append(("backlog_messages", "Messages in the queue or in flight.", waiting))
+            gauges.append(("oldest_age_seconds", "Upper limit of the age of the oldest of these messages.", age))
+        counters = [
+            ("batches_total", "Events that Prefect has acknowledged.", metrics.events),
+            ("files_total", "Files that these events announced.", metrics.files),
+            ("duplicates_total", "Announcements dropped as duplicates.", metrics.duplicates),
+            ("failures_total", "Failed attempts to reach SQS or Prefect.", metrics.failures),
         ]
-        return "".join(lines)
+        yield from (GaugeMetricFamily(f"sensor_ingest_relay_{name}", text, value) for name, text, value in gauges)
+        yield from (CounterMetricFamily(f"sensor_ingest_relay_{name}", text, value) for name, text, value in counters)
 
-    def _waiting(self) -> int | None:
+    def _messages_waiting(self) -> int | None:
         try:
-            return self._backlog() + self._figures.in_hand
-        except Exception:  # noqa: BLE001 - the queue is away, which the relay says by itself
+            return self._backlog() + self._metrics.in_flight
+        except Exception:  # noqa: BLE001 - SQS fails in many ways; the relay itself logs that it cannot be reached
             return None
 
 
-def say_every_minute(reporter: Reporter, stop: StopSignal, seconds: float = SAYS_EVERY_SECONDS) -> threading.Thread:
-    """A thread that says a line every minute until a stop is asked for."""
+def start_status_log(
+    monitor: RelayMonitor, stop: StopSignal, interval_seconds: float = STATUS_INTERVAL_SECONDS
+) -> threading.Thread:
+    """The thread that logs a status line at each interval until a stop is requested."""
 
-    def say() -> None:
-        while not stop.wait(seconds):
-            log.info(reporter.in_words())
+    def log_status() -> None:
+        while not stop.wait(interval_seconds):
+            log.info(monitor.status_line())
 
-    thread = threading.Thread(target=say, name="words", daemon=True)
+    thread = threading.Thread(target=log_status, name="status log", daemon=True)
     thread.start()
     return thread
 
 
 @contextmanager
-def metrics_endpoint(reporter: Reporter, port: int) -> Iterator[str]:
-    """The address, on loopback, under which Prometheus finds the figures; port 0 stands for any free one."""
-    server = ThreadingHTTPServer((LOOPBACK, port), partial(_Handler, reporter))
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+def metrics_endpoint(monitor: RelayMonitor, port: int) -> Iterator[str]:
+    """The URL, on loopback, that Prometheus scrapes; port 0 selects a free port."""
+    registry = CollectorRegistry()
+    registry.register(monitor)
+    server, thread = start_http_server(port, addr=LOOPBACK, registry=registry)
     try:
         yield f"http://{LOOPBACK}:{server.server_port}/metrics"
     finally:
         server.shutdown()
         server.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def __init__(self, reporter: Reporter, *request: object) -> None:
-        self._reporter = reporter
-        super().__init__(*request)  # type: ignore[arg-type] # handed through from socketserver
-
-    def do_GET(self) -> None:
-        if self.path != "/metrics":
-            self.send_error(404)
-            return
-        body = self._reporter.for_prometheus().encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: a scrape is no news."""
+        thread.join()

@@ -1,6 +1,5 @@
-"""How many runs the ingest deployment may have now: so many that none of them has to wait inside Prefect."""
+"""How many runs of the ingest deployment can start at once, so that no run waits for a slot inside Prefect."""
 
-import logging
 import sys
 import time
 from collections import deque
@@ -15,74 +14,76 @@ from prefect.exceptions import ObjectNotFound
 from blocks.domain.errors import DeploymentMissingError
 from blocks.domain.limits import RUNS_AT_ONCE
 from blocks.domain.names import INGEST_FLOW, deployment_name
+from deployments.relay.logger import log
 from deployments.server.api_access import refusals_explained
 
 INGEST_DEPLOYMENT: Final = deployment_name(INGEST_FLOW)
 
-APPEARS_WITHIN_SECONDS: Final = 60.0
-"""An event whose run is not there by then will have none; an automation needs less than a second."""
+RUN_APPEARS_WITHIN_SECONDS: Final = 60.0
+"""An event without a run at this age will start none; an automation needs less than a second."""
 
-READ_AGAIN_SECONDS: Final = 60.0
-"""After that the deployment is looked up again: somebody may have changed its limit, or made it anew."""
+DEPLOYMENT_READ_EVERY_SECONDS: Final = 60.0
+"""The deployment is read again at this interval: its limit may have changed, or it may have been created anew."""
 
-_BUSY: Final = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING")
-"""Types of states in which a run has a slot, or is about to take one."""
+_STATES_WITH_SLOT: Final = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING")
+"""Types of the states in which a run occupies a slot or is about to."""
 
-_SOON: Final = timedelta(seconds=60)
-"""A run that is scheduled for later than that takes no slot yet. One that waits for a slot is tried every 30 s."""
-
-log = logging.getLogger("relay")
+_DUE_WITHIN: Final = timedelta(seconds=60)
+"""A run scheduled for later occupies no slot yet. Prefect retries a run that waits for a slot every 30 s."""
 
 
 class Slots(Protocol):
-    """Knows how many events may be sent."""
+    """The run slots of a deployment, as the relay uses them."""
 
     def free(self) -> int:
-        """The number of runs that would begin at once. Raises while the Prefect server cannot be reached."""
+        """The number of runs that could start at once. Raises while the Prefect server cannot be reached."""
 
     def take(self) -> None:
-        """Take one for the event that is about to be sent, which starts a run."""
+        """Reserve a slot for the run of the event that is sent next."""
 
 
 class DeploymentSlots:
-    """The slots of a deployment, counted by the Prefect server, less the events whose runs it does not show yet.
+    """The limit of the deployment, less its active runs, less the events whose runs do not exist yet.
 
-    An event is acknowledged before the automation that it triggers has made its run. In between the run is counted
-    here: it has appeared once the deployment has one run more than before. Whoever else starts runs makes that too
-    early at times; the limit of the deployment is the guard behind this.
+    The server acknowledges an event before its automation creates the run. Until then the event itself occupies a slot;
+    the run exists once the deployment has one run more than before. A run that was started otherwise frees the slot too
+    early; then the concurrency limit of the deployment makes a run wait.
     """
 
     def __init__(
         self, open_client: Callable[[], SyncPrefectClient] | None = None, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._open = open_client or (lambda: get_client(sync_client=True))
+        self._open_client = open_client or (lambda: get_client(sync_client=True))
         self._now = now
         self._client: SyncPrefectClient | None = None
-        self._sent: deque[float] = deque()
-        self._runs_made = 0
-        self._read_at = float("-inf")
+        self._events_without_run: deque[float] = deque()
+        """When each was sent, oldest first."""
+        self._runs_counted = 0
+        self._deployment_read_at = float("-inf")
         self._deployment_id = ""
         self.limit = RUNS_AT_ONCE
 
     def free(self) -> int:
-        with self._asking() as client:
+        with self._connection() as client:
             self._read_deployment(client)
-            self._find_what_appeared(client)
-            soon = (datetime.now(UTC) + _SOON).isoformat()
-            busy = self._count(client, state={"type": {"any_": _BUSY}}, expected_start_time={"before_": soon})
-        return max(0, self.limit - busy - len(self._sent))
+            self._match_events_to_runs(client)
+            due = (datetime.now(UTC) + _DUE_WITHIN).isoformat()
+            active = self._count_runs(
+                client, state={"type": {"any_": _STATES_WITH_SLOT}}, expected_start_time={"before_": due}
+            )
+        return max(0, self.limit - active - len(self._events_without_run))
 
     def take(self) -> None:
-        if not self._sent:
-            with self._asking() as client:
+        if not self._events_without_run:
+            with self._connection() as client:
                 self._read_deployment(client)
-                self._runs_made = self._count(client)
-        self._sent.append(self._now())
+                self._runs_counted = self._count_runs(client)
+        self._events_without_run.append(self._now())
 
     @contextmanager
-    def _asking(self) -> Iterator[SyncPrefectClient]:
-        """The client of last time, as making one takes longer than a question; after a failure another."""
-        client = self._client or self._open().__enter__()
+    def _connection(self) -> Iterator[SyncPrefectClient]:
+        """The client of the previous call, as opening one takes longer than a request; after a failure a new client."""
+        client = self._client or self._open_client().__enter__()
         self._client = None
         with refusals_explained():
             try:
@@ -93,39 +94,40 @@ class DeploymentSlots:
         self._client = client
 
     def _read_deployment(self, client: SyncPrefectClient) -> None:
-        """Look up the deployment and the limit that it was given.
+        """Read the id and the concurrency limit of the deployment.
 
         Raises:
-            DeploymentMissingError: there is none, so an event would be noticed by nobody.
+            DeploymentMissingError: the server has no such deployment, so an event would start no run.
         """
-        if self._now() - self._read_at < READ_AGAIN_SECONDS:
+        if self._now() - self._deployment_read_at < DEPLOYMENT_READ_EVERY_SECONDS:
             return
         try:
-            found = client.read_deployment_by_name(INGEST_DEPLOYMENT)
+            deployment = client.read_deployment_by_name(INGEST_DEPLOYMENT)
         except ObjectNotFound as error:
             raise DeploymentMissingError(INGEST_DEPLOYMENT) from error
-        limit = found.global_concurrency_limit
+        limit = deployment.global_concurrency_limit
         self.limit = limit.limit if limit else RUNS_AT_ONCE
-        self._deployment_id = str(found.id)
-        self._read_at = self._now()
+        self._deployment_id = str(deployment.id)
+        self._deployment_read_at = self._now()
 
-    def _find_what_appeared(self, client: SyncPrefectClient) -> None:
-        if not self._sent:
+    def _match_events_to_runs(self, client: SyncPrefectClient) -> None:
+        """Drop the events whose runs exist by now, and those too old to start one."""
+        if not self._events_without_run:
             return
-        made = self._count(client)
-        for _ in range(min(made - self._runs_made, len(self._sent))):
-            self._sent.popleft()
-        self._runs_made = made
-        while self._sent and self._now() - self._sent[0] > APPEARS_WITHIN_SECONDS:
-            self._sent.popleft()
+        counted = self._count_runs(client)
+        for _ in range(min(counted - self._runs_counted, len(self._events_without_run))):
+            self._events_without_run.popleft()
+        self._runs_counted = counted
+        while self._events_without_run and self._now() - self._events_without_run[0] > RUN_APPEARS_WITHIN_SECONDS:
+            self._events_without_run.popleft()
             log.warning(
                 "an event was acknowledged %g s ago and has started no run of %s: is its automation enabled? "
-                "The sweep will announce the event's files again.",
-                APPEARS_WITHIN_SECONDS,
+                "The sweep will announce the files of the event again.",
+                RUN_APPEARS_WITHIN_SECONDS,
                 INGEST_DEPLOYMENT,
             )
 
-    def _count(self, client: SyncPrefectClient, **of_these: Any) -> int:  # noqa: ANN401 - JSON of Prefect's filters
-        asked = {"flow_runs": {"deployment_id": {"any_": [self._deployment_id]}, **of_these}}
-        answer: int = client.request("POST", "/flow_runs/count", json=asked).json()
+    def _count_runs(self, client: SyncPrefectClient, **criteria: Any) -> int:  # noqa: ANN401 - JSON of Prefect's filters
+        runs = {"flow_runs": {"deployment_id": {"any_": [self._deployment_id]}, **criteria}}
+        answer: int = client.request("POST", "/flow_runs/count", json=runs).json()
         return answer

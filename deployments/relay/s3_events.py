@@ -1,4 +1,4 @@
-"""What a queue message says has arrived. Pure rules about other people's formats, no I/O."""
+"""The files that an SQS message announces. Pure rules about the two message formats of S3, no I/O."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,33 +12,34 @@ _NOTIFICATION_CREATED: Final = "ObjectCreated:"
 
 
 class UnknownMessageError(ValueError):
-    """The message is none that S3 sends; left alone, it ends among the dead letters, where somebody can look at it."""
+    """The message has no format of S3. It is not deleted, so SQS makes it a dead letter after several receives."""
 
 
-def arrivals(body: str, *, prefix: str) -> list[SensorFile]:
+def announced_files(body: str, *, prefix: str) -> list[SensorFile]:
     """The files under the prefix that one SQS message announces; none for test events, folders and deletions.
 
-    Understands EventBridge events ("Object Created", key as it is) and S3 event notifications (`Records`, key
-    form-encoded). Sources: "Amazon S3 event notification message structure" and "EventBridge event message structure",
-    Amazon S3 user guide.
+    Two formats are known: EventBridge events ("Object Created", key as it is) and S3 event notifications (`Records`,
+    key form-encoded).
 
     Raises:
-        UnknownMessageError: the message has neither form.
+        UnknownMessageError: the message has neither format.
+
+    Sources: "Amazon S3 event notification message structure" and "EventBridge event message structure", Amazon S3 user
+    guide.
     """
     try:
-        message = json.loads(body)
-        found = list(_files(message))
+        found = list(_created_objects(json.loads(body)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnknownMessageError(f"no S3 event: {body[:200]!r}") from error
     return [file for file in found if file.key.startswith(prefix) and not is_folder(file.key)]
 
 
-def _files(message: Mapping[str, Any]) -> Iterator[SensorFile]:
-    if message.get("Event") == "s3:TestEvent":  # what S3 sends to a queue when it is first wired to it
+def _created_objects(message: Mapping[str, Any]) -> Iterator[SensorFile]:
+    if message.get("Event") == "s3:TestEvent":  # S3 sends it when a queue is added to a bucket's notifications
         return
     if "Records" in message:
         for record in message["Records"]:
-            # Deletions and the like are announced too, where a queue was wired to all events.
+            # A bucket may send all types of events to the queue, deletions among them.
             if record["eventName"].removeprefix("s3:").startswith(_NOTIFICATION_CREATED):
                 yield _file(record["s3"]["bucket"]["name"], record["s3"]["object"], decode=True)
     elif message["source"] == "aws.s3":
@@ -49,7 +50,7 @@ def _files(message: Mapping[str, Any]) -> Iterator[SensorFile]:
 
 
 def _file(bucket: str, described: Mapping[str, Any], *, decode: bool) -> SensorFile:
-    """The file; the two formats spell two of its fields differently (`versionId` or `version-id`, `eTag` or `etag`)."""
+    """The file; EventBridge names two fields `version-id` and `etag`, a notification `versionId` and `eTag`."""
     key = described["key"]
     return SensorFile(
         bucket=bucket,

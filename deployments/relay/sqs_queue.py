@@ -1,9 +1,11 @@
-"""The queue that arrivals wait in: taking messages, keeping them out of sight, giving them back, removing them."""
+"""The SQS queue: receive messages, extend their visibility timeout, release or delete them, read the backlog."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from botocore.config import Config
 
 from deployments.relay.stop_signal import StopSignal
 
@@ -12,33 +14,41 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 LONG_POLL_SECONDS: Final = 20
-"""The longest that SQS waits for a message. Source: "ReceiveMessage", Amazon SQS API reference."""
+"""The longest long poll. Source: "ReceiveMessage", Amazon SQS API reference."""
 
 MESSAGES_PER_CALL: Final = 10
-"""Messages that SQS hands over, deletes or changes at once. Source: as above."""
+"""The most messages that one call receives, deletes or changes. Source: as above."""
 
-HIDDEN_SECONDS: Final = 120
-"""For how long messages in hand are put out of sight anew; the queue itself does the same (stack.yaml)."""
+VISIBILITY_TIMEOUT_SECONDS: Final = 120
+"""For how long no other consumer receives a message. The queue has the same value as its default (stack.yaml)."""
 
-_AGAIN_AFTER_SECONDS: Final = HIDDEN_SECONDS / 4
-"""Messages in hand are put out of sight anew when that is so long ago: a few tries may fail before it is too late."""
+_EXTEND_AFTER_SECONDS: Final = VISIBILITY_TIMEOUT_SECONDS / 4
+"""A quarter of the timeout, so that some extensions may fail before a message becomes visible."""
+
+FAIL_FAST: Final = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1, "mode": "standard"})
+"""For the client that reads the backlog: a scrape must end within 10 s, while boto3 retries for minutes by default.
+
+Source: `scrape_timeout`, configuration of Prometheus.
+"""
 
 
 @dataclass
-class ArrivalQueue:
-    """An SQS queue, as the relay uses it."""
+class SqsQueue:
+    """The calls that the relay makes to one SQS queue."""
 
     sqs: "SQSClient"
     url: str
     now: Callable[[], float] = time.monotonic
+    backlog_client: "SQSClient | None" = None
+    """Reads the backlog, if given."""
 
     def receive(self, stop: StopSignal, wait_seconds: int) -> list["MessageTypeDef"]:
-        """Up to `MESSAGES_PER_CALL` messages, after waiting for the first of them for up to `wait_seconds`.
+        """Up to `MESSAGES_PER_CALL` messages, after a wait for the first of them of up to `wait_seconds`.
 
         Raises:
-            StopRequested: a stop was asked for meanwhile.
+            StopRequested: a stop was requested before the answer.
         """
-        with stop.at_once():
+        with stop.interruptible():
             answer = self.sqs.receive_message(
                 QueueUrl=self.url,
                 MaxNumberOfMessages=MESSAGES_PER_CALL,
@@ -48,23 +58,20 @@ class ArrivalQueue:
         return answer.get("Messages", [])
 
     def delete(self, messages: Sequence["MessageTypeDef"]) -> None:
-        """Remove the messages. One that SQS does not remove comes again, as a double."""
-        for part in _in_calls(messages):
+        """Delete the messages. One that SQS does not delete is received again, as a duplicate."""
+        for part in _parts(messages):
             self.sqs.delete_message_batch(
                 QueueUrl=self.url,
                 Entries=[{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(part)],
             )
 
-    def give_back(self, messages: Sequence["MessageTypeDef"]) -> None:
-        """Let others see the messages at once."""
-        self._hide(messages, 0)
+    def release(self, messages: Sequence["MessageTypeDef"]) -> None:
+        """Make the messages visible to all consumers at once."""
+        self.set_visibility_timeout(messages, 0)
 
-    def keeper(self, received_at: float) -> "Keeper":
-        """Keeps messages that were received then out of others' sight for as long as it is asked to."""
-        return Keeper(self, received_at)
-
-    def _hide(self, messages: Sequence["MessageTypeDef"], seconds: int) -> None:
-        for part in _in_calls(messages):
+    def set_visibility_timeout(self, messages: Sequence["MessageTypeDef"], seconds: int) -> None:
+        """Hide the messages from other consumers for this long, from now on."""
+        for part in _parts(messages):
             self.sqs.change_message_visibility_batch(
                 QueueUrl=self.url,
                 Entries=[
@@ -74,25 +81,26 @@ class ArrivalQueue:
             )
 
     def backlog(self) -> int:
-        """Messages that wait to be received, about as many as SQS counts."""
+        """The number of messages that wait to be received; SQS gives an approximation."""
         name: Final = "ApproximateNumberOfMessages"
-        return int(self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=[name])["Attributes"][name])
+        client = self.backlog_client or self.sqs
+        return int(client.get_queue_attributes(QueueUrl=self.url, AttributeNames=[name])["Attributes"][name])
 
 
-@dataclass
-class Keeper:
-    """Messages in hand stay out of others' sight as long as `keep` is called every few seconds."""
+class VisibilityExtender:
+    """Keeps received messages hidden from other consumers, as long as `extend` is called every few seconds."""
 
-    queue: ArrivalQueue
-    hidden_at: float
+    def __init__(self, queue: SqsQueue) -> None:
+        self._queue = queue
+        self._extended_at = queue.now()
 
-    def keep(self, messages: Sequence["MessageTypeDef"]) -> None:
-        """Put the messages out of sight anew, if that is due."""
-        now = self.queue.now()
-        if now - self.hidden_at >= _AGAIN_AFTER_SECONDS:
-            self.queue._hide(messages, HIDDEN_SECONDS)  # noqa: SLF001 - two halves of one thing
-            self.hidden_at = now
+    def extend(self, messages: Sequence["MessageTypeDef"]) -> None:
+        """Restart the visibility timeout of the messages, if a quarter of it has passed."""
+        now = self._queue.now()
+        if now - self._extended_at >= _EXTEND_AFTER_SECONDS:
+            self._queue.set_visibility_timeout(messages, VISIBILITY_TIMEOUT_SECONDS)
+            self._extended_at = now
 
 
-def _in_calls(messages: Sequence["MessageTypeDef"]) -> Iterator[Sequence["MessageTypeDef"]]:
+def _parts(messages: Sequence["MessageTypeDef"]) -> Iterator[Sequence["MessageTypeDef"]]:
     return (messages[start : start + MESSAGES_PER_CALL] for start in range(0, len(messages), MESSAGES_PER_CALL))

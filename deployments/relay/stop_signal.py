@@ -1,4 +1,4 @@
-"""A clean stop on Ctrl-C and SIGTERM: what must not be cut in two is finished, what only waits ends at once."""
+"""A clean stop on Ctrl-C and SIGTERM: a wait ends at once, everything else is finished first."""
 
 import signal
 import threading
@@ -9,15 +9,15 @@ from typing import Any, Self
 
 
 class StopRequested(BaseException):
-    """Raised out of a wait when a stop is asked for."""
+    """Raised inside a wait when a stop is requested."""
 
 
 class StopSignal:
-    """Whether a stop was asked for. As a context manager, in the main thread, it listens to SIGINT and SIGTERM."""
+    """Whether a stop was requested. As a context manager, in the main thread, it handles SIGINT and SIGTERM."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
-        self._waiting = False
+        self._event = threading.Event()
+        self._interruptible = False
         self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -31,31 +31,31 @@ class StopSignal:
 
     @property
     def requested(self) -> bool:
-        return self._asked.is_set()
+        return self._event.is_set()
 
     def request(self) -> None:
-        self._asked.set()
+        self._event.set()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Whether a stop was asked for within that time."""
-        return self._asked.wait(seconds)
+        """Whether a stop is requested within this time."""
+        return self._event.wait(seconds)
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """A stretch of code that may be left anywhere.
+    def interruptible(self) -> Iterator[None]:
+        """A block of code that a signal may interrupt anywhere.
 
         Raises:
-            StopRequested: a stop was asked for, before or meanwhile.
+            StopRequested: a stop was requested before the block or inside it.
         """
-        self._waiting = True
+        self._interruptible = True
         try:
             if self.requested:
                 raise StopRequested
             yield
         finally:
-            self._waiting = False
+            self._interruptible = False
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked.set()
-        if self._waiting:
+        self._event.set()
+        if self._interruptible:
             raise StopRequested

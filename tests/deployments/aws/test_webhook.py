@@ -23,7 +23,7 @@ from prefect.events import Event
 
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import TEMPLATE, ensure_stack
-from deployments.relay.s3_events import arrivals
+from deployments.relay.s3_events import announced_files
 from flows.events.file_arrivals import arrival_event
 from tests.support.servers import Aws
 
@@ -60,7 +60,8 @@ def s3_event(**described: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
 
 
 def assert_is_what_the_relay_sends(event: dict[str, Any], message: dict[str, Any]) -> None:
-    expected = arrival_event(arrivals(json.dumps(message), prefix="incoming/"), "incoming/").model_dump(mode="json")
+    files = announced_files(json.dumps(message), prefix="incoming/")
+    expected = arrival_event(files, "incoming/").model_dump(mode="json")
     got = Event.model_validate(event).model_dump(mode="json")
     assert {name: expected[name] for name in ("event", "resource", "payload")} == {
         name: got[name] for name in ("event", "resource", "payload")
@@ -89,7 +90,7 @@ def test_an_event_that_is_delivered_twice_has_the_same_id() -> None:
 
 def test_a_folder_creates_no_arrival_event() -> None:
     message = s3_event(key="incoming/new folder/", size=0)
-    assert arrivals(json.dumps(message), prefix="incoming/") == []
+    assert announced_files(json.dumps(message), prefix="incoming/") == []
     assert created_event(message)["event"] != "sensor-files.arrived"
 
 

@@ -1,28 +1,29 @@
-"""A queue of each test's own, somebody to announce to who remembers everything, and somebody who knows of free runs."""
+"""A queue for each test, a recorder of the announced events, and run slots that the test sets."""
 
 import json
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from blocks.domain.models import SensorFile
-from deployments.relay.relay import Pace, Relay
-from deployments.relay.sqs_queue import ArrivalQueue
+from deployments.relay.relay import Relay
+from deployments.relay.sqs_queue import SqsQueue
+from deployments.relay.timings import Timings
 from tests.support.servers import Aws
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 PREFIX = "incoming/"
-RECEIVED_AT_MOST = 3
+MAX_RECEIVES = 3
 
 
 @dataclass
 class Queue:
-    """A queue with dead letters. What is received and not deleted is there again at once."""
+    """A queue with dead letters. With a visibility timeout of 0, a received message is visible again at once."""
 
     sqs: "SQSClient"
     url: str
@@ -35,20 +36,24 @@ class Queue:
 
     @property
     def visible(self) -> int:
-        """Those that anybody could receive now."""
+        """The number of messages that can be received now."""
         answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])["Attributes"]
         return int(answer["ApproximateNumberOfMessages"])
 
     @property
     def messages(self) -> int:
-        """All that are in the queue, those that somebody has received included."""
-        answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])["Attributes"]
-        return int(answer["ApproximateNumberOfMessages"]) + int(answer["ApproximateNumberOfMessagesNotVisible"])
+        return messages_in(self.sqs, self.url)
 
     @property
     def dead_letters(self) -> list[str]:
         answer = self.sqs.receive_message(QueueUrl=self.dead_letters_url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
         return [message["Body"] for message in answer.get("Messages", [])]
+
+
+def messages_in(sqs: "SQSClient", url: str) -> int:
+    """The number of all messages in the queue, including those in flight."""
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return int(answer["ApproximateNumberOfMessages"]) + int(answer["ApproximateNumberOfMessagesNotVisible"])
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +69,7 @@ def queue(sqs: "SQSClient") -> Queue:
 
 @pytest.fixture
 def long_queue(sqs: "SQSClient") -> Queue:
-    """A queue whose messages stay out of sight once they are received, as in production."""
+    """A queue that hides received messages, as in production."""
     return make_queue(sqs, visibility_seconds=120)
 
 
@@ -72,7 +77,7 @@ def make_queue(sqs: "SQSClient", visibility_seconds: int) -> Queue:
     name = f"arrivals-{uuid.uuid4()}"
     dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": RECEIVED_AT_MOST})
+    redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES})
     made = sqs.create_queue(
         QueueName=name, Attributes={"VisibilityTimeout": str(visibility_seconds), "RedrivePolicy": redrive}
     )
@@ -81,14 +86,14 @@ def make_queue(sqs: "SQSClient", visibility_seconds: int) -> Queue:
 
 @dataclass
 class Announced:
-    """What was announced, event by event; `meanwhile` is done before the server acknowledges."""
+    """The keys of the files in each event; `before_acknowledge` is called first."""
 
     events: list[list[str]] = field(default_factory=list)
-    meanwhile: Callable[[], object] = lambda: None
+    before_acknowledge: Callable[[], object] = lambda: None
 
     def __call__(self, files: Sequence[SensorFile], incoming_prefix: str) -> None:
         assert incoming_prefix == PREFIX
-        self.meanwhile()
+        self.before_acknowledge()
         self.events.append([file.key for file in files])
 
 
@@ -98,18 +103,18 @@ def announced() -> Announced:
 
 
 @dataclass
-class FreeRuns:
-    """Says how many runs may begin, and what it is asked; `meanwhile` is done at each question, with its number."""
+class FakeSlots:
+    """As many free slots as the test sets; `on_count` is called at each count, with its number."""
 
     free_now: int = 100
-    asked: int = 0
-    meanwhile: Callable[[int], object] = lambda _: None
+    counts: int = 0
+    on_count: Callable[[int], object] = lambda _: None
 
     def free(self) -> int:
-        self.asked += 1
-        if self.asked > 1000:
-            pytest.fail("asked over and over")  # no Exception, so the relay does not take it for Prefect being away
-        self.meanwhile(self.asked)
+        self.counts += 1
+        if self.counts > 1000:
+            pytest.fail("endless loop")  # not an Exception, so the relay does not retry
+        self.on_count(self.counts)
         return self.free_now
 
     def take(self) -> None:
@@ -117,33 +122,40 @@ class FreeRuns:
 
 
 @pytest.fixture
-def runs() -> FreeRuns:
-    return FreeRuns()
+def slots() -> FakeSlots:
+    return FakeSlots()
 
 
-AT_ONCE = Pace(look_again=0, linger=0, longest_linger=0, slot=0, away=(0,))
-"""Takes what one call to SQS hands over, and waits for nothing."""
+_NO_WAITS: dict[str, Any] = {
+    "second_receive_after_seconds": 0,
+    "batch_quiet_seconds": 0,
+    "slot_poll_seconds": 0,
+    "retry_delays_seconds": (0,),
+}
 
-NO_WAITS = Pace(look_again=0, linger=0, longest_linger=60, slot=0, away=(0,))
-"""Takes what there is, and waits for nothing."""
+ONE_RECEIVE = Timings(**_NO_WAITS, batch_max_seconds=0)
+"""A batch is what one call to SQS returns."""
+
+UNTIL_EMPTY = Timings(**_NO_WAITS, batch_max_seconds=60)
+"""A batch is all that the queue has, without a wait."""
 
 
 @pytest.fixture
-def relay(queue: Queue, announced: Announced, runs: FreeRuns) -> Relay:
-    return relay_of(queue, announced, runs, AT_ONCE)
+def relay(queue: Queue, announced: Announced, slots: FakeSlots) -> Relay:
+    return relay_of(queue, announced, slots, ONE_RECEIVE)
 
 
 @pytest.fixture
-def gathering_relay(long_queue: Queue, announced: Announced, runs: FreeRuns) -> Relay:
-    return relay_of(long_queue, announced, runs, NO_WAITS)
+def gathering_relay(long_queue: Queue, announced: Announced, slots: FakeSlots) -> Relay:
+    return relay_of(long_queue, announced, slots, UNTIL_EMPTY)
 
 
-def relay_of(queue: Queue, announced: Announced, runs: FreeRuns, pace: Pace) -> Relay:
-    return Relay(ArrivalQueue(queue.sqs, queue.url), PREFIX, runs, announced, pace)
+def relay_of(queue: Queue, announced: Announced, slots: FakeSlots, timings: Timings) -> Relay:
+    return Relay(SqsQueue(queue.sqs, queue.url), PREFIX, slots, announced, timings)
 
 
 def event(key: str, version: str = "v1", kind: str = "Object Created") -> str:
-    """What EventBridge puts into the queue when an object is created."""
+    """The message of EventBridge about a created object."""
     described = {"key": key, "version-id": version, "size": 8, "etag": "e1"}
     return json.dumps(
         {"source": "aws.s3", "detail-type": kind, "detail": {"bucket": {"name": "landing"}, "object": described}}
@@ -151,14 +163,14 @@ def event(key: str, version: str = "v1", kind: str = "Object Created") -> str:
 
 
 def unversioned(key: str, sequencer: str) -> str:
-    """What EventBridge says of a bucket that keeps no versions."""
+    """The message of EventBridge about an object in a bucket without versioning."""
     described = {"key": key, "size": 8, "etag": "e1", "sequencer": sequencer}
     message = {"source": "aws.s3", "detail-type": "Object Created"}
     return json.dumps(message | {"detail": {"bucket": {"name": "landing"}, "object": described}})
 
 
 def notification(keys: Sequence[str]) -> str:
-    """What S3 puts into a queue that is wired to it directly."""
+    """The message that S3 itself sends to a queue."""
     created = "ObjectCreated:Put"
     records = [{"eventName": created, "s3": {"bucket": {"name": "landing"}, "object": {"key": key}}} for key in keys]
     return json.dumps({"Records": records})

@@ -1,4 +1,4 @@
-"""How much may run at once: one number in prefect.yaml, and limits around it that leave the others room."""
+"""How many runs are active at once: the limit in prefect.yaml, and the limits of work pool and queue around it."""
 
 from typing import Any
 
@@ -18,19 +18,19 @@ def deployments() -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in described["deployments"]}
 
 
-def test_ingest_runs_are_limited_to_what_is_said_elsewhere() -> None:
+def test_the_limit_of_ingest_runs_in_prefect_yaml_is_the_default_of_the_relay() -> None:
     limit = {"limit": RUNS_AT_ONCE, "collision_strategy": "ENQUEUE"}
     assert limit == deployments()["ingest-sensor-files"]["concurrency_limit"]
 
 
-def test_emails_have_a_queue_and_leave_room_in_the_pool_for_ingest_runs_and_a_sweep() -> None:
+def test_emails_have_a_work_queue_and_the_pool_limit_leaves_slots_for_ingest_runs_and_a_sweep() -> None:
     assert EMAILS_QUEUE == deployments()["notify"]["work_pool"]["work_queue_name"]
     assert {WORK_POOL} == {each["work_pool"]["name"] for each in deployments().values()}
     assert POOL_LIMIT > RUNS_AT_ONCE + EMAILS_AT_ONCE
 
 
 @pytest.mark.usefixtures("prefect_api")
-def test_pool_and_queue_get_limits_unless_somebody_has_given_them_others() -> None:
+def test_pool_and_queue_get_default_limits_and_keep_other_limits() -> None:
     ensure_work_pool()
     with get_client(sync_client=True) as client:
         limits = []

@@ -1,4 +1,4 @@
-"""What the queue's messages say has arrived."""
+"""The files that an SQS message announces."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from blocks.domain.models import SensorFile
-from deployments.relay.s3_events import UnknownMessageError, arrivals
+from deployments.relay.s3_events import UnknownMessageError, announced_files
 
 KEYS = [
     "incoming/sensors.csv",
@@ -43,19 +43,19 @@ def record(key: str, kind: str) -> dict[str, Any]:
 
 
 def found(body: str) -> list[str]:
-    return [file.key for file in arrivals(body, prefix="incoming/")]
+    return [file.key for file in announced_files(body, prefix="incoming/")]
 
 
-# ---- What has arrived ---------------------------------------------------------------------------------------------
+# ---- Messages that announce files ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_an_eventbridge_event_announces_the_key_as_it_stands(key: str) -> None:
+def test_the_key_of_an_eventbridge_event_is_not_decoded(key: str) -> None:
     assert [key] == found(event(key))
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_notification_announces_the_key_that_was_form_encoded(key: str) -> None:
+def test_the_form_encoded_key_of_a_notification_is_decoded(key: str) -> None:
     assert [key] == found(notification(key))
 
 
@@ -63,9 +63,9 @@ def test_a_notification_announces_the_key_that_was_form_encoded(key: str) -> Non
     ("sequencer", "body"),
     [("0062E99A88DC407460", event("incoming/a.csv")), ("0062E99A88", notification("incoming/a.csv"))],
 )
-def test_all_that_a_message_tells_of_a_file_is_kept(sequencer: str, body: str) -> None:
+def test_a_file_has_version_etag_size_and_sequencer_of_the_message(sequencer: str, body: str) -> None:
     file = SensorFile(bucket="landing", key="incoming/a.csv", version_id="v1", etag="e1", size=8, sequencer=sequencer)
-    assert [file] == arrivals(body, prefix="incoming/")
+    assert [file] == announced_files(body, prefix="incoming/")
 
 
 def test_a_notification_may_announce_several_files() -> None:
@@ -75,21 +75,21 @@ def test_a_notification_may_announce_several_files() -> None:
 @pytest.mark.parametrize(
     "kind", ["ObjectCreated:Put", "ObjectCreated:CompleteMultipartUpload", "s3:ObjectCreated:Copy"]
 )
-def test_every_way_to_create_an_object_announces_it(kind: str) -> None:
+def test_each_type_of_creation_announces_the_object(kind: str) -> None:
     assert ["incoming/a.csv"] == found(notification("incoming/a.csv", kind=kind))
 
 
-def test_a_bucket_without_versions_announces_files_too() -> None:
+def test_a_file_in_a_bucket_without_versioning_has_its_etag_as_version() -> None:
     body = json.loads(event("incoming/a.csv"))
     del body["detail"]["object"]["version-id"]
-    assert ["e1"] == [file.version for file in arrivals(json.dumps(body), prefix="incoming/")]
+    assert ["e1"] == [file.version for file in announced_files(json.dumps(body), prefix="incoming/")]
 
 
-def test_without_a_prefix_every_file_of_the_bucket_arrives() -> None:
-    assert ["a.csv"] == [file.key for file in arrivals(event("a.csv"), prefix="")]
+def test_without_a_prefix_every_file_of_the_bucket_is_announced() -> None:
+    assert ["a.csv"] == [file.key for file in announced_files(event("a.csv"), prefix="")]
 
 
-# ---- What has not -------------------------------------------------------------------------------------------------
+# ---- Messages that announce none ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -108,18 +108,18 @@ def test_without_a_prefix_every_file_of_the_bucket_arrives() -> None:
         pytest.param('{"Records": []}', id="no records"),
     ],
 )
-def test_what_is_no_file_under_the_prefix_announces_nothing(body: str) -> None:
+def test_a_message_without_a_file_under_the_prefix_announces_none(body: str) -> None:
     assert [] == found(body)
 
 
-def test_records_of_files_are_found_among_others() -> None:
+def test_records_of_created_objects_are_found_among_others() -> None:
     body = {
         "Records": [record("incoming/a.csv", "ObjectRemoved:Delete"), record("incoming/b.csv", "ObjectCreated:Put")]
     }
     assert ["incoming/b.csv"] == found(json.dumps(body))
 
 
-# ---- Nonsense -----------------------------------------------------------------------------------------------------
+# ---- Messages of no known format ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,13 @@ def test_records_of_files_are_found_among_others() -> None:
         pytest.param('{"source": ' + "9" * 5_000 + "}", id="a number too long to read"),
     ],
 )
-def test_nonsense_is_an_error_that_shows_its_beginning(body: str) -> None:
+def test_a_message_of_no_known_format_is_an_error_that_shows_its_beginning(body: str) -> None:
     with pytest.raises(UnknownMessageError, match="no S3 event") as error:
         found(body)
     assert repr(body[:20])[1:-1] in str(error.value)
 
 
-def test_a_message_of_which_one_record_is_nonsense_is_not_half_announced() -> None:
+def test_a_message_with_one_invalid_record_announces_none_of_its_files() -> None:
     body = {"Records": [record("incoming/a.csv", "ObjectCreated:Put"), {"eventName": "ObjectCreated:Put"}]}
     with pytest.raises(UnknownMessageError):
         found(json.dumps(body))
