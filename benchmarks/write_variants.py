@@ -26,10 +26,10 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.httpsession import URLLib3Session
 
 from benchmarks.write import ask, server
-from blocks.dynamodb.batch_writer import Delivery
-from blocks.dynamodb.request_bodies import blocks_of_bodies
+from blocks.dynamodb.batch_writer import BatchWriter
+from blocks.dynamodb.request_bodies import request_bodies_of
 from blocks.dynamodb.signing import CONTENT_TYPE, TARGET
-from blocks.dynamodb.writing import line_of
+from blocks.dynamodb.writing import transport_for
 
 TABLE, THREADS, ITEMS, ROUNDS = "readings", 16, 200_000, 3
 KEYS = ReadOnlyCredentials("AKIDEXAMPLE", "made-up-secret", None)
@@ -75,7 +75,7 @@ def b_botocore_signer(endpoint: str, blocks: list[list[bytes]]) -> None:
 
 def c_own_signature_in_threads(endpoint: str, blocks: list[list[bytes]]) -> None:
     kept, url = threading.local(), urlsplit(endpoint)
-    line: Any = line_of(client(endpoint), lambda: client(endpoint), "fast")
+    line: Any = transport_for(client(endpoint), lambda: client(endpoint), "fast")
 
     def send(body: bytes) -> None:
         if not hasattr(kept, "connection"):
@@ -91,8 +91,8 @@ def c_own_signature_in_threads(endpoint: str, blocks: list[list[bytes]]) -> None
 
 
 def d_own_signature_in_one_loop(endpoint: str, blocks: list[list[bytes]]) -> None:
-    line = line_of(client(endpoint), lambda: client(endpoint), "fast")
-    Delivery(line, TABLE, patience_seconds=10, connections=128).run(iter(blocks))
+    line = transport_for(client(endpoint), lambda: client(endpoint), "fast")
+    BatchWriter(line, TABLE, patience_seconds=10, connections=128).run(iter(blocks))
 
 
 def frames() -> Iterator[pd.DataFrame]:
@@ -103,7 +103,7 @@ def frames() -> Iterator[pd.DataFrame]:
 
 def main() -> None:
     ways = [a_botocore_client, b_botocore_signer, c_own_signature_in_threads, d_own_signature_in_one_loop]
-    blocks = list(blocks_of_bodies(frames(), TABLE))
+    blocks = list(request_bodies_of(frames(), TABLE))
     figures: dict[str, list[tuple[float, float]]] = {way.__name__: [] for way in ways}
     with server([]) as endpoint:
         for _ in range(ROUNDS):

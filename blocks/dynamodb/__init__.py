@@ -1,5 +1,5 @@
-"""BatchWriteItem at the speed of the table: bodies in bulk, kept-alive connections, a rate that the table sets.
+"""BatchWriteItem at the speed of the table: request bodies in bulk, kept-alive connections, an adaptive rate limit.
 
-`delivery` tells the story; `docs/decisions/0020-one-event-loop-and-its-own-signature.md` says why it is told so.
-Nothing in here knows Prefect, and nothing is imported before the first write.
+`batch_writer` is the entry to read; decision 20 says why it is built so. The package does not import Prefect, and is
+imported at the first write.
 """

@@ -1,4 +1,4 @@
-"""Bodies go out until every item in them has been taken: the story of a load."""
+"""Sends batches until DynamoDB has acknowledged every item: the story of a load."""
 
 import asyncio
 import json
@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from blocks.domain.errors import ThrottledError
-from blocks.dynamodb.errors import NoAnswerError, RowRefusedError, TableUnreachableError
-from blocks.dynamodb.rate_limiter import Pacer
+from blocks.dynamodb.errors import NoResponseError, RowRefusedError, TableUnreachableError
+from blocks.dynamodb.rate_limiter import RateLimiter
 from blocks.dynamodb.request_bodies import body_of
-from blocks.dynamodb.responses import EXPIRED, INVALID, Answer
-from blocks.dynamodb.transports import Line
+from blocks.dynamodb.responses import EXPIRED, INVALID, Response
+from blocks.dynamodb.transports import Transport
 
-BATCHES_AT_ONCE: Final = 1_000
-"""Batches that are waiting, under way or to be sent again: some 3 MB. Reading goes on when there is room among them."""
+BATCHES_IN_MEMORY: Final = 1_000
+"""Batches that wait, are in flight, or are in back-off: about 3 MB. Reading pauses while there are so many."""
 
-FIRST_PAUSE_SECONDS: Final = 0.05
-LONGEST_PAUSE_SECONDS: Final = 5.0
+FIRST_BACK_OFF_SECONDS: Final = 0.05
+LONGEST_BACK_OFF_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The body of a call, and how often it or what it is left from has come back."""
+    """The body of a call, and how many calls for its items were not acknowledged in full."""
 
     body: bytes
     items: int
@@ -33,128 +33,129 @@ class Batch:
 
 
 @dataclass
-class Delivery:
-    """Sends bodies on a line, several at a time, at the rate that the table takes."""
+class BatchWriter:
+    """Sends request bodies over a transport, several at a time, at the rate that the table accepts."""
 
-    line: Line
+    transport: Transport
     table_name: str
     patience_seconds: float
     connections: int
-    on_taken: Callable[[int], object] = lambda _: None
-    """Called with the number of items taken so far, after each block of bodies."""
-    taken: int = 0
+    on_progress: Callable[[int], object] = lambda _: None
+    """Called with the number of items acknowledged so far, after each block of bodies."""
+    acknowledged: int = 0
 
     def run(self, blocks: Iterator[list[bytes]]) -> int:
-        """The number of items taken: all of them.
+        """The number of items acknowledged: all of them.
 
         Raises:
-            RowRefusedError: DynamoDB refuses a row for what is in it.
-            ThrottledError: nothing was taken for `patience_seconds`, because the capacity is used up.
-            TableUnreachableError: nothing was taken for `patience_seconds`, for another reason.
-            ClientError: DynamoDB refuses the calls, such as for a missing permission.
+            RowRefusedError: DynamoDB refuses the content of a row.
+            ThrottledError: no item was acknowledged for `patience_seconds`, because the table throttles.
+            TableUnreachableError: no item was acknowledged for `patience_seconds`, for another reason.
+            ClientError: DynamoDB refuses the calls, for example because a permission is missing.
         """
         return asyncio.run(self._run(blocks))
 
     async def _run(self, blocks: Iterator[list[bytes]]) -> int:
-        self._pacer = Pacer(time.monotonic())
+        self._limiter = RateLimiter(time.monotonic())
         self._progress_at = time.monotonic()
         self._ready: asyncio.Queue[Batch] = asyncio.Queue()
-        self._room = asyncio.Semaphore(BATCHES_AT_ONCE)
-        self._gate = asyncio.Lock()
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._capacity = asyncio.Semaphore(BATCHES_IN_MEMORY)
+        self._send_lock = asyncio.Lock()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
-        self._start(self._feed(blocks))
+        self._start(self._read(blocks))
         try:
-            await self._over
-            return self.taken
+            await self._ended
+            return self.acknowledged
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            self.line.close()
+            self.transport.close()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        task.add_done_callback(self._note_end)
+        task.add_done_callback(self._on_end)
         self._tasks.append(task)
 
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        """A worker ends only with an error, so the first task to be done says how the load ends."""
-        if task.cancelled() or self._over.done():
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        """A sender ends only with an error, so the first task that ends decides how the load ends."""
+        if task.cancelled() or self._ended.done():
             return
         error = task.exception()
         if error:
-            self._over.set_exception(error)
+            self._ended.set_exception(error)
         else:
-            self._over.set_result(None)
+            self._ended.set_result(None)
 
-    async def _feed(self, blocks: Iterator[list[bytes]]) -> None:
+    async def _read(self, blocks: Iterator[list[bytes]]) -> None:
         while (block := await asyncio.to_thread(next, blocks, None)) is not None:
             for body in block:
-                await self._room.acquire()
+                await self._capacity.acquire()
                 self._ready.put_nowait(Batch(body, body.count(b'{"PutRequest":')))
-                if len(self._tasks) <= self.connections:  # so many workers, and the feeder; a small file needs few
-                    self._start(self._work())
-            await asyncio.to_thread(self.on_taken, self.taken)
+                if len(self._tasks) <= self.connections:  # one task reads, the others send; a small file needs few
+                    self._start(self._send_batches())
+            await asyncio.to_thread(self.on_progress, self.acknowledged)
         await self._ready.join()
 
-    async def _work(self) -> None:
+    async def _send_batches(self) -> None:
         while True:
             batch = await self._ready.get()
-            async with self._gate:
-                if (pause := self._pacer.pause(batch.items, time.monotonic())) > 0:
-                    await asyncio.sleep(pause)
-            sent_in = self._pacer.sending(batch.items)
+            async with self._send_lock:
+                if (delay := self._limiter.delay(batch.items, time.monotonic())) > 0:
+                    await asyncio.sleep(delay)
+            sent_in = self._limiter.sending(batch.items)
             try:
-                answer = await self.line.send(batch.body)
-            except NoAnswerError as error:
-                self._again(batch, TableUnreachableError(self.table_name, str(error), self._without_progress()))
+                response = await self.transport.send(batch.body)
+            except NoResponseError as error:
+                self._retry(batch, TableUnreachableError(self.table_name, str(error), self._without_progress()))
                 continue
-            await self._settle(batch, answer, sent_in)
+            await self._handle(batch, response, sent_in)
 
-    async def _settle(self, batch: Batch, answer: Answer, sent_in: int) -> None:
-        if answer.status == 200:  # noqa: PLR2004 - OK
-            self._note_taken(batch, answer, sent_in)
-        elif answer.throttled:
-            self._pacer.answered(sent_in, batch.items, 0, time.monotonic())
-            self._again(batch, self._throttled(batch.items))
-        elif answer.passing:
-            if answer.code in EXPIRED:
-                await self.line.renew()
-            reason = f"{answer.status} {answer.code} {answer.message}"
-            self._again(batch, TableUnreachableError(self.table_name, reason, self._without_progress()))
-        elif answer.code == INVALID:
-            raise await self._refused_row(batch, answer) or answer.error()
+    async def _handle(self, batch: Batch, response: Response, sent_in: int) -> None:
+        if response.status == 200:  # noqa: PLR2004 - OK
+            self._acknowledge(batch, response, sent_in)
+        elif response.throttled:
+            self._limiter.responded(sent_in, batch.items, 0, time.monotonic())
+            self._retry(batch, self._throttled(batch.items))
+        elif response.retryable:
+            if response.code in EXPIRED:
+                await self.transport.renew()
+            reason = f"{response.status} {response.code} {response.message}"
+            self._retry(batch, TableUnreachableError(self.table_name, reason, self._without_progress()))
+        elif response.code == INVALID:
+            raise await self._refused_row(batch, response) or response.error()
         else:
-            raise answer.error()
+            raise response.error()
 
-    def _note_taken(self, batch: Batch, answer: Answer, sent_in: int) -> None:
-        now, left = time.monotonic(), answer.unprocessed
-        taken = batch.items - len(left)
-        self._pacer.answered(sent_in, batch.items, taken, now)
-        self.taken += taken
-        if taken:
+    def _acknowledge(self, batch: Batch, response: Response, sent_in: int) -> None:
+        now, unprocessed = time.monotonic(), response.unprocessed
+        accepted = batch.items - len(unprocessed)
+        self._limiter.responded(sent_in, batch.items, accepted, now)
+        self.acknowledged += accepted
+        if accepted:
             self._progress_at = now
-        if left:
-            self._again(Batch(body_of(left, self.table_name), len(left), batch.attempts), self._throttled(len(left)))
+        if unprocessed:
+            rest = Batch(body_of(unprocessed, self.table_name), len(unprocessed), batch.attempts)
+            self._retry(rest, self._throttled(len(unprocessed)))
         else:
-            self._room.release()
+            self._capacity.release()
             self._ready.task_done()
 
-    def _again(self, batch: Batch, when_over: Exception) -> None:
-        """Have the batch sent again after a pause; if nothing was taken for too long, give up."""
+    def _retry(self, batch: Batch, error: Exception) -> None:
+        """Send the batch again after a back-off; raise the error if nothing was acknowledged for too long."""
         if self._without_progress() > self.patience_seconds:
-            raise when_over
-        # Full jitter: batches that came back together do not go out together again.
+            raise error
+        # Full jitter: batches that failed together are not sent again together.
         # Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
-        longest = min(FIRST_PAUSE_SECONDS * 2**batch.attempts, LONGEST_PAUSE_SECONDS)
-        pause = random.uniform(0, longest)  # noqa: S311 - no secret depends on it
+        longest = min(FIRST_BACK_OFF_SECONDS * 2**batch.attempts, LONGEST_BACK_OFF_SECONDS)
+        back_off = random.uniform(0, longest)  # noqa: S311 - no secret depends on it
         again = Batch(batch.body, batch.items, batch.attempts + 1)
-        asyncio.get_running_loop().call_later(pause, self._put_back, again)
+        asyncio.get_running_loop().call_later(back_off, self._requeue, again)
 
-    def _put_back(self, batch: Batch) -> None:
+    def _requeue(self, batch: Batch) -> None:
         self._ready.put_nowait(batch)
-        self._ready.task_done()  # as what it was before; in this order, for nobody may find that nothing is left
+        self._ready.task_done()  # for the attempt before; after `put_nowait`, or `join` would see an empty queue
 
     def _without_progress(self) -> float:
         return time.monotonic() - self._progress_at
@@ -162,23 +163,23 @@ class Delivery:
     def _throttled(self, items: int) -> ThrottledError:
         return ThrottledError(self.table_name, items, self._without_progress())
 
-    async def _refused_row(self, batch: Batch, answer: Answer) -> RowRefusedError | None:
-        """The error that names the row which DynamoDB refuses the whole batch for, if it is one row's fault."""
+    async def _refused_row(self, batch: Batch, response: Response) -> RowRefusedError | None:
+        """The error that names the row for which DynamoDB refuses the batch; None if no single row is to blame."""
         puts = json.loads(batch.body)["RequestItems"][self.table_name]
-        seen: set[tuple[str, str]] = set()
+        keys: set[tuple[str, str]] = set()
         for put in puts:
             item = put["PutRequest"]["Item"]
             key = (item["sensor_id"]["S"], item["timestamp"]["N"])
-            if key in seen:
-                return self._row_error(item, answer)
-            seen.add(key)
+            if key in keys:
+                return self._row_error(item, response)
+            keys.add(key)
         for put in puts:
-            with suppress(NoAnswerError):  # then boto3's error for the batch has to do
-                single = await self.line.send(body_of([put], self.table_name))
+            with suppress(NoResponseError):  # then the error for the batch is raised
+                single = await self.transport.send(body_of([put], self.table_name))
                 if single.code == INVALID:
                     return self._row_error(put["PutRequest"]["Item"], single)
         return None
 
-    def _row_error(self, item: dict[str, Any], answer: Answer) -> RowRefusedError:
+    def _row_error(self, item: dict[str, Any], response: Response) -> RowRefusedError:
         values = (item["sensor_id"]["S"], item["timestamp"]["N"], item["value"]["N"])
-        return RowRefusedError(self.table_name, *values, answer.message)
+        return RowRefusedError(self.table_name, *values, response.message)

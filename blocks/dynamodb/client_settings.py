@@ -1,8 +1,8 @@
-"""What a boto3 client knows about the way to DynamoDB, for the fast line to go the same way.
+"""The endpoint and credentials of a boto3 client, so that the fast transport sends as the client would.
 
 Endpoint, region, timeouts and user agent are public. Credentials, CA bundle, client certificate and the proxies that
-botocore found in the environment are not: they are read from where botocore 1.43 keeps them. Whatever is not there, or
-asks for more than the fast line can do, has the load go through boto3 itself.
+botocore found in the environment are private: they are read from where botocore 1.43 keeps them. If one of them is not
+there, or asks for more than the fast transport supports, the load goes through boto3.
 """
 
 import ssl
@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from botocore.auth import SigV4Auth
 from botocore.httpsession import get_cert_path
 
-from blocks.dynamodb.connection import Way
-from blocks.dynamodb.signing import Keys, Signer
+from blocks.dynamodb.connection import Endpoint
+from blocks.dynamodb.signing import Credentials, Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,84 +21,84 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-class UnusualClientError(Exception):
-    """The client is set up in a way that the fast line does not know; the text says which."""
+class UnsupportedClientError(Exception):
+    """The fast transport does not support a setting of the client; the text says which."""
 
 
-def way_of(client: "DynamoDBClient") -> Way:
-    """Where the client sends, and how.
+def endpoint_of(client: "DynamoDBClient") -> Endpoint:
+    """Where and how the client sends.
 
     Raises:
-        UnusualClientError: it goes a way that the fast line cannot go.
+        UnsupportedClientError: the fast transport cannot send so.
     """
     config: Any = client.meta.config
     if config.proxies_config:
-        raise UnusualClientError("its proxies have settings of their own")
+        raise UnsupportedClientError("its proxies have settings")
     if config.account_id_endpoint_mode == "required":
-        raise UnusualClientError("its endpoint must be that of the account")
-    http: Any = _inside(client, "_endpoint", "http_session")
+        raise UnsupportedClientError("its endpoint must be that of the account")
+    http: Any = _private(client, "_endpoint", "http_session")
     url = urlsplit(client.meta.endpoint_url)
-    proxy = urlsplit(_inside(http, "_proxy_config").proxy_url_for(url.geturl()) or "")
+    proxy = urlsplit(_private(http, "_proxy_config").proxy_url_for(url.geturl()) or "")
     if proxy.scheme == "https":
-        raise UnusualClientError("its proxy speaks TLS")
-    return Way(
+        raise UnsupportedClientError("its proxy speaks TLS")
+    return Endpoint(
         url=url._replace(path=url.path or "/"),
         tls=_tls(http) if url.scheme == "https" else None,
         proxy=proxy if proxy.hostname else None,
-        connect_seconds=config.connect_timeout,
-        answer_seconds=config.read_timeout,
+        connect_timeout_seconds=config.connect_timeout,
+        response_timeout_seconds=config.read_timeout,
     )
 
 
-def signer_of(client: "DynamoDBClient", way: Way) -> Signer:
-    """What signs requests as the client would.
+def signer_of(client: "DynamoDBClient", endpoint: Endpoint) -> Signer:
+    """The signer of requests as the client signs them.
 
     Raises:
-        UnusualClientError: it signs in another way than with Signature Version 4, or not at all.
+        UnsupportedClientError: the client does not sign with Signature Version 4.
     """
-    signer: Any = _inside(client, "_request_signer")
+    signer: Any = _private(client, "_request_signer")
     config: Any = client.meta.config
     if signer.signature_version != "v4":
-        raise UnusualClientError(f"it signs with {signer.signature_version}")
-    default = 443 if way.tls else 80
+        raise UnsupportedClientError(f"it signs with {signer.signature_version}")
+    default = 443 if endpoint.tls else 80
     return Signer(
-        host=way.host if way.port == default else f"{way.host}:{way.port}",
-        path=way.url.path,
+        host=endpoint.host if endpoint.port == default else f"{endpoint.host}:{endpoint.port}",
+        path=endpoint.url.path,
         region=signer.region_name,
         service=signer.signing_name,
         user_agent=config.user_agent,
     )
 
 
-def keys_of(client: "DynamoDBClient") -> "Callable[[], Keys]":
-    """A function that has the client's credentials as they are now: botocore renews those that can be renewed.
+def credentials_of(client: "DynamoDBClient") -> "Callable[[], Credentials]":
+    """A function that returns the current credentials of the client; botocore renews them where it can.
 
     Raises:
-        UnusualClientError: it has none.
+        UnsupportedClientError: the client has none.
     """
-    signer: Any = _inside(client, "_request_signer")
+    signer: Any = _private(client, "_request_signer")
     auth = signer.get_auth_instance(signing_name=signer.signing_name, region_name=signer.region_name)
     if type(auth) is not SigV4Auth or auth.credentials is None:
-        raise UnusualClientError("it has no credentials")  # boto3 says it best: NoCredentialsError
-    credentials: Any = _inside(signer, "_credentials")
-    keys: Callable[[], Keys] = credentials.get_frozen_credentials
-    return keys
+        raise UnsupportedClientError("it has no credentials")  # boto3 then raises NoCredentialsError
+    credentials: Any = _private(signer, "_credentials")
+    current: Callable[[], Credentials] = credentials.get_frozen_credentials
+    return current
 
 
 def _tls(http: Any) -> ssl.SSLContext:  # noqa: ANN401 - botocore's URLLib3Session
-    verify = _inside(http, "_verify")
+    verify = _private(http, "_verify")
     context = ssl.create_default_context(cafile=get_cert_path(verify) if verify else None)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if certificate := _inside(http, "_cert_file"):
-        context.load_cert_chain(certificate, _inside(http, "_key_file"))
+    if certificate := _private(http, "_cert_file"):
+        context.load_cert_chain(certificate, _private(http, "_key_file"))
     return context
 
 
-def _inside(thing: Any, *names: str) -> Any:  # noqa: ANN401 - botocore's own
+def _private(thing: Any, *names: str) -> Any:  # noqa: ANN401 - botocore's own
     for name in names:
         if not hasattr(thing, name):
-            raise UnusualClientError(f"botocore has changed: {type(thing).__name__} has no {name}")
+            raise UnsupportedClientError(f"botocore has changed: {type(thing).__name__} has no {name}")
         thing = getattr(thing, name)
     return thing

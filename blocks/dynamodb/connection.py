@@ -1,4 +1,4 @@
-"""One kept-alive HTTP/1.1 connection to where a boto3 client would send, on the way it would take."""
+"""One kept-alive HTTP/1.1 connection to the endpoint of a boto3 client, through the proxy that the client would use."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ from zlib import crc32
 
 from botocore.exceptions import SSLError
 
-from blocks.dynamodb.errors import NoAnswerError
+from blocks.dynamodb.errors import NoResponseError
 
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -23,14 +23,14 @@ _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Way:
-    """Where DynamoDB is, and how to get there."""
+class Endpoint:
+    """Where DynamoDB is, and how it is reached."""
 
     url: SplitResult
     tls: ssl.SSLContext | None
     proxy: SplitResult | None
-    connect_seconds: float
-    answer_seconds: float
+    connect_timeout_seconds: float
+    response_timeout_seconds: float
 
     @property
     def host(self) -> str:
@@ -42,7 +42,7 @@ class Way:
 
     @property
     def proxy_headers(self) -> dict[str, str]:
-        """What proves to the proxy who asks."""
+        """The header that authenticates at the proxy; empty without a user name."""
         if not self.proxy or not self.proxy.username:
             return {}
         name_and_password = f"{unquote(self.proxy.username)}:{unquote(self.proxy.password or '')}"
@@ -50,32 +50,32 @@ class Way:
 
 
 class Connection:
-    """Connects when it is first used, and again after anything has gone wrong."""
+    """It connects at the first use, and again after a failure."""
 
-    def __init__(self, way: Way) -> None:
-        self._way = way
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def exchange(self, request: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer.
+        """Status and body of the response.
 
         Raises:
-            NoAnswerError: there was none, or not all of it; whether DynamoDB has had the request is not known.
-            SSLError: whoever answers is not who was asked for.
+            NoResponseError: there was no complete response; DynamoDB may have executed the request.
+            SSLError: the certificate of the server is not valid for the endpoint.
         """
         try:
             if self._streams is None:
-                async with asyncio.timeout(self._way.connect_seconds):
+                async with asyncio.timeout(self._endpoint.connect_timeout_seconds):
                     self._streams = await self._connected()
-            async with asyncio.timeout(self._way.answer_seconds):
+            async with asyncio.timeout(self._endpoint.response_timeout_seconds):
                 return await self._exchange(request, *self._streams)
         except ssl.SSLCertVerificationError as error:
-            raise SSLError(endpoint_url=self._way.url.geturl(), error=error) from error
+            raise SSLError(endpoint_url=self._endpoint.url.geturl(), error=error) from error
         except (OSError, EOFError, ValueError) as error:  # TimeoutError is an OSError, IncompleteReadError an EOFError
             self.close()
-            raise NoAnswerError(f"{type(error).__name__} {error}".strip()) from error
+            raise NoResponseError(f"{type(error).__name__} {error}".strip()) from error
         except asyncio.CancelledError:
-            self.close()  # half an answer may be left in it
+            self.close()  # part of a response may still come
             raise
 
     def close(self) -> None:
@@ -86,31 +86,31 @@ class Connection:
     async def _exchange(
         self, request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> tuple[int, bytes]:
-        writer.write(request)  # in one piece: a head that waits for its body costs a delayed acknowledgement
+        writer.write(request)  # in one piece: a head without its body costs a delayed TCP acknowledgement
         head = await reader.readuntil(b"\r\n\r\n")
         status, length = _STATUS.match(head), _LENGTH.search(head)
         if not status:
-            raise ValueError(f"no HTTP answer: {head[:40]!r}")
+            raise ValueError(f"not an HTTP response: {head[:40]!r}")
         body = await reader.readexactly(int(length[1])) if length else await _rest(head, reader)
         if (checksum := _CRC32.search(head)) and int(checksum[1]) != crc32(body):
-            raise ValueError("the answer was damaged on the way")
+            raise ValueError("the checksum of the response does not match")
         if not length or _CLOSES.search(head):
             self.close()
         return int(status[1]), body
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        way = self._way
-        name = way.host if way.tls else None
-        if way.proxy and way.tls:
-            tunnel = await asyncio.to_thread(_tunnel, way)
-            return await asyncio.open_connection(sock=tunnel, ssl=way.tls, server_hostname=name)
-        if way.proxy:
-            return await asyncio.open_connection(way.proxy.hostname, way.proxy.port or 80)
-        return await asyncio.open_connection(way.host, way.port, ssl=way.tls, server_hostname=name)
+        endpoint = self._endpoint
+        name = endpoint.host if endpoint.tls else None
+        if endpoint.proxy and endpoint.tls:
+            tunnel = await asyncio.to_thread(_tunnel, endpoint)
+            return await asyncio.open_connection(sock=tunnel, ssl=endpoint.tls, server_hostname=name)
+        if endpoint.proxy:
+            return await asyncio.open_connection(endpoint.proxy.hostname, endpoint.proxy.port or 80)
+        return await asyncio.open_connection(endpoint.host, endpoint.port, ssl=endpoint.tls, server_hostname=name)
 
 
 async def _rest(head: bytes, reader: asyncio.StreamReader) -> bytes:
-    """A body of unknown length, as a proxy may send it."""
+    """The body of a response without a length, which proxies may send."""
     if not _CHUNKED.search(head):
         return await reader.read()
     body = b""
@@ -119,11 +119,11 @@ async def _rest(head: bytes, reader: asyncio.StreamReader) -> bytes:
     return body
 
 
-def _tunnel(way: Way) -> socket:
-    """A socket that a proxy has connected to DynamoDB."""
-    proxy = way.proxy
-    connection = HTTPConnection(proxy.hostname or "", proxy.port or 80, timeout=way.connect_seconds)  # type: ignore[union-attr] # only called with one
-    connection.set_tunnel(way.host, way.port, way.proxy_headers)
+def _tunnel(endpoint: Endpoint) -> socket:
+    """A socket through the proxy to DynamoDB."""
+    proxy = endpoint.proxy
+    connection = HTTPConnection(proxy.hostname or "", proxy.port or 80, timeout=endpoint.connect_timeout_seconds)  # type: ignore[union-attr] # only called with one
+    connection.set_tunnel(endpoint.host, endpoint.port, endpoint.proxy_headers)
     connection.connect()
     tunnel: socket = connection.sock
     tunnel.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)

@@ -1,10 +1,10 @@
-"""What can go wrong between a load and its table, once trying again has not helped or cannot help."""
+"""The errors of a load that retries cannot solve."""
 
 from blocks.domain.errors import SensorIngestError
 
 
 class RowRefusedError(SensorIngestError):
-    """DynamoDB refuses one row for what is in it; it would refuse it again."""
+    """DynamoDB refuses the content of one row; it would refuse it again."""
 
     blames_file = True
 
@@ -16,14 +16,14 @@ class RowRefusedError(SensorIngestError):
 
 
 class TableUnreachableError(SensorIngestError):
-    """DynamoDB kept failing to answer, or to answer usefully, until the time limit."""
+    """DynamoDB acknowledged nothing until the time limit, for another reason than throttling."""
 
     def __init__(self, table: str, reason: str, waited_seconds: float) -> None:
         super().__init__(
-            f"Table {table} has taken nothing for {waited_seconds:.0f} s, the last time because: {reason.rstrip('.')}. "
+            f"Table {table} has acknowledged nothing for {waited_seconds:.0f} s, because of: {reason.rstrip('.')}. "
             "Are endpoint, proxy and credentials of the block the right ones? The run can be started again."
         )
 
 
-class NoAnswerError(Exception):
-    """One call got no answer: a connection that was refused or reset, or a timeout. It never leaves this package."""
+class NoResponseError(Exception):
+    """A call got no response: a refused or reset connection, or a timeout. It is raised only within this package."""

@@ -1,4 +1,4 @@
-"""Readings as the bodies of BatchWriteItem calls, made column by column and not row by row."""
+"""Readings as request bodies of BatchWriteItem, built column by column, not row by row."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -13,18 +13,18 @@ ITEMS_PER_BATCH: Final = 25
 """Source: "BatchWriteItem", Amazon DynamoDB API reference."""
 
 ROWS_PER_WINDOW: Final = 500_000
-"""Rows that are mixed with one another: in memory they take some 30 bytes each, twice."""
+"""Rows that are shuffled together; in memory they take about 30 bytes each, twice."""
 
-_ROWS_PER_BLOCK: Final = 400 * ITEMS_PER_BATCH  # some 1 MB of bodies: big enough to be made at full speed
-_NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'  # what JSON does not allow in a string as it stands; RFC 8259, section 7
+_ROWS_PER_BLOCK: Final = 400 * ITEMS_PER_BATCH  # about 1 MB of bodies, large enough for full speed
+_NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'  # characters that a JSON string must escape; RFC 8259, section 7
 _SCHEMA: Final = pa.schema({"sensor_id": pa.string(), "timestamp": pa.int64(), "value": pa.string()})
 
 
-def blocks_of_bodies(frames: Iterable[pd.DataFrame], table_name: str) -> Iterator[list[bytes]]:
-    """Bodies of BatchWriteItem calls, some hundred at a time; each item once, all bodies full but the last of a window.
+def request_bodies_of(frames: Iterable[pd.DataFrame], table_name: str) -> Iterator[list[bytes]]:
+    """Request bodies, some hundred at a time; each item once, all bodies full but the last of a window.
 
-    Rows of a window are mixed, the same way every time: a file sorted by sensor would otherwise send thousands of
-    items in a row to one partition, which takes 1,000 a second.
+    The rows of a window are shuffled, with the same result every time: a file sorted by sensor would otherwise send
+    thousands of items in a row to one partition, which accepts 1,000 a second.
 
     Args:
         frames: columns `sensor_id`, `timestamp` (epoch seconds) and `value` (decimal text).
@@ -32,13 +32,13 @@ def blocks_of_bodies(frames: Iterable[pd.DataFrame], table_name: str) -> Iterato
     """
     for window in _windows(frames):
         order = np.random.default_rng(seed=len(window)).permutation(len(window))
-        mixed = window.take(pa.array(order))
-        for start in range(0, len(mixed), _ROWS_PER_BLOCK):
-            yield _bodies(_items(mixed.slice(start, _ROWS_PER_BLOCK)), table_name)
+        shuffled = window.take(pa.array(order))
+        for start in range(0, len(shuffled), _ROWS_PER_BLOCK):
+            yield _bodies(_items(shuffled.slice(start, _ROWS_PER_BLOCK)), table_name)
 
 
 def body_of(puts: list[Any], table_name: str) -> bytes:
-    """One body of the given `PutRequest`s, as an answer hands them back."""
+    """One body with these `PutRequest`s, such as the unprocessed ones of a response."""
     return json.dumps({"RequestItems": {table_name: puts}}, ensure_ascii=False).encode()
 
 

@@ -1,7 +1,7 @@
-"""AWS Signature Version 4 for one kind of request: BatchWriteItem, over and over.
+"""AWS Signature Version 4 for BatchWriteItem requests.
 
-botocore's own signer is general: it takes a request apart into headers, path and query each time, and derives the day's
-key each time. Here all of that stands still, but for the body and the second. A test holds the two against each other.
+botocore's signer is general: for each request it parses headers, path and query, and derives the key of the day. Here
+only the body and the second change. A test compares both signers.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,8 @@ TARGET: Final = "DynamoDB_20120810.BatchWriteItem"
 CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 
 
-class Keys(Protocol):
-    """An access key at one moment; botocore's `ReadOnlyCredentials` is one."""
+class Credentials(Protocol):
+    """An access key, such as botocore's `ReadOnlyCredentials`."""
 
     @property
     def access_key(self) -> str: ...
@@ -33,7 +33,7 @@ def _now() -> datetime:
 
 @dataclass
 class Signer:
-    """Makes the head of a request: its headers, and the signature over them and the body.
+    """Signs requests: it makes the head of a request from its body.
 
     Source: "Create a signed AWS API request", AWS Identity and Access Management user guide.
     """
@@ -47,22 +47,22 @@ class Signer:
     _day: tuple[str, str] = field(default=("", ""), repr=False)
     _days_key: bytes = field(default=b"", repr=False)
 
-    def head(self, body: bytes, keys: Keys, target: str | None = None) -> bytes:
-        """The request up to its body. `target` is what is asked of a proxy instead of the path."""
-        moment = self.now().strftime("%Y%m%dT%H%M%SZ")
-        headers = {"content-type": CONTENT_TYPE, "host": self.host, "x-amz-date": moment}
-        if keys.token:
-            headers["x-amz-security-token"] = keys.token
+    def head(self, body: bytes, credentials: Credentials, target: str | None = None) -> bytes:
+        """The request up to its body. `target` replaces the path in a request to a proxy."""
+        timestamp = self.now().strftime("%Y%m%dT%H%M%SZ")
+        headers = {"content-type": CONTENT_TYPE, "host": self.host, "x-amz-date": timestamp}
+        if credentials.token:
+            headers["x-amz-security-token"] = credentials.token
         headers["x-amz-target"] = TARGET
         lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
         names = ";".join(headers)
         canonical = f"POST\n{quote(self.path, safe='/~')}\n\n{lines}\n{names}\n{sha256(body).hexdigest()}"
-        scope = f"{moment[:8]}/{self.region}/{self.service}/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
-        signature = digest(self._key_of_the_day(keys.secret_key, moment[:8]), text.encode(), sha256).hex()
+        scope = f"{timestamp[:8]}/{self.region}/{self.service}/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
+        signature = digest(self._key_of_the_day(credentials.secret_key, timestamp[:8]), text.encode(), sha256).hex()
         return (
             f"POST {target or self.path} HTTP/1.1\r\n{lines.replace(chr(10), chr(13) + chr(10))}"
-            f"authorization:AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope},"
+            f"authorization:AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope},"
             f" SignedHeaders={names}, Signature={signature}\r\n"
             f"user-agent:{self.user_agent}\r\ncontent-length:{len(body)}\r\n\r\n"
         ).encode()

@@ -1,4 +1,4 @@
-"""A load from end to end: frames into bodies, bodies onto a line."""
+"""The entry of the package: data frames become request bodies, which a batch writer sends."""
 
 import asyncio
 import logging
@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Literal
 
-from blocks.dynamodb.batch_writer import Delivery
-from blocks.dynamodb.client_settings import UnusualClientError, keys_of, signer_of, way_of
-from blocks.dynamodb.request_bodies import blocks_of_bodies
-from blocks.dynamodb.transports import Boto3Line, FastLine, Line
+from blocks.dynamodb.batch_writer import BatchWriter
+from blocks.dynamodb.client_settings import UnsupportedClientError, credentials_of, endpoint_of, signer_of
+from blocks.dynamodb.request_bodies import request_bodies_of
+from blocks.dynamodb.transports import Boto3Transport, FastTransport, Transport
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,32 +32,35 @@ def write_frames(
     connections: int,
     on_progress: Callable[[int], object],
 ) -> int:
-    """The number of rows written, each acknowledged by DynamoDB; errors are those of `Delivery.run`.
+    """The number of rows written, all acknowledged by DynamoDB; raises as `BatchWriter.run` does.
 
     Args:
-        frames: what to write, see `blocks_of_bodies`; read as fast as the table takes it, and no faster.
-        client: says how to reach DynamoDB.
-        renewed_client: makes another one, with new credentials; called when those of the first have expired.
+        frames: the rows, see `request_bodies_of`; they are read only as fast as the table accepts them.
+        client: its endpoint and credentials are used.
+        renewed_client: creates a client with new credentials; called when those of `client` have expired.
         table_name: the table to write to.
-        sender: which line the bodies go out on.
-        patience_seconds: how long nothing may be taken before the load is given up.
-        connections: calls that may be under way at one time.
-        on_progress: called with the number of rows taken so far, in another thread but the same context.
+        sender: the transport.
+        patience_seconds: time without an acknowledged item after which the load fails.
+        connections: concurrent calls.
+        on_progress: called with the number of rows acknowledged so far, in another thread with the same context.
     """
-    line = line_of(client, renewed_client, sender)
-    delivery = Delivery(line, table_name, patience_seconds, connections, on_progress)
-    return _apart_from_any_loop(lambda: delivery.run(blocks_of_bodies(frames, table_name)))
+    transport = transport_for(client, renewed_client, sender)
+    writer = BatchWriter(transport, table_name, patience_seconds, connections, on_progress)
+    return _apart_from_any_loop(lambda: writer.run(request_bodies_of(frames, table_name)))
 
 
-def line_of(client: "DynamoDBClient", renewed_client: "Callable[[], DynamoDBClient]", sender: Sender) -> Line:
-    """The line asked for; boto3's where the client is set up in a way that the fast one does not know."""
+def transport_for(
+    client: "DynamoDBClient", renewed_client: "Callable[[], DynamoDBClient]", sender: Sender
+) -> Transport:
+    """The transport asked for; boto3 if the fast one does not support the settings of the client."""
     if sender == "fast":
         try:
-            way = way_of(client)
-            return FastLine(way, signer_of(client, way), keys_of(client), lambda: keys_of(renewed_client()))
-        except UnusualClientError as reason:
-            _LOG.warning("Writing through boto3, which is slower: the client is unusual, %s", reason)
-    return Boto3Line(client, renewed_client)
+            endpoint = endpoint_of(client)
+            signer = signer_of(client, endpoint)
+            return FastTransport(endpoint, signer, credentials_of(client), lambda: credentials_of(renewed_client()))
+        except UnsupportedClientError as reason:
+            _LOG.warning("Writing through boto3, which is slower, because of the settings of the client: %s", reason)
+    return Boto3Transport(client, renewed_client)
 
 
 def _apart_from_any_loop(run: Callable[[], int]) -> int:

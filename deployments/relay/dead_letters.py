@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 
-from blocks.stack_outputs import StackOutputs
+from blocks.stack_outputs import current_stack_outputs
 from deployments.relay.s3_events import UnknownMessageError, announced_files
 from deployments.relay.sqs_queue import MESSAGES_PER_CALL, SqsQueue
-from deployments.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -47,7 +46,7 @@ def redrive_stack() -> RedriveResult:
     Raises:
         StackMissingError: the account and region of the AWS credentials have no such stack.
     """
-    outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
+    outputs = current_stack_outputs()
     return redrive(boto3.client("sqs"), outputs.dead_letter_queue_url, outputs.queue_url)
 
 

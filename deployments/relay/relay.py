@@ -15,7 +15,7 @@ import boto3
 
 from blocks.domain.limits import in_groups
 from blocks.domain.models import SensorFile
-from blocks.stack_outputs import StackOutputs
+from blocks.stack_outputs import current_stack_outputs
 from deployments.relay.batch import Batch, RecentVersions
 from deployments.relay.logger import log
 from deployments.relay.metrics import RelayMetrics, RelayMonitor, metrics_endpoint, start_status_log
@@ -25,7 +25,6 @@ from deployments.relay.sqs_queue import FAIL_FAST, LONG_POLL_SECONDS, MESSAGES_P
 from deployments.relay.stop_signal import StopRequested, StopSignal
 from deployments.relay.timings import Timings
 from deployments.server.api_access import require_api
-from deployments.settings import Settings
 from flows.events.file_arrivals import announce
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Relay:
             StackMissingError: the account and region of the AWS credentials have no such stack.
         """
         require_api()
-        outputs = StackOutputs.read(Settings().stack, boto3.client("cloudformation"))
+        outputs = current_stack_outputs()
         fail_fast = boto3.client("sqs", config=FAIL_FAST)
         queue = SqsQueue(boto3.client("sqs"), outputs.queue_url, backlog_client=fail_fast)
         return cls(queue, outputs.incoming_prefix, DeploymentSlots())

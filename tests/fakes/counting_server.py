@@ -146,7 +146,7 @@ class CountingServer:
         return json.dumps(self.table.report() | more).encode()
 
     def send_file(self, transport: asyncio.WriteTransport, path: str) -> None:
-        """Answer with the file of that name."""
+        """Response with the file of that name."""
         task = asyncio.get_running_loop().create_task(self._send_file(transport, Path(path).name))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)

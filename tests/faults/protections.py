@@ -102,7 +102,7 @@ PROTECTIONS: Final = (
     Protection(
         "back-off of writes",
         "blocks/dynamodb/rate_limiter.py",
-        "return max(0.0, self._next - items / self.rate - now)",
+        "return max(0.0, self._next_at - items / self.rate - now)",
         "return 0.0",
         ("tests/blocks/dynamodb/test_rate_limiter.py", "tests/blocks/dynamodb/test_backpressure.py"),
     ),

@@ -8,7 +8,7 @@ import pytest
 
 from blocks.domain.errors import ThrottledError
 from blocks.dynamodb import request_bodies
-from blocks.dynamodb.batch_writer import BATCHES_AT_ONCE
+from blocks.dynamodb.batch_writer import BATCHES_IN_MEMORY
 from blocks.readings_table import ReadingsTable
 from tests.blocks.dynamodb.conftest import TABLE, credentials_for, rows
 from tests.fakes.counting_server import CountingServer
@@ -28,7 +28,7 @@ def test_reading_stops_while_the_table_takes_nothing(server: CountingServer, mon
     table = ReadingsTable(table_name=TABLE, credentials=credentials_for(server.endpoint_url), patience_seconds=1)
     with pytest.raises(ThrottledError):
         table.write(frames())
-    assert read <= 25 * BATCHES_AT_ONCE + 2 * 10_000
+    assert read <= 25 * BATCHES_IN_MEMORY + 2 * 10_000
 
 
 def test_rows_are_read_while_others_are_under_way(server: CountingServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from blocks.dynamodb.rate_limiter import FIRST_RATE, SLOWEST_RATE, Pacer
+from blocks.dynamodb.rate_limiter import FIRST_RATE, SLOWEST_RATE, RateLimiter
 from tests.fakes.counting_table import Behaviour, CountingTable
 
 
@@ -36,7 +36,7 @@ class Load:
         behaviour = Behaviour(unprocessed_share=self.share, items_per_second=self.limit, keep=False)
         behaviour.burst_seconds = self.burst_seconds
         self.table = CountingTable(behaviour)
-        self.pacer = Pacer(self.now)
+        self.limiter = RateLimiter(self.now)
         self._under_way: list[tuple[float, int, int, int, int]] = []
         self._back: list[int] = []
         self._number = count()
@@ -55,7 +55,7 @@ class Load:
                 self.now = self._under_way[0][0]
                 continue
             items = self._back.pop() if self._back else 25
-            self.now += self.pacer.pause(items, self.now) + 0.00002  # what it takes to send
+            self.now += self.limiter.delay(items, self.now) + 0.00002  # what it takes to send
             self._stand()
             self._send(items)
         return self
@@ -68,7 +68,7 @@ class Load:
 
     def _send(self, items: int) -> None:
         self.table.requests += 1
-        sent_in = self.pacer.sending(items)
+        sent_in = self.limiter.sending(items)
         left = self.table.take(BATCHES[items], self.now)
         taken = 0 if left is None else items - len(left)
         answer = (self.now + self.latency_seconds, next(self._number), sent_in, items, taken)
@@ -77,8 +77,8 @@ class Load:
     def _hear_answers(self) -> None:
         while self._under_way and self._under_way[0][0] <= self.now:
             at, _, sent_in, items, taken = heapq.heappop(self._under_way)
-            self.pacer.answered(sent_in, items, taken, at)
-            self.rates.append(self.pacer.rate)
+            self.limiter.responded(sent_in, items, taken, at)
+            self.rates.append(self.limiter.rate)
             if taken < items:
                 self._back.append(items - taken)
 
@@ -169,22 +169,22 @@ def test_a_table_that_becomes_slower_and_faster_again_is_followed() -> None:
 
 
 def test_a_table_that_takes_nothing_is_still_asked_now_and_then() -> None:
-    assert SLOWEST_RATE <= Load(0).run(60).pacer.rate < 25
+    assert SLOWEST_RATE <= Load(0).run(60).limiter.rate < 25
 
 
 def test_the_first_items_are_not_held_back() -> None:
-    pacer = Pacer(now=100.0)
-    pauses = [pacer.pause(25, now=100.0) for _ in range(162)]
+    limiter = RateLimiter(now=100.0)
+    pauses = [limiter.delay(25, now=100.0) for _ in range(162)]
     assert [0.0] * 160 == pauses[:160]
     assert 0 < pauses[161]
 
 
 def test_answers_to_an_earlier_round_say_nothing_about_this_one() -> None:
-    pacer = Pacer(now=100.0)
+    limiter = RateLimiter(now=100.0)
     for _ in range(40):
-        pacer.sending(25)
-        pacer.answered(0, 25, 25, now=101.0)
-    rate = pacer.rate
+        limiter.sending(25)
+        limiter.responded(0, 25, 25, now=101.0)
+    rate = limiter.rate
     for seconds in range(100):
-        pacer.answered(0, 25, 0, now=105.0 + seconds)
-    assert rate == pacer.rate
+        limiter.responded(0, 25, 0, now=105.0 + seconds)
+    assert rate == limiter.rate

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks.dynamodb import request_bodies
-from blocks.dynamodb.request_bodies import ITEMS_PER_BATCH, blocks_of_bodies
+from blocks.dynamodb.request_bodies import ITEMS_PER_BATCH, request_bodies_of
 from tests.blocks.dynamodb.conftest import contents, rows
 
 Key = tuple[str, int]
@@ -19,7 +19,7 @@ Key = tuple[str, int]
 def batches_of(*frames: pd.DataFrame) -> list[list[tuple[Key, str]]]:
     """Key and value of each item, batch by batch."""
     batches = []
-    for body in (body for block in blocks_of_bodies(frames, "readings") for body in block):
+    for body in (body for block in request_bodies_of(frames, "readings") for body in block):
         puts = json.loads(body)["RequestItems"].pop("readings")
         items = [put["PutRequest"]["Item"] for put in puts]
         batches.append([((item["sensor_id"]["S"], int(item["timestamp"]["N"])), item["value"]["N"]) for item in items])
@@ -36,7 +36,7 @@ def test_each_row_is_in_one_body_and_no_body_has_more_than_25(count: int) -> Non
 
 def test_a_body_is_what_the_api_takes() -> None:
     frame = pd.DataFrame({"sensor_id": ["0000-0001"], "timestamp": [1_483_906_366], "value": ["10.10"]})
-    [[body]] = blocks_of_bodies([frame], "readings")
+    [[body]] = request_bodies_of([frame], "readings")
     item = {"sensor_id": {"S": "0000-0001"}, "timestamp": {"N": "1483906366"}, "value": {"N": "10.10"}}
     assert {"RequestItems": {"readings": [{"PutRequest": {"Item": item}}]}} == json.loads(body)
 
@@ -76,5 +76,5 @@ def test_rows_are_read_a_window_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
             read.append(part)
             yield rows(400, start=400 * part)
 
-    next(blocks_of_bodies(frames(), "readings"))
+    next(request_bodies_of(frames(), "readings"))
     assert [0, 1, 2] == read

@@ -16,7 +16,7 @@ TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, m
 SIGNER = Signer("dynamodb.eu-central-1.amazonaws.com", "/", "eu-central-1", "dynamodb", "tests")
 
 
-def keys_of(secret: str, token: str | None = None) -> Any:  # noqa: ANN401 - its stubs know keys that are None
+def credentials_of(secret: str, token: str | None = None) -> Any:  # noqa: ANN401 - its stubs know keys that are None
     return ReadOnlyCredentials("AKIDEXAMPLE", secret, token)
 
 
@@ -35,7 +35,7 @@ def signed_by_botocore(url: str, region: str, body: bytes, keys: Any) -> tuple[s
 
 @given(
     body=st.binary(max_size=5_000),
-    keys=st.builds(keys_of, TEXT, st.none() | TEXT),
+    keys=st.builds(credentials_of, TEXT, st.none() | TEXT),
     region=st.sampled_from(["eu-central-1", "us-gov-west-1"]),
     host=st.sampled_from(["dynamodb.eu-central-1.amazonaws.com", "127.0.0.1:8000", "[::1]:8000"]),
     path=st.sampled_from(["/", "/behind/a~gateway"]),
@@ -50,7 +50,7 @@ def test_a_request_is_signed_as_botocore_signs_it(body: bytes, keys: Any, region
 def test_a_new_day_a_new_key_and_new_credentials_are_noticed() -> None:
     signer = Signer("127.0.0.1", "/", "eu-central-1", "dynamodb", "tests")
     for secret in ("one", "two"):
-        keys = keys_of(secret)
+        keys = credentials_of(secret)
         expected, moment = signed_by_botocore("http://127.0.0.1/", "eu-central-1", b"{}", keys)
         for days in (-1, 0):
             signer.now = partial(datetime.__add__, moment, timedelta(days=days))
@@ -59,6 +59,6 @@ def test_a_new_day_a_new_key_and_new_credentials_are_noticed() -> None:
 
 
 def test_no_secret_is_in_what_a_log_would_show() -> None:
-    SIGNER.head(b"{}", keys_of("made-up-secret", "made-up-token"))
+    SIGNER.head(b"{}", credentials_of("made-up-secret", "made-up-token"))
     assert "made-up" not in repr(SIGNER)
     assert "_days_key" not in repr(SIGNER)

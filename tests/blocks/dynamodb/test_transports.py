@@ -13,7 +13,7 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 
 from blocks.aws_clients import client_of
-from blocks.dynamodb.client_settings import UnusualClientError, way_of
+from blocks.dynamodb.client_settings import UnsupportedClientError, endpoint_of
 from blocks.dynamodb.errors import TableUnreachableError
 from blocks.readings_table import ReadingsTable
 from tests.blocks.dynamodb.conftest import TABLE, contents, credentials_for, rows
@@ -169,7 +169,7 @@ def test_nobody_who_listens_is_an_error_when_the_patience_is_over() -> None:
 def test_a_way_that_only_boto3_knows_is_left_to_boto3(server: CountingServer) -> None:
     config = {"proxies": {}, "proxies_config": {"proxy_use_forwarding_for_https": True}}
     credentials = credentials_for(server.endpoint_url, config)
-    with pytest.raises(UnusualClientError, match="proxies"):
-        way_of(client_of(credentials, "dynamodb"))
+    with pytest.raises(UnsupportedClientError, match="proxies"):
+        endpoint_of(client_of(credentials, "dynamodb"))
     assert 3 == ReadingsTable(table_name=TABLE, credentials=credentials).write([rows(3)])
     assert b"Botocore" in server.heads[0]

@@ -115,7 +115,7 @@ def test_a_server_that_fails_for_too_long_is_given_up_saying_how(
     make_table: MakeTable, server: CountingServer, fault: str
 ) -> None:
     server.behave(script=1_000 * [fault])
-    with pytest.raises(TableUnreachableError, match=r"readings has taken nothing for .* because: .*endpoint"):
+    with pytest.raises(TableUnreachableError, match=r"readings has acknowledged nothing for .* because of: .*endpoint"):
         make_table(patience_seconds=0.1).write([rows(3)])
 
 
