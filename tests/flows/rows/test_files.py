@@ -1,4 +1,4 @@
-"""Each file in tests/data is a test, and what it should come to stands beside it. See tests/data/README.md."""
+"""Each CSV file in tests/data is a test; its expected outcome is in a JSON file. See tests/data/README.md."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ CASES = sorted(path.name.removesuffix(".expected.json") for path in DATA.glob("*
 
 
 class Trickle(io.BytesIO):
-    """A stream that yields a few bytes at a time, as a network body may."""
+    """A stream that returns three bytes per read. Network bodies return few bytes, too."""
 
     def read(self, size: int | None = -1) -> bytes:
         return super().read(min(3, size) if size and size > 0 else 3)
@@ -51,7 +51,7 @@ def without_comments(expected: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_file_comes_to_what_stands_beside_it(name: str, tmp_path: Path) -> None:
+def test_a_file_has_its_expected_outcome(name: str, tmp_path: Path) -> None:
     expected = expected_of(name)
     with (DATA / f"{name}.csv").open("rb") as source:
         file = validate_file(source, tmp_path, RowRules(**expected.get("rules", {})))
@@ -59,7 +59,7 @@ def test_a_file_comes_to_what_stands_beside_it(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_file_comes_to_the_same_in_pieces_of_a_few_bytes(name: str, tmp_path: Path) -> None:
+def test_a_file_in_chunks_and_blocks_of_a_few_bytes_has_the_same_outcome(name: str, tmp_path: Path) -> None:
     expected = expected_of(name)
     source = Trickle((DATA / f"{name}.csv").read_bytes())
     file = validate_file(source, tmp_path, RowRules(**{"block_bytes": 7} | expected.get("rules", {})))
@@ -67,7 +67,7 @@ def test_a_file_comes_to_the_same_in_pieces_of_a_few_bytes(name: str, tmp_path: 
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_reject_file_is_a_csv_of_all_refused_rows(name: str, tmp_path: Path) -> None:
+def test_the_reject_file_is_a_csv_of_all_rejected_rows(name: str, tmp_path: Path) -> None:
     expected = expected_of(name)
     with (DATA / f"{name}.csv").open("rb") as source:
         file = validate_file(source, tmp_path, RowRules(**expected.get("rules", {})))
@@ -77,14 +77,14 @@ def test_the_reject_file_is_a_csv_of_all_refused_rows(name: str, tmp_path: Path)
     assert first == [(line, reason, text.removeprefix("'")) for line, reason, text in rows[: len(first)]]
 
 
-def test_values_come_in_forms_that_dynamodb_documents(tmp_path: Path) -> None:
-    """Its pages show a sign only before negative numbers, and digits on both sides of a point."""
+def test_values_have_forms_that_dynamodb_documents(tmp_path: Path) -> None:
+    """Its documentation shows a sign only for negative numbers, and digits on both sides of a decimal point."""
     with (DATA / "values.csv").open("rb") as source:
         values = [value for frame in validate_file(source, tmp_path).readings() for value in frame["value"]]
     assert [] == [value for value in values if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", value)]
 
 
-def test_every_file_has_its_expected_outcome() -> None:
+def test_every_data_file_has_an_expectation_file() -> None:
     assert CASES == sorted(path.stem for path in DATA.glob("*.csv"))
 
 

@@ -1,4 +1,4 @@
-"""What validation hands on is stored as exactly the number in the file, seen in a running emulator."""
+"""DynamoDB, here a running emulator, stores validated values as exactly the numbers in the file."""
 
 import io
 import uuid
@@ -47,7 +47,7 @@ def table(aws: "Aws") -> Iterator["Table"]:
 
 
 class Table:
-    """A table in the emulator, written and read without any code of this project."""
+    """A table in the emulator, written and read without code of this project."""
 
     def __init__(self, client: Any, name: str) -> None:  # noqa: ANN401
         self._client = client
@@ -92,11 +92,11 @@ def test_every_form_of_decimal_is_stored_as_the_number_it_denotes(table: Table) 
 @example(values=["0E1000000000000000000"], number=0)
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.from_regex(DECIMAL, fullmatch=True), min_size=1, max_size=25), number=st.integers(0, 9999))
-def test_any_decimal_comes_back_from_the_table_as_it_was_written_or_is_a_reject(
+def test_any_decimal_is_read_from_the_table_as_the_number_in_the_file_or_is_rejected(
     table: Table, values: list[str], number: int
 ) -> None:
     sensor = f"1111-{number:04d}"
-    accepted = readings("".join(f"{sensor},{NOON + place},{value}\n" for place, value in enumerate(values)).encode())
+    accepted = readings("".join(f"{sensor},{NOON + index},{value}\n" for index, value in enumerate(values)).encode())
     table.write(accepted)
     found = table.read(sensor)
     seconds = [second for _, second, _ in accepted]

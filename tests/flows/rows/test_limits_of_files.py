@@ -1,4 +1,4 @@
-"""Files that are too long, too large or too odd for a data file, and the settings that bound what they cost."""
+"""Files that are too large for tests/data, and the settings that bound the memory and time of validation."""
 
 import gzip
 import io
@@ -23,16 +23,16 @@ MIB = 2**20
 
 
 class Stream:
-    """A stream of whatever an iterator yields: no `seek`, no size, nothing that is ever whole in memory."""
+    """A stream of the chunks of an iterator, without `seek` or a size, and never in memory as a whole."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._unread = b""
 
     def read(self, size: int = -1) -> bytes:
-        self._rest = self._rest or next(self._pieces, b"")
-        piece, self._rest = self._rest[:size], self._rest[size:]
-        return piece
+        self._unread = self._unread or next(self._chunks, b"")
+        chunk, self._unread = self._unread[:size], self._unread[size:]
+        return chunk
 
 
 def validated(content: bytes | Iterator[bytes], workspace: Path, **rules: Any) -> ValidatedFile:  # noqa: ANN401
@@ -44,21 +44,21 @@ def readings(file: ValidatedFile) -> pd.DataFrame:
     return pd.concat(file.readings(), ignore_index=True)
 
 
-def test_a_line_of_100_mb_without_an_end_costs_neither_its_neighbours_nor_memory(tmp_path: Path) -> None:
-    def pieces() -> Iterator[bytes]:
+def test_a_line_of_100_mb_without_a_line_end_is_rejected_in_little_memory(tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
         yield ROW
         for _ in range(100):
             yield b"1" * MIB
 
     tracemalloc.start()
-    file = validated(pieces(), tmp_path, reject_limit=0.5)
+    file = validated(chunks(), tmp_path, reject_limit=0.5)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (2, 1, {"field_count": 1}) == (file.counts.lines, file.counts.accepted, file.reasons)
     assert peak < 20 * MIB
 
 
-def test_a_long_line_is_one_line_however_many_blocks_it_fills(tmp_path: Path) -> None:
+def test_a_line_that_is_longer_than_many_blocks_is_counted_once(tmp_path: Path) -> None:
     content = ROW + b"x" * 300_000 + b"\n" + ROW.replace(b"0001", b"0002")
     file = validated(content, tmp_path, block_bytes=1000, reject_limit=0.5)
     assert ["0000-0001", "0000-0002"] == list(readings(file)["sensor_id"])
@@ -79,13 +79,13 @@ def test_a_long_line_is_one_line_however_many_blocks_it_fills(tmp_path: Path) ->
     ],
     ids=["digits", "dots", "zeros", "spaces", "pairs of quotes", "quotes", "commas", "quotes and commas"],
 )
-def test_no_line_takes_time_beyond_its_length(line: bytes, tmp_path: Path) -> None:
-    """A rule that looks at such a line over and over would take hours for these: they are here to end at all."""
+def test_no_line_takes_more_than_linear_time(line: bytes, tmp_path: Path) -> None:
+    """An expression that backtracks would take hours for these lines: the test is that it ends."""
     file = validated((line + b"\n") * 20, tmp_path, reject_limit=1)
     assert 20 == file.counts.rejected
 
 
-def test_a_block_of_tiny_bad_lines_is_counted_line_by_line(tmp_path: Path) -> None:
+def test_every_line_of_a_block_of_many_short_rejects_is_counted(tmp_path: Path) -> None:
     file = validated(b"x\n" * 30_000 + b"\n" * 30_000 + ROW, tmp_path, reject_limit=1)
     assert (60_001, 30_000, 30_000) == (file.counts.lines, file.counts.blank, file.counts.rejected)
     assert 30_000 == len(read_csv(cast("Path", file.rejects_path)))
@@ -96,14 +96,14 @@ def test_a_gzip_bomb_is_refused_with_the_default_limits(tmp_path: Path) -> None:
     assert "looks like a gzip bomb: it expands more than 200-fold" == file.refusal
 
 
-def test_a_small_file_of_equal_rows_is_no_bomb(tmp_path: Path) -> None:
+def test_a_small_file_of_equal_rows_is_not_refused_as_a_gzip_bomb(tmp_path: Path) -> None:
     file = validated(gzip.compress(ROW * 100_000), tmp_path)
     assert (1, 99_999) == (file.counts.accepted, file.counts.replaced)
 
 
 @pytest.mark.parametrize("pattern", [r"\d{4}-\d{4}", ".*"])
-@pytest.mark.parametrize("memory", [MIB, 256 * MIB], ids=["in many passes", "in one pass"])
-def test_of_rows_with_one_key_the_last_counts_wherever_they_stand(pattern: str, memory: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("memory", [MIB, 256 * MIB], ids=["many partitions", "one partition"])
+def test_of_rows_with_the_same_key_the_last_is_accepted(pattern: str, memory: int, tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     sensors, seconds = random.integers(0, 100, 60_000), random.integers(NOON, NOON + 300, 60_000)
     keys = [(f"0000-{sensor:04d}", int(second)) for sensor, second in zip(sensors, seconds, strict=True)]
@@ -115,36 +115,36 @@ def test_of_rows_with_one_key_the_last_counts_wherever_they_stand(pattern: str, 
     assert (len(expected), 60_000 - len(expected)) == (file.counts.accepted, file.counts.replaced)
 
 
-def test_the_shares_of_all_passes_make_up_the_whole(tmp_path: Path) -> None:
+def test_all_partitions_together_find_every_replaced_row_once(tmp_path: Path) -> None:
     keys = np.repeat(np.arange(150_000, dtype=np.int64) << TIMESTAMP_BITS, 2)
     with DuplicateFinder(tmp_path / "keys", MIB) as file:
         file.add(keys[:30_001])
         file.add(keys[30_001:])
-        passes = list(file.replaced_rows())
-    assert len(passes) > 1
-    assert list(range(0, 300_000, 2)) == sorted(np.concatenate(passes).tolist())
+        partitions = list(file.replaced_rows())
+    assert len(partitions) > 1
+    assert list(range(0, 300_000, 2)) == sorted(np.concatenate(partitions).tolist())
 
 
-def test_processes_that_share_the_memory_take_their_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[int] = []
+def test_concurrent_processes_divide_the_memory_for_duplicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory: list[int] = []
 
     def duplicate_finder(path: Path, memory_bytes: int) -> DuplicateFinder:
-        taken.append(memory_bytes)
+        memory.append(memory_bytes)
         return DuplicateFinder(path, memory_bytes)
 
     monkeypatch.setattr(accepted_rows, "DuplicateFinder", duplicate_finder)
     validated(ROW, tmp_path, duplicate_memory_bytes=64 * MIB, concurrent_processes=4)
-    assert [16 * MIB] == taken
+    assert [16 * MIB] == memory
 
 
-def test_the_largest_key_stays_apart_from_its_neighbours(tmp_path: Path) -> None:
+def test_the_largest_and_the_smallest_keys_are_distinct_from_adjacent_keys(tmp_path: Path) -> None:
     last = 2**TIMESTAMP_BITS - 1
     content = f"9999-9999,{last},1\n9999-9999,0,2\n9999-9998,{last},3\n3289-1135,{last},4\n0000-0000,0,5\n".encode()
     file = validated(content, tmp_path, earliest=0, latest=last)
     assert (5, 0) == (file.counts.accepted, file.counts.replaced)
 
 
-def test_more_sensors_than_fit_the_memory_are_refused_with_the_setting_to_raise(tmp_path: Path) -> None:
+def test_a_file_with_more_sensors_than_fit_into_memory_is_refused_with_the_name_of_the_setting(tmp_path: Path) -> None:
     content = b"".join(b"sensor %d,1483906366,1\n" % number for number in range(5000))
     file = validated(content, tmp_path, sensor_id_pattern=r"sensor \d+", duplicate_memory_bytes=MIB)
     refusal = "has more than 4,096 different sensor ids, which is what duplicate_memory_bytes has room for"
@@ -163,36 +163,36 @@ def test_readings_have_the_columns_that_the_table_is_written_from(tmp_path: Path
 
 def test_readings_can_be_read_again_and_in_another_process(tmp_path: Path) -> None:
     file = validated(ROW * 3, tmp_path, block_bytes=30)
-    elsewhere = pickle.loads(pickle.dumps(file))  # noqa: S301 - made one line above
+    elsewhere = pickle.loads(pickle.dumps(file))  # noqa: S301 - pickled in this line
     assert [{"sensor_id": "0000-0001", "timestamp": NOON, "value": "10.10"}] == readings(file).to_dict("records")
     assert readings(file).equals(readings(elsewhere))
 
 
-def test_progress_is_told_in_bytes_of_the_source_up_to_its_size(tmp_path: Path) -> None:
-    told: list[int] = []
+def test_progress_is_reported_in_bytes_of_the_source_up_to_its_size(tmp_path: Path) -> None:
+    reported: list[int] = []
     content = ROW * 200_000
-    validate_file(io.BytesIO(content), tmp_path, progress=told.append)
-    assert sorted(told) == told
-    assert len(content) == told[-1]
-    assert len(set(told)) > 2
+    validate_file(io.BytesIO(content), tmp_path, progress=reported.append)
+    assert sorted(reported) == reported
+    assert len(content) == reported[-1]
+    assert len(set(reported)) > 2
 
 
-def test_a_source_that_breaks_is_no_refusal(tmp_path: Path) -> None:
-    def pieces() -> Iterator[bytes]:
+def test_an_error_while_reading_the_source_is_raised(tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
         yield ROW
         raise ConnectionResetError("connection lost")
 
     with pytest.raises(ConnectionResetError):
-        validated(pieces(), tmp_path)
+        validated(chunks(), tmp_path)
 
 
-def test_a_workspace_can_be_used_again_for_another_try(tmp_path: Path) -> None:
+def test_a_second_validation_in_the_same_workspace_replaces_the_first(tmp_path: Path) -> None:
     validated(ROW.replace(b"10.10", b"1") + b"x\n" + ROW, tmp_path, block_bytes=20, reject_limit=1)
     file = validated(ROW, tmp_path)
     assert (["10.10"], None) == (list(readings(file)["value"]), file.rejects_path)
 
 
-def test_no_cell_of_the_reject_file_starts_a_formula(tmp_path: Path) -> None:
+def test_no_cell_of_the_reject_file_starts_with_a_formula(tmp_path: Path) -> None:
     starts = ["=", "+", "-", "@", "\t=", " =", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\x0b=", "\u00a0="]
     file = validated("".join(f"{start}1+1\n" for start in starts).encode(), tmp_path, reject_limit=1)
     cells = [cell for row in read_csv(cast("Path", file.rejects_path)) for cell in row]
@@ -218,6 +218,6 @@ def test_no_cell_of_the_reject_file_starts_a_formula(tmp_path: Path) -> None:
         ("sensor_id_pattern", r"a\z)|(?:b"),
     ],
 )
-def test_a_setting_that_could_not_work_is_refused_by_name(setting: str, value: Any) -> None:  # noqa: ANN401
+def test_an_invalid_setting_is_an_error_with_its_name(setting: str, value: Any) -> None:  # noqa: ANN401
     with pytest.raises(ValueError, match=setting):
         RowRules(**{setting: value})

@@ -1,4 +1,4 @@
-"""What holds for every file there could be."""
+"""Properties of validation that hold for every file."""
 
 import io
 import tempfile
@@ -54,8 +54,8 @@ files = st.lists(st.tuples(lines, line_ends.map(str.encode)).map(b"".join), max_
 marked_files = st.tuples(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]), files).map(b"".join)
 
 
-class Pieces(io.BytesIO):
-    """A stream whose reads are as short as it likes."""
+class Chunks(io.BytesIO):
+    """A stream whose reads return at most `next_size()` bytes."""
 
     def __init__(self, content: bytes, next_size: Callable[[], int]) -> None:
         super().__init__(content)
@@ -67,7 +67,7 @@ class Pieces(io.BytesIO):
 
 
 def outcome(source: BinaryIO, rules: RowRules) -> dict[str, Any]:
-    """All that validation says of a file, its reject file and readings included."""
+    """The complete result of validation, with the content of the reject file and the readings."""
     with tempfile.TemporaryDirectory() as workspace:
         file = validate_file(source, Path(workspace), rules)
         frames = [frame.itertuples(index=False, name=None) for frame in file.readings()]
@@ -84,9 +84,7 @@ def outcome(source: BinaryIO, rules: RowRules) -> dict[str, Any]:
 
 @thorough
 @given(st.one_of(st.binary(max_size=400), marked_files), st.integers(1, 50), st.integers(1, 120))
-def test_whatever_a_file_holds_every_line_is_accounted_for(
-    content: bytes, block_bytes: int, max_line_bytes: int
-) -> None:
+def test_every_line_of_any_file_is_counted_once(content: bytes, block_bytes: int, max_line_bytes: int) -> None:
     rules = RowRules(block_bytes=block_bytes, max_line_bytes=max_line_bytes)
     found = outcome(io.BytesIO(content), rules)
     counts = found["counts"]
@@ -106,7 +104,7 @@ def test_whatever_a_file_holds_every_line_is_accounted_for(
 @given(marked_files, st.integers(1, 100), st.sampled_from([40, 65_536]), st.sampled_from([r"\d{4}-\d{4}", "[^x]*"]))
 @example(b"\r\rtimestamp,value,sensor_id\r\n1483906366,1,0000-0001", 1, 65_536, r"\d{4}-\d{4}")
 @example(b'0000-0001,1483906366,"1\n', 100, 65_536, r"\d{4}-\d{4}")
-def test_a_file_comes_to_what_a_plain_loop_over_its_lines_says(
+def test_a_file_has_the_same_outcome_as_in_a_plain_loop_over_its_lines(
     content: bytes, block_bytes: int, max_line_bytes: int, pattern: str
 ) -> None:
     rules = RowRules(
@@ -118,7 +116,7 @@ def test_a_file_comes_to_what_a_plain_loop_over_its_lines_says(
     )
     expected = plain_outcome(content, rules)
     if content.startswith((GZIP, *SIGNATURES)) or expected.lines == expected.header + expected.blank:
-        return  # refused as a whole; the files in tests/data show those
+        return  # refused as a whole, which the files in tests/data test
     found = outcome(io.BytesIO(content), rules)
     assert expected.rejects == [(int(line), reason) for line, reason, _ in found["rejects"]]
     assert [(*key, value) for key, value in expected.readings.items()] == [
@@ -134,10 +132,12 @@ def test_a_file_comes_to_what_a_plain_loop_over_its_lines_says(
 
 @thorough
 @given(marked_files, st.integers(1, 200), st.data())
-def test_how_a_file_is_cut_into_pieces_changes_nothing(content: bytes, block_bytes: int, data: st.DataObject) -> None:
+def test_the_outcome_does_not_depend_on_the_sizes_of_chunks_and_blocks(
+    content: bytes, block_bytes: int, data: st.DataObject
+) -> None:
     whole = outcome(io.BytesIO(content), RowRules(latest=NOON, reject_limit=0.5))
-    pieces = Pieces(content, lambda: data.draw(st.integers(1, 20)))
-    assert whole == outcome(cast("BinaryIO", pieces), RowRules(block_bytes=block_bytes, latest=NOON, reject_limit=0.5))
+    chunks = Chunks(content, lambda: data.draw(st.integers(1, 20)))
+    assert whole == outcome(cast("BinaryIO", chunks), RowRules(block_bytes=block_bytes, latest=NOON, reject_limit=0.5))
 
 
 @thorough
@@ -146,7 +146,7 @@ def test_how_a_file_is_cut_into_pieces_changes_nothing(content: bytes, block_byt
 @example("0E1000000000000000000")
 @example("9.9999999999999999999999999999999999999E+125")
 @example("-0." + "0" * 200 + "1e+200")
-def test_a_value_is_stored_as_exactly_the_number_in_the_file_or_not_at_all(text: str) -> None:
+def test_the_text_for_dynamodb_is_exactly_the_number_in_the_file(text: str) -> None:
     stored = dynamodb_number(text)
     if stored is not None:
         assert number_in(text) == DYNAMODB.create_decimal(stored)

@@ -16,11 +16,11 @@ from flows.loading.shard_tasks import load_shards
 from flows.rows import RowRules, validate_file
 from flows.rows.sharding import Shard, shards
 
-SENSORS = [f"{place:04d}-{number:04d}" for place in range(10) for number in range(100)]
+SENSORS = [f"{group:04d}-{number:04d}" for group in range(10) for number in range(100)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 8, 16])
-def test_each_row_is_in_one_shard_and_shards_are_about_equal(count: int) -> None:
+def test_each_row_is_in_one_shard_and_shards_have_about_equal_sizes(count: int) -> None:
     frame = pd.DataFrame({"sensor_id": pd.array(SENSORS * 3, dtype="string[pyarrow]"), "timestamp": range(3_000)})
     parts = [pd.concat(list(shard.select([frame]))) for shard in shards(count)]
     assert list(range(3_000)) == sorted(timestamp for part in parts for timestamp in part["timestamp"])
@@ -28,9 +28,9 @@ def test_each_row_is_in_one_shard_and_shards_are_about_equal(count: int) -> None
     assert max(map(len, parts)) < 1.3 * 3_000 / count
 
 
-def test_a_sensor_is_in_the_same_shard_on_any_machine_and_in_any_version() -> None:
+def test_a_sensor_is_in_the_same_shard_on_every_machine_and_in_every_version() -> None:
     found = [next(shard.number for shard in shards(5) if shard.contains(sensor)) for sensor in SENSORS[:5]]
-    assert [4, 5, 5, 2, 5] == found  # what other versions have written may be repeated: it must not change
+    assert [4, 5, 5, 2, 5] == found  # a version may repeat the load of an earlier one, so the shards must not change
 
 
 def test_a_shard_without_rows_has_no_frames() -> None:
@@ -41,18 +41,18 @@ def test_a_shard_without_rows_has_no_frames() -> None:
     ("written_by", "rows", "uses_shards"),
     [("threads", 10**9, False), ("processes", 99, False), ("processes", 100, True), ("dask", 100, True)],
 )
-def test_small_files_are_never_written_in_shards(written_by: Any, rows: int, uses_shards: bool) -> None:  # noqa: ANN401, FBT001
+def test_only_large_files_are_written_in_shards(written_by: Any, rows: int, uses_shards: bool) -> None:  # noqa: ANN401, FBT001
     large_files = LargeFiles(written_by=written_by, from_rows=100, dask_scheduler="tcp://127.0.0.1:1")
     assert uses_shards is large_files.uses_shards(rows)
 
 
-def test_dask_needs_a_cluster() -> None:
+def test_dask_requires_the_address_of_a_scheduler() -> None:
     with pytest.raises(ValidationError, match="dask_scheduler, the address"):
         LargeFiles(written_by="dask")
 
 
 class Loads:
-    """In place of the tasks of all shards: what they have written."""
+    """Replaces the tasks of all shards; the result is the number of rows that each has written."""
 
     def __init__(self, *written: int) -> None:
         self._written = list(written)
@@ -64,7 +64,7 @@ class Loads:
         return self._written
 
 
-def test_shards_that_leave_rows_out_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_whose_shards_have_written_too_few_rows_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     file, counts = SensorFile(bucket="bucket", key="a.csv"), RowCounts(lines=400, rows=400, accepted=400)
     monkeypatch.setattr("flows.loading.shard_tasks.write_shard", Loads(200, 200))
     assert 400 == load_shards.fn(file, RowRules(), counts, 2)
@@ -73,7 +73,7 @@ def test_shards_that_leave_rows_out_are_noticed(monkeypatch: pytest.MonkeyPatch)
         load_shards.fn(file, RowRules(), counts, 2)
 
 
-def test_a_shard_that_starts_later_takes_no_later_rows_than_the_run(
+def test_a_shard_that_validates_again_later_accepts_the_same_timestamps(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     noon, day = 1_700_000_000, 86_400
@@ -90,11 +90,11 @@ def test_a_shard_that_starts_later_takes_no_later_rows_than_the_run(
     [ThrottledError("readings", 3, 300), RowRefusedError("readings", "0000-0001", "1", "2", "no")],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_of_a_shard_reaches_the_run_as_it_is(error: Exception) -> None:
-    there = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
-    assert (type(error), str(error)) == (type(there), str(there))
+def test_an_error_of_a_shard_is_unchanged_after_pickling(error: Exception) -> None:
+    unpickled = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert (type(error), str(error)) == (type(unpickled), str(unpickled))
 
 
-def test_what_an_error_carries_goes_along() -> None:
+def test_the_report_of_an_error_is_pickled_with_it() -> None:
     error = IngestFailedError("nothing loaded", IngestReport(files=[], notification=None))
     assert error.report == pickle.loads(pickle.dumps(error)).report  # noqa: S301 - our own

@@ -1,4 +1,4 @@
-"""What people are shown of a file's readings is true: each of them counted once, whatever their number and order."""
+"""The summary of a file's readings counts each reading once, for any number and order of readings."""
 
 import io
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def rows_of(count: int, seed: int = 0) -> list[str]:
     ]
 
 
-def test_a_small_file_is_shown_exactly(tmp_path: Path) -> None:
+def test_the_summary_of_a_small_file_is_exact(tmp_path: Path) -> None:
     summary = summary_of(["0000-0001,1483906366,10.10", "0000-0002,1483906367,-5", "0000-0002,1483906366,20"], tmp_path)
     assert (2, 1_483_906_366, 1_483_906_367) == (summary.sensors, summary.first, summary.last)
     assert [(START, START + 1, 2, 10.1, 15.05, 20), (START + 1, START + 2, 1, -5, -5, -5)] == list(
@@ -50,7 +50,7 @@ def test_a_small_file_is_shown_exactly(tmp_path: Path) -> None:
     assert 1 == timeline_of(summary).one_in
 
 
-def test_a_row_that_a_later_one_replaces_is_not_shown_however_far_away_that_is(tmp_path: Path) -> None:
+def test_a_row_that_a_later_row_replaces_is_not_in_the_summary_at_any_distance(tmp_path: Path) -> None:
     first, last = f"0000-0001,{START},1e9", f"0000-0001,{START},7"
     rows = [first, *rows_of(500), last]
     timeline = timeline_of(summary_of(rows, tmp_path))
@@ -58,16 +58,16 @@ def test_a_row_that_a_later_one_replaces_is_not_shown_however_far_away_that_is(t
     assert max(bucket.high for bucket in timeline.buckets) < 1000
 
 
-def test_a_file_without_good_rows_or_that_is_refused_shows_nothing(tmp_path: Path) -> None:
+def test_a_refused_file_has_no_summary(tmp_path: Path) -> None:
     content = "\n".join([*rows_of(10), *["no row"] * 10])
     assert validate_file(io.BytesIO(content.encode()), tmp_path).summary is None
 
 
-@pytest.mark.parametrize("order", ["as they come", "sorted", "backwards"])
-def test_every_reading_is_in_the_bucket_of_its_time_in_whatever_order_they_come(order: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("order", ["random", "ascending", "descending"])
+def test_every_reading_is_in_the_bucket_of_its_timestamp_in_any_order_of_rows(order: str, tmp_path: Path) -> None:
     rows = rows_of(3000)
-    if order != "as they come":
-        rows.sort(key=lambda row: row.split(",")[1], reverse=order == "backwards")
+    if order != "random":
+        rows.sort(key=lambda row: row.split(",")[1], reverse=order == "descending")
     summary = summary_of(rows, tmp_path)
     timeline = timeline_of(summary)
     times = sorted(int(second) for _, second in {tuple(row.split(",")[:2]) for row in rows})
@@ -76,7 +76,7 @@ def test_every_reading_is_in_the_bucket_of_its_time_in_whatever_order_they_come(
     assert [sum(bucket.start <= time < bucket.end for time in times) for bucket in timeline.buckets] == timeline.counts
 
 
-def test_the_mean_of_a_large_file_is_near_that_of_all_its_values(tmp_path: Path) -> None:
+def test_the_mean_of_a_sample_is_near_the_mean_of_all_values(tmp_path: Path) -> None:
     timeline = timeline_of(summary_of(rows_of(MAX_UNSAMPLED_READINGS + 1000), tmp_path, RowRules(block_bytes=2**17)))
     known = [bucket for bucket in timeline.buckets if not isnan(bucket.mean)]
     mean = sum(bucket.mean * bucket.readings for bucket in known) / sum(bucket.readings for bucket in known)
@@ -84,14 +84,14 @@ def test_the_mean_of_a_large_file_is_near_that_of_all_its_values(tmp_path: Path)
     assert 20 == pytest.approx(mean, abs=0.7)  # values are 20 +- 5, and about 2,000 of them are sampled
 
 
-def test_values_as_large_and_small_as_dynamodb_stores_them_stay_numbers(tmp_path: Path) -> None:
+def test_the_largest_and_smallest_values_of_dynamodb_are_in_the_timeline(tmp_path: Path) -> None:
     values = ["9.9999999999999999999999999999999999999E+125", "-9.9E+125", "1E-130", "-1E-130", "0", "-0.0", "00.35"]
     rows = [f"0000-0001,{START + number},{value}" for number, value in enumerate(values)]
     timeline = timeline_of(summary_of(rows, tmp_path))
     assert [1e126, -9.9e125, 1e-130, -1e-130, 0, 0, 0.35] == [bucket.mean for bucket in timeline.buckets]
 
 
-def test_the_longest_summary_is_short_and_survives_json(tmp_path: Path) -> None:
+def test_the_longest_summary_is_less_than_3000_bytes_of_json_and_the_same_after_a_round_trip(tmp_path: Path) -> None:
     random = Random(1)  # noqa: S311
     rows = [
         f"{random.randrange(10**4):04d}-{random.randrange(10**4):04d},{random.randrange(10**9, 16 * 10**8)},"
@@ -105,12 +105,12 @@ def test_the_longest_summary_is_short_and_survives_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["inf", "nan", "1e999", "1" * 400, "<b>", "1e+200"])
-def test_no_text_that_is_not_a_number_of_usual_size_gets_into_a_timeline(text: str) -> None:
+def test_a_timeline_with_a_text_that_is_not_a_finite_number_is_invalid(text: str) -> None:
     with pytest.raises(ValidationError, match="means"):
         Timeline(width=1, first=0, at=[0], counts=[1], lows=["1"], means=[text], highs=["1"])
 
 
-def test_timelines_of_several_files_are_joined_as_if_all_were_one(tmp_path: Path) -> None:
+def test_the_joined_timeline_of_several_files_counts_all_of_their_readings(tmp_path: Path) -> None:
     files = [rows_of(50, seed=1), rows_of(900, seed=2), [f"0000-0001,{START + 400 * DAY},1"]]
     parts = []
     for number, rows in enumerate(files):
@@ -126,7 +126,7 @@ def test_timelines_of_several_files_are_joined_as_if_all_were_one(tmp_path: Path
     assert joined(reversed(parts)) == whole
 
 
-def test_a_timeline_becomes_coarser_on_demand_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_a_timeline_with_fewer_buckets_has_the_same_readings_and_extremes(tmp_path: Path) -> None:
     timeline = timeline_of(summary_of(rows_of(900), tmp_path, RowRules()))
     coarse = joined([timeline], 6)
     assert coarse
@@ -135,7 +135,7 @@ def test_a_timeline_becomes_coarser_on_demand_and_nothing_is_lost(tmp_path: Path
     assert max(float(high) for high in timeline.highs) == max(float(high) for high in coarse.highs)
 
 
-def test_of_no_timelines_nothing_is_joined() -> None:
+def test_no_timelines_joined_are_none() -> None:
     assert joined([]) is None
 
 
@@ -147,7 +147,7 @@ def test_sensors_are_counted_exactly() -> None:
     assert sensors.count == len(np.unique(np.concatenate(parts)))
 
 
-def test_a_sensor_id_of_eight_digits_is_the_number_that_they_spell() -> None:
+def test_the_code_of_a_sensor_id_of_eight_digits_is_their_number() -> None:
     numbers = [0, 1, 10_000, 12_345_678, 99_999_999, 90_000_001]
     ids = pa.array([f"{number // 10**4:04d}-{number % 10**4:04d}" for number in numbers])
     assert numbers == parse_eight_digits(ids).tolist()
