@@ -111,7 +111,7 @@ def _refusal(counts: RowCounts, limit: float, head: bytes) -> str | None:
         return "empty file"
     if not counts.rows:
         return "no rows, only a header" if counts.header else "no rows, only blank lines"
-    # Fractions are exact: as a float, 0.29 * 100 is less than 29.
+    # Fractions are exact: as a float, 0.58 * 50 is less than 29, so 29 of 50 rows would exceed a limit of 58 %.
     if counts.rejected <= Fraction(str(limit)) * counts.rows:
         return None
     share = 100 * counts.rejected / counts.rows
