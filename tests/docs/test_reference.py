@@ -14,7 +14,6 @@ from prefect import Flow
 from prefect.blocks.core import Block
 from prefect.settings import Settings as PrefectSettings
 from prefect.settings.legacy import _get_valid_setting_names
-from typer.core import TyperCommand
 
 from blocks.domain import names as domain_names
 from blocks.domain.errors import SensorIngestError
@@ -22,6 +21,7 @@ from blocks.domain.models import SETTLED, FileStatus, LedgerEntry, RowCounts, Ve
 from blocks.saved_blocks import BLOCK_TYPES
 from deployments.cli import app
 from deployments.doctor import all_checks
+from deployments.relay.metrics import RelayMetrics, RelayMonitor
 from deployments.settings import Settings
 from flows.ingest import ingest_sensor_files
 from flows.loading.large_files import LargeFiles
@@ -43,23 +43,21 @@ FLOWS: dict[str, Flow[..., Any]] = {each.name: each for each in (ingest_sensor_f
 
 
 def test_every_command_is_listed_with_all_its_options() -> None:
-    listed = {row[0].strip("`").split()[0]: set(re.findall(r"`(--[a-z-]+)`", row[2])) for row in _command_rows()}
-    commands = typer.main.get_group(app).commands
-    assert {name: _options(command) for name, command in commands.items()} == listed
-
-
-def _command_rows() -> list[list[str]]:
-    return [row for row in rows(COMMANDS.text, "command") if len(row) == 3]
-
-
-def _options(command: TyperCommand) -> set[str]:
-    return {option for each in command.params for option in each.opts if option.startswith("--")} - {"--help"}
+    listed = [row for row in rows(COMMANDS.text, "command") if len(row) == 3]
+    assert _options() == {row[0].strip("`").split()[0]: set(re.findall(r"`(--[a-z-]+)`", row[2])) for row in listed}
 
 
 def test_the_json_of_every_command_is_described() -> None:
     described = [row[0].strip("`") for row in rows(COMMANDS.text, "command") if len(row) == 2]
-    commands = typer.main.get_group(app).commands
-    assert sorted(name for name, command in commands.items() if "--json" in _options(command)) == sorted(described)
+    assert sorted(name for name, options in _options().items() if "--json" in options) == sorted(described)
+
+
+def _options() -> dict[str, set[str]]:
+    """The options of each command, without --help."""
+    return {
+        name: {option for each in command.params for option in each.opts if option.startswith("--")} - {"--help"}
+        for name, command in typer.main.get_group(app).commands.items()
+    }
 
 
 # ---- Rows, runs, ledger ---------------------------------------------------------------------------------------------
@@ -76,7 +74,9 @@ def test_verdicts_are_those_of_the_code() -> None:
 
 def test_counts_are_those_of_the_code() -> None:
     formulas = page("docs/reference/rows.md").section("Counts")
-    assert set(RowCounts.model_fields) == set(re.findall(r"\b(\w+)\b", re.sub(r"^\S.*", "", formulas, flags=re.MULTILINE)))
+    assert set(RowCounts.model_fields) == set(
+        re.findall(r"\b(\w+)\b", re.sub(r"^\S.*", "", formulas, flags=re.MULTILINE))
+    )
 
 
 def test_final_states_of_a_run_are_those_of_the_code() -> None:
@@ -147,9 +147,10 @@ def test_events_are_those_of_the_code() -> None:
 
 
 def test_metrics_are_those_of_the_relay() -> None:
-    listed = names([row[0] for row in rows(page("docs/reference/metrics.md").text, "series")])
-    source = (PROJECT / "deployments" / "relay" / "metrics.py").read_text(encoding="utf-8")
-    assert sorted(f"sensor_ingest_relay_{name}" for name in re.findall(r'\("(\w+)", "', source)) == sorted(listed)
+    listed = rows(page("docs/reference/metrics.md").text, "series")
+    collected = RelayMonitor(RelayMetrics(), backlog=lambda: 1).collect()
+    series = {f"{each.name}_total" if each.type == "counter" else each.name: each.type for each in collected}
+    assert series == {row[0].strip("`"): row[1] for row in listed}
 
 
 # ---- Settings -------------------------------------------------------------------------------------------------------
