@@ -166,7 +166,7 @@ class StackMissingError(SensorIngestError):
 class EcsStackMissingError(StackMissingError):
     """No CloudFormation stack of that name, created from the template for ECS, exists in the region."""
 
-    remedy = "deployments/aws/ecs.yaml creates it, see docs/aws.md."
+    remedy = "deployments/aws/ecs.yaml creates it, see docs/how-to/run-it-in-aws.md."
 
 
 class PoolTypeError(SensorIngestError):

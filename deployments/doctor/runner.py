@@ -75,4 +75,5 @@ def _aws_error(error: ClientError) -> CheckResult:
             f"grant the permission for {error.operation_name} to these credentials; the policies in "
             "deployments/aws/stack.yaml grant all that runs need, and `aws cloudformation deploy` restores them",
         )
-    return problem(f"{error.operation_name}: {details['Code']} {details.get('Message', '')}", "see docs/operations.md")
+    message = f"{error.operation_name}: {details['Code']} {details.get('Message', '')}"
+    return problem(message, "see docs/reference/doctor.md")
