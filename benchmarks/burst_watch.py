@@ -15,7 +15,7 @@ import httpx
 import psutil
 
 from deployments.embedded import EmbeddedStack
-from deployments.embedded.mailbox import mails
+from deployments.embedded.services.mailbox import mails
 
 if TYPE_CHECKING:
     from blocks.stack_outputs import StackOutputs

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from blocks.stack_outputs import StackOutputs
-from deployments.embedded.database import find_postgres
 from deployments.embedded.description import StackDescription
-from deployments.embedded.emulator import emulator_part, ensure_aws, has_state
 from deployments.embedded.parts import Log, Part
-from deployments.embedded.prefect_parts import make_process_pool, server_part, start_engines_directly, worker_part
+from deployments.embedded.services.database import find_postgres
+from deployments.embedded.services.emulator import emulator_part, ensure_aws, has_state
+from deployments.embedded.services.prefect import make_process_pool, server_part, start_engines_directly, worker_part
 from deployments.embedded.stalled_runs import resolve_stalled_runs
 from deployments.embedded.supervisor import SupervisedPart, Supervisor
 

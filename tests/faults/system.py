@@ -20,8 +20,8 @@ from blocks.domain.models import SETTLED, LedgerEntry, SweepReport
 from blocks.file_ledger import FileLedger
 from blocks.readings_table import ReadingsTable
 from deployments.embedded import EmbeddedStack, StackDescription
-from deployments.embedded.mailbox import mails
 from deployments.embedded.processes import find_process, other_processes
+from deployments.embedded.services.mailbox import mails
 from deployments.embedded.startup import RELAY_COMMAND
 from deployments.server.crash_automation import AUTOMATION, ensure_crash_automation
 from deployments.server.prefect_yaml import prefect_deploy_all

@@ -11,7 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from blocks.domain.models import SensorFile
 from blocks.readings_table import ReadingsTable
-from deployments.embedded.mailbox import mails
+from deployments.embedded.services.mailbox import mails
 from flows.ingest import ingest_sensor_files
 from flows.loading.tasks import write_readings
 from flows.sweep import sweep

@@ -14,7 +14,7 @@ import psutil
 
 from blocks.stack_outputs import StackOutputs
 from deployments.embedded import StackDescription, running_stack
-from deployments.embedded.mailbox import Mail, mails
+from deployments.embedded.services.mailbox import Mail, mails
 from tests.support.waiting import run_for_at_most
 
 Reading = tuple[str, int, Decimal]

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from blocks.saved_blocks import save_blocks
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import ensure_stack
-from deployments.embedded.mailbox import Mail, mails
+from deployments.embedded.services.mailbox import Mail, mails
 from tests.support.servers import REGION, SERVER_START_SECONDS, Aws
 
 PLANTED_SECRET = "planted-Secret+0f3a9c/what-nobody-may-see"

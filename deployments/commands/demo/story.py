@@ -16,7 +16,7 @@ from blocks.domain.errors import SensorIngestError
 from blocks.domain.names import INGEST_FLOW, NOTIFY_FLOW
 from deployments.commands.put import upload
 from deployments.embedded import EmbeddedStack, StackDescription
-from deployments.embedded.mailbox import Mail, mails
+from deployments.embedded.services.mailbox import Mail, mails
 from deployments.server.prefect_yaml import prefect_deploy_all
 from flows.report.wording import row_totals
 

@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from deployments.embedded import EmbeddedStack
-from deployments.embedded.database import find_postgres
 from deployments.embedded.errors import PartFailedError, PortBusyError
 from deployments.embedded.parts import Part
 from deployments.embedded.ports import choose_port
 from deployments.embedded.processes import DATA_DIR_VARIABLE, find_process, identify, other_processes
+from deployments.embedded.services.database import find_postgres
 from tests.deployments.embedded.conftest import NewDataDir
 from tests.deployments.embedded.up import IDLE
 

@@ -20,7 +20,7 @@ from prefect.settings.legacy import _get_valid_setting_names
 
 from blocks.domain.names import WORK_POOL
 from deployments.cli import app
-from deployments.embedded.prefect_parts import _server_settings
+from deployments.embedded.services.prefect import _server_settings
 from deployments.settings import Settings
 
 FOLDER: Final = Path(__file__).parents[3] / "deployments" / "systemd"

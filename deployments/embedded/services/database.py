@@ -6,8 +6,8 @@ from pathlib import Path
 
 from deployments.embedded.errors import PartFailedError
 from deployments.embedded.parts import Log
-from deployments.embedded.postgres import Postgres
-from deployments.embedded.unix_account import unprivileged_account
+from deployments.embedded.services.postgres import Postgres
+from deployments.embedded.services.unix_account import unprivileged_account
 
 
 def find_postgres(data_dir: Path, environment: Mapping[str, str], log: Log) -> Postgres | None:
