@@ -82,8 +82,7 @@ def c_own_signature_in_threads(endpoint: str, blocks: list[list[bytes]]) -> None
             kept.connection = HTTPConnection(url.hostname or "", url.port)
             kept.connection.connect()
             kept.connection.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        head = line._signer.head(body, KEYS).decode().split("\r\n")[1:-2]  # noqa: SLF001
-        kept.connection.request("POST", "/", body, dict(each.split(":", 1) for each in head))
+        kept.connection.request("POST", "/", body, line._signer.headers(body, KEYS))  # noqa: SLF001
         with kept.connection.getresponse() as answer:
             assert answer.read() == b'{"UnprocessedItems":{}}'
 

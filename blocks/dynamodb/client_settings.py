@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from botocore.auth import SigV4Auth
 from botocore.httpsession import get_cert_path
 
-from blocks.dynamodb.connection import Endpoint
 from blocks.dynamodb.signing import Credentials, Signer
+from blocks.dynamodb.transports import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -33,7 +33,7 @@ def _now() -> datetime:
 
 @dataclass
 class Signer:
-    """Signs requests: it makes the head of a request from its body.
+    """Signs requests: it makes the headers of a request from its body.
 
     Source: "Create a signed AWS API request", AWS Identity and Access Management user guide.
     """
@@ -47,8 +47,8 @@ class Signer:
     _day: tuple[str, str] = field(default=("", ""), repr=False)
     _days_key: bytes = field(default=b"", repr=False)
 
-    def head(self, body: bytes, credentials: Credentials, target: str | None = None) -> bytes:
-        """The request up to its body. `target` replaces the path in a request to a proxy."""
+    def headers(self, body: bytes, credentials: Credentials) -> dict[str, str]:
+        """The headers of the request, without those about the length of the body."""
         timestamp = self.now().strftime("%Y%m%dT%H%M%SZ")
         headers = {"content-type": CONTENT_TYPE, "host": self.host, "x-amz-date": timestamp}
         if credentials.token:
@@ -60,12 +60,12 @@ class Signer:
         scope = f"{timestamp[:8]}/{self.region}/{self.service}/aws4_request"
         text = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
         signature = digest(self._key_of_the_day(credentials.secret_key, timestamp[:8]), text.encode(), sha256).hex()
-        return (
-            f"POST {target or self.path} HTTP/1.1\r\n{lines.replace(chr(10), chr(13) + chr(10))}"
-            f"authorization:AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope},"
-            f" SignedHeaders={names}, Signature={signature}\r\n"
-            f"user-agent:{self.user_agent}\r\ncontent-length:{len(body)}\r\n\r\n"
-        ).encode()
+        headers["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope},"
+            f" SignedHeaders={names}, Signature={signature}"
+        )
+        headers["user-agent"] = self.user_agent
+        return headers
 
     def _key_of_the_day(self, secret: str, day: str) -> bytes:
         if self._day != (secret, day):

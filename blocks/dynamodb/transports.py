@@ -2,19 +2,44 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import SplitResult
+from zlib import crc32
 
+from aiohttp import ClientConnectorCertificateError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import ClientError as AiohttpError
 from botocore.exceptions import ClientError, HTTPClientError, SSLError
+from yarl import URL
 
-from blocks.dynamodb.connection import Connection, Endpoint
 from blocks.dynamodb.errors import NoResponseError
 from blocks.dynamodb.responses import Response
 from blocks.dynamodb.signing import Credentials, Signer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where DynamoDB is, and how it is reached."""
+
+    url: SplitResult
+    tls: ssl.SSLContext | None
+    proxy: SplitResult | None
+    connect_timeout_seconds: float
+    response_timeout_seconds: float
+
+    @property
+    def host(self) -> str:
+        return self.url.hostname or ""
+
+    @property
+    def port(self) -> int:
+        return self.url.port or (443 if self.tls else 80)
 
 
 class Transport(Protocol):
@@ -30,14 +55,11 @@ class Transport(Protocol):
     async def renew(self) -> None:
         """Get new credentials, as the old ones have expired."""
 
-    def close(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 class FastTransport:
-    """Kept-alive connections, and a signer for this one kind of request.
-
-    The connection that was used last is used next, so there are never more of them than concurrent calls.
-    """
+    """Kept-alive connections of aiohttp, and a signer for this one kind of request."""
 
     def __init__(
         self,
@@ -47,29 +69,50 @@ class FastTransport:
         renew: Callable[[], Callable[[], Credentials]],
     ) -> None:
         self._endpoint, self._signer, self._credentials, self._renew = endpoint, signer, credentials, renew
-        self._target = None
-        self._extra = b""
-        if endpoint.proxy and not endpoint.tls:
-            self._target = endpoint.url.geturl()
-            self._extra = "".join(f"{name}: {value}\r\n" for name, value in endpoint.proxy_headers.items()).encode()
-        self._idle: list[Connection] = []
+        self._url = URL(endpoint.url.geturl(), encoded=True)  # the path is sent as it was signed
+        self._session: ClientSession | None = None
 
     async def send(self, body: bytes) -> Response:
-        connection = self._idle.pop() if self._idle else Connection(self._endpoint)
+        """The response of DynamoDB.
+
+        Raises:
+            NoResponseError: there was no complete response; DynamoDB may have executed the call.
+            SSLError: the certificate of the server is not valid for the endpoint.
+        """
+        if self._session is None:
+            self._session = self._open_session()
+        headers = self._signer.headers(body, self._credentials())
         try:
-            head = self._signer.head(body, self._credentials(), self._target)
-            if self._extra:
-                head = head[:-2] + self._extra + b"\r\n"
-            return Response.parse(*await connection.exchange(head + body))
-        finally:
-            self._idle.append(connection)
+            response = await self._session.post(self._url, data=body, headers=headers, allow_redirects=False)
+            content = await response.read()
+        except ClientConnectorCertificateError as error:
+            raise SSLError(endpoint_url=str(self._url), error=error.certificate_error) from error
+        except (AiohttpError, OSError) as error:  # TimeoutError is an OSError
+            reason = getattr(error, "os_error", error)  # the error of the operating system, if it refused to connect
+            raise NoResponseError(f"{type(reason).__name__} {reason}".strip()) from error
+        if response.headers.get("x-amz-crc32", checksum := str(crc32(content))) != checksum:
+            raise NoResponseError("the checksum of the response does not match")
+        return Response.parse(response.status, content)
+
+    def _open_session(self) -> ClientSession:
+        endpoint = self._endpoint
+        connect, total = endpoint.connect_timeout_seconds, endpoint.response_timeout_seconds
+        return ClientSession(
+            connector=TCPConnector(limit=0, ssl=endpoint.tls or True),  # the batch writer limits concurrent calls
+            proxy=endpoint.proxy.geturl() if endpoint.proxy else None,
+            timeout=ClientTimeout(total=connect + total, connect=connect),
+            skip_auto_headers=("Accept", "Accept-Encoding"),
+            auto_decompress=False,  # the checksum is that of the body as it was sent
+            cookie_jar=DummyCookieJar(),
+        )
 
     async def renew(self) -> None:
         self._credentials = await asyncio.to_thread(self._renew)
 
-    def close(self) -> None:
-        for connection in self._idle:
-            connection.close()
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+            self._session = None
 
 
 class Boto3Transport:
@@ -100,5 +143,5 @@ class Boto3Transport:
     async def renew(self) -> None:
         self._client = await asyncio.to_thread(self._renew)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

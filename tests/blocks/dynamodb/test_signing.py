@@ -20,11 +20,6 @@ def credentials_of(secret: str, token: str | None = None) -> Any:  # noqa: ANN40
     return ReadOnlyCredentials("AKIDEXAMPLE", secret, token)
 
 
-def headers_of(head: bytes) -> dict[str, str]:
-    lines = head.decode().removesuffix("\r\n\r\n").split("\r\n")[1:]
-    return dict(line.split(":", 1) for line in lines)
-
-
 def signed_by_botocore(url: str, region: str, body: bytes, keys: Any) -> tuple[str, datetime]:  # noqa: ANN401
     """The Authorization header that botocore makes, and when it made it."""
     request = AWSRequest("POST", url, {"Content-Type": CONTENT_TYPE, "X-Amz-Target": TARGET}, body)
@@ -44,7 +39,7 @@ def test_a_request_is_signed_as_botocore_signs_it(body: bytes, keys: Any, region
     expected, moment = signed_by_botocore(f"http://{host}{path}", region, body, keys)
     signer = Signer(host, path, region, "dynamodb", "tests", now=lambda: moment)
     for _ in range(2):  # the second time with the day's key from the first
-        assert expected == headers_of(signer.head(body, keys))["authorization"]
+        assert expected == signer.headers(body, keys)["authorization"]
 
 
 def test_a_new_day_a_new_key_and_new_credentials_are_noticed() -> None:
@@ -54,11 +49,11 @@ def test_a_new_day_a_new_key_and_new_credentials_are_noticed() -> None:
         expected, moment = signed_by_botocore("http://127.0.0.1/", "eu-central-1", b"{}", keys)
         for days in (-1, 0):
             signer.now = partial(datetime.__add__, moment, timedelta(days=days))
-            authorization = headers_of(signer.head(b"{}", keys))["authorization"]
+            authorization = signer.headers(b"{}", keys)["authorization"]
             assert (days == 0) == (expected == authorization)
 
 
 def test_no_secret_is_in_what_a_log_would_show() -> None:
-    SIGNER.head(b"{}", credentials_of("made-up-secret", "made-up-token"))
+    SIGNER.headers(b"{}", credentials_of("made-up-secret", "made-up-token"))
     assert "made-up" not in repr(SIGNER)
     assert "_days_key" not in repr(SIGNER)
