@@ -5,6 +5,7 @@ import importlib
 import inspect
 import re
 from pathlib import Path
+from textwrap import indent
 from typing import Any, get_args
 
 import pytest
@@ -14,6 +15,7 @@ from prefect import Flow
 from prefect.blocks.core import Block
 from prefect.settings import Settings as PrefectSettings
 from prefect.settings.legacy import _get_valid_setting_names
+from typer.testing import CliRunner
 
 from blocks.domain import names as domain_names
 from blocks.domain.errors import SensorIngestError
@@ -110,6 +112,17 @@ def test_findings_are_those_of_the_doctor() -> None:
 def test_the_tutorial_shows_the_number_of_findings() -> None:
     count = len(all_checks())
     assert f"{count} checks: {count} ok" in page("docs/tutorial.md").text
+
+
+def test_the_tutorial_shows_what_check_prints_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tutorial = page("docs/tutorial.md").text
+    files = re.findall(r"printf '(.*)' > (\S+)", tutorial)
+    assert ["readings.csv", "broken.csv"] == [name for _, name in files]
+    for content, name in files:
+        Path(name).write_text(content.replace(r"\n", "\n"), encoding="utf-8")
+        printed = CliRunner().invoke(app, ["check", name]).output
+        assert indent(printed, "    ") in tutorial
 
 
 def _error_classes() -> dict[str, type[SensorIngestError]]:

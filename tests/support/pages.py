@@ -76,11 +76,8 @@ def page(path: str) -> Page:
     return Page(PROJECT / path)
 
 
-GUIDE_PAGES: Final = [Page(path) for path in sorted((PROJECT / "docs").rglob("*.md")) if "decisions" not in path.parts]
+_ALL: Final = [Page(path) for path in sorted((PROJECT / "docs").rglob("*.md"))]
+GUIDE_PAGES: Final = [each for each in _ALL if each.path.parent.name != "decisions"]
 """The pages below docs/, without the decisions."""
 
-PAGES: Final = [
-    *(page(name) for name in ("README.md", "AGENTS.md", "CHANGELOG.md")),
-    *GUIDE_PAGES,
-    *(Page(path) for path in sorted((PROJECT / "docs" / "decisions").glob("*.md"))),
-]
+PAGES: Final = [*(page(name) for name in ("README.md", "AGENTS.md", "CHANGELOG.md")), *_ALL]
