@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from flows.rows import COLUMNS, RowRules, validate_file
+from flows.rows import COLUMNS, ValidationSettings, validate_file
 from flows.rows.decimals import DECIMAL
 from flows.rows.lines import line_array, line_blocks
 from flows.rows.splitting import LineSplitter
@@ -37,7 +37,7 @@ try:
 except ImportError:
     pandera = None
 
-RULES = RowRules()
+RULES = ValidationSettings()
 NOON = 1483906366
 ROWS_AT_ONCE = 1_000_000
 BAD_LINES = [

@@ -24,8 +24,8 @@ from blocks.domain.models import RowCounts, SensorFile
 from blocks.saved_blocks import load_blocks, save_blocks
 from blocks.stack_outputs import StackOutputs
 from flows.loading.large_files import LargeFiles
-from flows.loading.shard_tasks import shard_rules, task_runner, write_shard
-from flows.rows import RowRules, validate_file
+from flows.loading.shard_tasks import shard_settings, task_runner, write_shard
+from flows.rows import ValidationSettings, validate_file
 from flows.rows.sharding import Shard, shards
 
 
@@ -41,16 +41,16 @@ class Cost:
 
 
 @flow
-def load_shards(file: SensorFile, rules: RowRules, counts: RowCounts, count: int) -> list[Cost]:
+def load_shards(file: SensorFile, settings: ValidationSettings, counts: RowCounts, count: int) -> list[Cost]:
     """The flow of `flows/loading/shard_tasks.py`, but that its tasks say what they cost."""
-    costs: list[Cost] = measured_shard.map(unmapped(file), unmapped(rules), unmapped(counts), shards(count)).result()
+    costs: list[Cost] = measured_shard.map(unmapped(file), unmapped(settings), unmapped(counts), shards(count)).result()
     return costs
 
 
 @task(cache_policy=NO_CACHE)
-def measured_shard(file: SensorFile, rules: RowRules, counts: RowCounts, shard: Shard) -> Cost:
+def measured_shard(file: SensorFile, settings: ValidationSettings, counts: RowCounts, shard: Shard) -> Cost:
     began, start_cpu = time.monotonic(), time.process_time()
-    items = write_shard.fn(file, rules, counts, shard)
+    items = write_shard.fn(file, settings, counts, shard)
     return Cost(items, began, start_cpu, time.process_time() - start_cpu, peak_mb())
 
 
@@ -73,7 +73,7 @@ def load(file: SensorFile, processes: int) -> dict[str, Any]:
         with zone.opened(file) as body:
             validated = validate_file(body, Path(workspace))
         validated_at = time.monotonic()
-        costs = in_processes(file, shard_rules(validated.rules, large_files), validated.counts, processes)
+        costs = in_processes(file, shard_settings(validated.settings, large_files), validated.counts, processes)
     return {
         "items": sum(cost.items for cost in costs),
         "started": started,

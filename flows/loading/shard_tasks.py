@@ -18,7 +18,7 @@ from blocks.domain.models import RowCounts, SensorFile
 from blocks.saved_blocks import run_blocks
 from flows.loading.large_files import LargeFiles
 from flows.loading.progress import LoadProgress, ProgressBar
-from flows.rows import RowRules, ValidatedFile, validate_file
+from flows.rows import ValidatedFile, ValidationSettings, validate_file
 from flows.rows.sharding import Shard, shards
 
 
@@ -30,12 +30,16 @@ def write_in_shards(file: SensorFile, validated: ValidatedFile, large_files: Lar
         ShardsDifferError: the shards together are not what was validated.
     """
     load = load_shards.with_options(task_runner=task_runner(large_files))
-    return load(file, shard_rules(validated.rules, large_files), validated.counts, large_files.shards)
+    return load(file, shard_settings(validated.settings, large_files), validated.counts, large_files.shards)
 
 
-def shard_rules(rules: RowRules, large_files: LargeFiles) -> RowRules:
+def shard_settings(settings: ValidationSettings, large_files: LargeFiles) -> ValidationSettings:
     """The rules for each shard: processes of one machine share the memory for duplicates."""
-    return replace(rules, concurrent_processes=large_files.shards) if large_files.written_by == "processes" else rules
+    return (
+        replace(settings, concurrent_processes=large_files.shards)
+        if large_files.written_by == "processes"
+        else settings
+    )
 
 
 def task_runner(large_files: LargeFiles) -> TaskRunner[Any]:
@@ -55,16 +59,16 @@ def task_runner(large_files: LargeFiles) -> TaskRunner[Any]:
     description="Write the rows of one large file in shards, at the same time.",
     flow_run_name="{file.name}",
 )
-def load_shards(file: SensorFile, rules: RowRules, counts: RowCounts, count: int) -> int:
+def load_shards(file: SensorFile, settings: ValidationSettings, counts: RowCounts, count: int) -> int:
     """The number of rows written by all shards of the file.
 
     Args:
         file: the version that was validated.
-        rules: the rules that it was validated with, including the latest accepted second.
+        settings: the rules that it was validated with, including the latest accepted second.
         counts: the result of that validation.
         count: the number of shards.
     """
-    loads = write_shard.map(unmapped(file), unmapped(rules), unmapped(counts), shards(count))
+    loads = write_shard.map(unmapped(file), unmapped(settings), unmapped(counts), shards(count))
     written = sum(loads.result())
     if written != counts.accepted:
         raise ShardsDifferError(file.uri, f"{written:,} rows written in all", f"{counts.accepted:,} accepted")
@@ -72,12 +76,12 @@ def load_shards(file: SensorFile, rules: RowRules, counts: RowCounts, count: int
 
 
 @task(task_run_name="write shard {shard.number} of {shard.of}", cache_policy=NO_CACHE)
-def write_shard(file: SensorFile, rules: RowRules, counts: RowCounts, shard: Shard) -> int:
+def write_shard(file: SensorFile, settings: ValidationSettings, counts: RowCounts, shard: Shard) -> int:
     """The number of rows that DynamoDB has acknowledged: the rows of the sensors of this shard."""
     blocks, log = run_blocks(), get_run_logger()
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
         with blocks.landing_zone.opened(file) as body:
-            validated = validate_file(body, Path(workspace), rules)
+            validated = validate_file(body, Path(workspace), settings)
         if validated.counts != counts:
             raise ShardsDifferError(file.uri, str(validated.counts), str(counts))
         rows = sum(map(len, shard.select(validated.readings())))

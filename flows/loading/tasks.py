@@ -23,7 +23,7 @@ from flows.loading.progress import LoadProgress, ProgressBar, terminal_bar
 from flows.loading.step_runs import as_task_run, within_task_run
 from flows.recovery.failures import retry_condition
 from flows.report import markdown_page
-from flows.rows import RowRules, ValidatedFile, validate_file
+from flows.rows import ValidatedFile, ValidationSettings, validate_file
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
@@ -119,11 +119,11 @@ def claim(file: SensorFile, *, force: bool = False) -> tuple[SensorFile, LedgerE
 def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
     """The good rows of the file, each key once, and its rejects with their reasons, stored in the workspace."""
     zone = run_blocks().landing_zone
-    rules = RowRules(
+    settings = ValidationSettings(
         sensor_id_pattern=zone.sensor_id_pattern, earliest=zone.earliest_timestamp, reject_limit=zone.reject_limit
     )
     with zone.opened(file) as body:
-        validated = validate_file(body, workspace, rules)
+        validated = validate_file(body, workspace, settings)
     counts = validated.counts
     get_run_logger().info(
         "%s: %d rows, %d accepted, %d replaced, %d rejected%s",

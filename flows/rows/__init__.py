@@ -3,7 +3,7 @@
 Pure: no module of this package imports Prefect or boto3. `validation.py` is the entry point.
 """
 
-from flows.rows.rules import COLUMNS, REASONS, Reason, RowRules
+from flows.rows.settings import COLUMNS, REASONS, Reason, ValidationSettings
 from flows.rows.validation import ValidatedFile, validate_file
 
-__all__ = ["COLUMNS", "REASONS", "Reason", "RowRules", "ValidatedFile", "validate_file"]
+__all__ = ["COLUMNS", "REASONS", "Reason", "ValidatedFile", "ValidationSettings", "validate_file"]

@@ -13,7 +13,7 @@ import pyarrow as pa
 from blocks.domain.readings_summary import ReadingsSummary
 from flows.rows.arrays import filter_rows
 from flows.rows.duplicates import DuplicateFinder, replaced_by_later, row_keys, sensor_id_encoder
-from flows.rows.rules import RowRules
+from flows.rows.settings import ValidationSettings
 from flows.rows.summary_builder import DistinctSensors, TimelineBuilder
 
 SCHEMA = pa.schema({"sensor_id": pa.string(), "timestamp": pa.int64(), "value": pa.string()})
@@ -51,13 +51,13 @@ class AcceptedRows:
 class AcceptedRowsWriter:
     """Writes valid rows to disk in file order, and finds those that later rows replace."""
 
-    def __init__(self, workspace: Path, rules: RowRules) -> None:
+    def __init__(self, workspace: Path, settings: ValidationSettings) -> None:
         self._rows_path = workspace / "accepted.arrow"
         self._replaced_path = workspace / "replaced.bool"
-        self._sensor_codes = sensor_id_encoder(rules)
+        self._sensor_codes = sensor_id_encoder(settings)
         self._sensors, self._timeline = DistinctSensors(), TimelineBuilder()
         self._files = ExitStack()
-        memory_bytes = rules.duplicate_memory_bytes // rules.concurrent_processes
+        memory_bytes = settings.duplicate_memory_bytes // settings.concurrent_processes
         self._duplicates = self._files.enter_context(DuplicateFinder(workspace / "keys.int64", memory_bytes))
         self._writer = self._files.enter_context(pa.ipc.new_stream(self._rows_path, SCHEMA))
         self._stored = self._replaced_unstored = self._replaced_stored = 0

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from typing import BinaryIO
 
-from flows.rows.rules import RefusedError, RowRules
+from flows.rows.settings import RefusedError, ValidationSettings
 
 HEAD_BYTES = 4096
 READ_BYTES = 2**20
@@ -82,12 +82,14 @@ class _GzipReader(CountingReader):
             raise RefusedError("looks like gzip, and is damaged") from error
 
 
-def open_csv(source: BinaryIO, rules: RowRules, progress: Callable[[int], None] | None) -> io.BufferedReader:
+def open_csv(
+    source: BinaryIO, settings: ValidationSettings, progress: Callable[[int], None] | None
+) -> io.BufferedReader:
     """The CSV text in `source` as bytes: decompressed if it is gzip, and without a byte-order mark.
 
     Args:
         source: a binary stream; it need not be seekable.
-        rules: the limits of decompression.
+        settings: the limits of decompression.
         progress: called with the number of bytes of `source` read so far.
 
     Raises:
@@ -97,7 +99,7 @@ def open_csv(source: BinaryIO, rules: RowRules, progress: Callable[[int], None] 
     stored = CountingReader(source, progress)
     content: io.BufferedReader = io.BufferedReader(stored, READ_BYTES)
     if content.peek().startswith(GZIP):
-        content = _decompressed(content, stored, rules)
+        content = _decompressed(content, stored, settings)
     head = content.peek()
     if head.startswith(GZIP):
         raise RefusedError("looks like gzip inside gzip")
@@ -129,11 +131,13 @@ def guess_file_type(head: bytes) -> str | None:
     return None
 
 
-def _decompressed(compressed: io.BufferedReader, stored: CountingReader, rules: RowRules) -> io.BufferedReader:
+def _decompressed(
+    compressed: io.BufferedReader, stored: CountingReader, settings: ValidationSettings
+) -> io.BufferedReader:
     def check_limits(expanded_bytes: int) -> None:
-        if expanded_bytes > rules.max_gzip_bytes:
-            raise RefusedError(f"looks like gzip of more than {rules.max_gzip_bytes:,} bytes, which is the limit")
-        if expanded_bytes > rules.free_gzip_bytes and expanded_bytes > stored.bytes_read * rules.max_gzip_ratio:
-            raise RefusedError(f"looks like a gzip bomb: it expands more than {rules.max_gzip_ratio}-fold")
+        if expanded_bytes > settings.max_gzip_bytes:
+            raise RefusedError(f"looks like gzip of more than {settings.max_gzip_bytes:,} bytes, which is the limit")
+        if expanded_bytes > settings.free_gzip_bytes and expanded_bytes > stored.bytes_read * settings.max_gzip_ratio:
+            raise RefusedError(f"looks like a gzip bomb: it expands more than {settings.max_gzip_ratio}-fold")
 
     return io.BufferedReader(_GzipReader(gzip.GzipFile(fileobj=compressed), check_limits), HEAD_BYTES)

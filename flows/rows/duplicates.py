@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from blocks.domain.limits import TIMESTAMP_BITS
 from flows.rows.arrays import Integers, Mask, to_integers
-from flows.rows.rules import RefusedError, RowRules
+from flows.rows.settings import RefusedError, ValidationSettings
 
 EIGHT_DIGITS = r"\d{4}-\d{4}"
 """The pattern of the ids that `parse_eight_digits` reads. It stays as it is if the default pattern changes."""
@@ -32,9 +32,9 @@ _HASH_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: multip
 _32_BITS = np.uint64(32)
 
 
-def sensor_id_encoder(rules: RowRules) -> Callable[[pa.StringArray], Integers]:
+def sensor_id_encoder(settings: ValidationSettings) -> Callable[[pa.StringArray], Integers]:
     """A function from sensor ids to their codes: equal ids have equal codes, different ids different ones."""
-    return parse_eight_digits if rules.sensor_id_pattern == EIGHT_DIGITS else SensorIdDictionary(rules)
+    return parse_eight_digits if settings.sensor_id_pattern == EIGHT_DIGITS else SensorIdDictionary(settings)
 
 
 def parse_eight_digits(sensor_ids: pa.StringArray) -> Integers:
@@ -56,8 +56,8 @@ def _parse_four_digits(text: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
 class SensorIdDictionary:
     """Dictionary encoding of sensor ids: the code of an id is its number in order of appearance."""
 
-    def __init__(self, rules: RowRules) -> None:
-        self._max_ids = rules.duplicate_memory_bytes // BYTES_PER_SENSOR
+    def __init__(self, settings: ValidationSettings) -> None:
+        self._max_ids = settings.duplicate_memory_bytes // BYTES_PER_SENSOR
         self._codes: dict[str, int] = {}
 
     def __call__(self, sensor_ids: pa.StringArray) -> Integers:

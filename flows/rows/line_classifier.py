@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from blocks.domain.models import RowCounts
 from flows.rows.arrays import Integers, full_match
-from flows.rows.field_checks import VALID, FieldValidator, ReasonCodes
 from flows.rows.lines import line_array, line_contents
 from flows.rows.rejects import RejectFile
-from flows.rows.rules import COLUMNS, RowRules
+from flows.rows.rules import VALID, FieldValidator, ReasonCodes
+from flows.rows.settings import COLUMNS, ValidationSettings
 from flows.rows.splitting import LineSplitter, header_columns
 
 _NOT_BLANK = re.compile(rb"^[ \t]*+[^ \t\n].*", re.MULTILINE)
@@ -26,12 +26,12 @@ class LineClassifier:
     Within a block, a line has an index, from 0, and a code: `VALID`, or the code of the first rule that it breaks.
     """
 
-    def __init__(self, rules: RowRules, rejects: RejectFile) -> None:
+    def __init__(self, settings: ValidationSettings, rejects: RejectFile) -> None:
         """Classify lines by `rules`; rejected lines are added to `rejects`."""
-        self._max_line_bytes = rules.max_line_bytes
-        self._validator = FieldValidator(rules)
+        self._max_line_bytes = settings.max_line_bytes
+        self._validator = FieldValidator(settings)
         self._rejects = rejects
-        self._splitter = LineSplitter(COLUMNS, rules.max_line_bytes)
+        self._splitter = LineSplitter(COLUMNS, settings.max_line_bytes)
         self._content_found = False
         self._header_line = 0  # counted from 1; 0 means that the file has no header
         self._lines = self._blank = 0

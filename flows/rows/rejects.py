@@ -13,9 +13,9 @@ import pyarrow.csv
 from blocks.domain.models import Reject
 from blocks.domain.text import printable
 from flows.rows.arrays import Integers, full_match, to_integers
-from flows.rows.field_checks import ReasonCodes
 from flows.rows.lines import line_contents
-from flows.rows.rules import REASONS
+from flows.rows.rules import ReasonCodes
+from flows.rows.settings import REASONS
 
 SCHEMA = pa.schema({"line": pa.int64(), "reason": pa.string(), "text": pa.string()})
 FIRST_REJECTS = 10

@@ -1,83 +1,101 @@
-"""Settings of validation: the rules for rows and the limits for files."""
+"""The rules about the fields of a row, each checked for all rows of a block together."""
 
-import time
-from dataclasses import dataclass
-from typing import Literal, get_args
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from blocks.domain.expressions import check_expression
-from blocks.domain.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN, TIMESTAMP_BITS
+from flows.rows.arrays import Integers, Mask, filter_rows, full_match, to_integers, to_mask
+from flows.rows.decimals import DECIMAL, PLAIN_DECIMAL, dynamodb_number
+from flows.rows.settings import COLUMNS, REASONS, Reason, ValidationSettings
 
-Reason = Literal["field_count", "sensor_id", "timestamp", "timestamp_range", "value", "value_range", "encoding"]
-REASONS: tuple[Reason, ...] = get_args(Reason)
+ReasonCodes = npt.NDArray[np.int8]
+VALID = 0
+"""The code of a row that breaks no rule."""
 
-COLUMNS = ("sensor_id", "timestamp", "value")
+# Source: "Naming rules and data types", partition key, in the Amazon DynamoDB developer guide.
+DYNAMODB_KEY_BYTES = 2048
 
-_A_DAY = 86_400
-_MIB = 2**20
-
-
-class RefusedError(Exception):
-    """The whole file is refused; the text is the reason, for people. `validate_file` catches it."""
+_TIMESTAMP_DIGITS = 18  # so many fit into 64 bits, and every timestamp that `ValidationSettings` allows has fewer
 
 
-@dataclass(frozen=True)
-class RowRules:
-    """The settings of validation, which include every limit of memory, size and time."""
+def reason_code(reason: Reason) -> int:
+    """The code of a reason in arrays; never `VALID`."""
+    return REASONS.index(reason) + 1
 
-    sensor_id_pattern: str = SENSOR_ID_PATTERN
-    r"""Regular expression in the syntax of RE2 that matches a sensor id as a whole; `\d` is an ASCII digit."""
 
-    earliest: int = EARLIEST_TIMESTAMP
-    """The earliest accepted timestamp, in epoch seconds."""
+class FieldValidator:
+    """Checks fields against the rules of one file. The latest timestamp is the same for all rows."""
 
-    latest: int | None = None
-    """The latest accepted timestamp, in epoch seconds; None means one day after the start of validation."""
+    def __init__(self, settings: ValidationSettings) -> None:
+        self._sensor_id = settings.sensor_id_pattern
+        self._earliest, self._latest = settings.earliest, settings.last_second()
 
-    reject_limit: float = REJECT_LIMIT
-    """The share of rows, from 0 to 1, that may be rejected. With a larger share the whole file is refused."""
+    def validate(self, fields: pa.RecordBatch) -> tuple[ReasonCodes, pa.RecordBatch]:
+        """A code for each row, `VALID` or that of the first rule it breaks; and the valid rows as readings.
 
-    max_line_bytes: int = 64 * 1024
-    """Longer lines are rejected with the reason `field_count`; their excess is not kept in memory."""
-
-    block_bytes: int = 2 * _MIB
-    """Bytes that are validated together, about 75,000 rows. Memory and speed depend on it; the result does not."""
-
-    duplicate_memory_bytes: int = 192 * _MIB
-    """Memory for finding duplicates. A file with more rows takes more passes over its keys, not more memory."""
-
-    concurrent_processes: int = 1
-    """Processes of one machine that validate the same file concurrently and share `duplicate_memory_bytes`."""
-
-    max_gzip_bytes: int = 64 * 1024 * _MIB
-    """The largest size to which a gzip file may expand."""
-
-    max_gzip_ratio: int = 200
-    """The largest ratio of expanded to compressed bytes, checked once a file has expanded to `free_gzip_bytes`."""
-
-    free_gzip_bytes: int = 64 * _MIB
-    """Size up to which the ratio is not checked, as a small file of equal rows may exceed `max_gzip_ratio`."""
-
-    def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            ValueError: a setting is out of its range; the text names the setting and the range.
+        Columns of `fields`: `COLUMNS`, all text. Columns of the readings: `sensor_id` (string), `timestamp` (int64,
+        epoch seconds), `value` (string, a decimal that DynamoDB stores exactly).
         """
-        if not 0 <= self.reject_limit <= 1:
-            raise ValueError(f"reject_limit is a share from 0 to 1, not {self.reject_limit}")
-        if not 0 <= self.earliest < 2**TIMESTAMP_BITS or not 0 <= self.last_second() < 2**TIMESTAMP_BITS:
-            raise ValueError(f"earliest and latest are epoch seconds from 0 to {2**TIMESTAMP_BITS - 1}")
-        if not 0 < self.block_bytes <= 2**30 or not 0 < self.max_line_bytes <= 2**29:
-            raise ValueError("block_bytes is from 1 to 2**30, max_line_bytes from 1 to 2**29")
-        if self.duplicate_memory_bytes < _MIB:
-            raise ValueError(f"duplicate_memory_bytes is at least {_MIB}, not {self.duplicate_memory_bytes}")
-        if self.concurrent_processes < 1:
-            raise ValueError(f"concurrent_processes is at least 1, not {self.concurrent_processes}")
-        try:
-            check_expression(self.sensor_id_pattern)
-        except ValueError as error:
-            raise ValueError(f"sensor_id_pattern: {error}") from error
+        timestamps = parse_timestamps(fields["timestamp"])
+        storable, values = to_dynamodb_numbers(fields["value"])
+        known = self._sensor_ids(fields["sensor_id"])
+        in_range = (self._earliest <= timestamps) & (timestamps <= self._latest)
+        valid = known & in_range & storable
+        codes = np.zeros(len(fields), np.int8)
+        if not valid.all():
+            codes[~valid] = _first_broken_rules(filter_rows(fields, ~valid), known[~valid], in_range[~valid])
+        readings = pa.RecordBatch.from_arrays([fields["sensor_id"], timestamps, values], names=COLUMNS)
+        return codes, filter_rows(readings, valid)
 
-    def last_second(self) -> int:
-        """The latest accepted timestamp, in epoch seconds."""
-        return int(time.time()) + _A_DAY if self.latest is None else self.latest
+    def _sensor_ids(self, texts: pa.StringArray) -> Mask:
+        sizes = to_integers(pc.binary_length(texts))
+        return full_match(texts, self._sensor_id) & (sizes > 0) & (sizes <= DYNAMODB_KEY_BYTES)
+
+
+def _first_broken_rules(fields: pa.RecordBatch, known: Mask, in_range: Mask) -> ReasonCodes:
+    """The code of the first broken rule of each row; every row breaks at least one."""
+    rules: list[tuple[Reason, Mask]] = [
+        ("sensor_id", known),
+        ("timestamp", to_mask(pc.ascii_is_decimal(fields["timestamp"]))),
+        ("timestamp_range", in_range),
+        ("value", full_match(fields["value"], DECIMAL)),
+    ]
+    broken, codes = [~kept for _, kept in rules], [reason_code(reason) for reason, _ in rules]
+    return np.select(broken, codes, reason_code("value_range")).astype(np.int8)
+
+
+def parse_timestamps(texts: pa.StringArray) -> Integers:
+    """Epoch seconds from texts of ASCII digits, with any number of leading zeros.
+
+    -1, which is out of every range, for any other text and for numbers of more than 18 digits.
+    """
+    short = _short_digits(texts)
+    timestamps = to_integers(_cast_where(short, texts))
+    if not short.all():
+        timestamps = timestamps.copy()
+        stripped = pc.replace_substring_regex(texts.filter(pa.array(~short)), r"\A0+([0-9])", r"\1")
+        timestamps[~short] = to_integers(_cast_where(_short_digits(stripped), stripped))
+    return timestamps
+
+
+def _short_digits(texts: pa.StringArray) -> Mask:
+    return to_mask(pc.ascii_is_decimal(texts)) & (to_integers(pc.binary_length(texts)) <= _TIMESTAMP_DIGITS)
+
+
+def _cast_where(numeric: Mask, texts: pa.StringArray) -> pa.Int64Array:
+    return (texts if numeric.all() else pc.if_else(pa.array(numeric), texts, "-1")).cast(pa.int64())
+
+
+def to_dynamodb_numbers(texts: pa.StringArray) -> tuple[Mask, pa.StringArray]:
+    """Which texts are decimals that DynamoDB stores exactly, and each text in the form that DynamoDB takes.
+
+    The second result is undefined where the first is false.
+    """
+    plain = full_match(texts, PLAIN_DECIMAL)
+    if plain.all():
+        return plain, texts
+    others = pa.array(map(dynamodb_number, texts.filter(pa.array(~plain)).to_pylist()), pa.string())
+    storable = plain.copy()
+    storable[~plain] = to_mask(others.is_valid())
+    return storable, pc.replace_with_mask(texts, pa.array(~plain), others) if (storable != plain).any() else texts

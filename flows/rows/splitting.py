@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.rows.arrays import Mask, filter_rows, full_match, to_integers, to_mask
-from flows.rows.field_checks import ReasonCodes, reason_code
-from flows.rows.rules import COLUMNS, Reason
+from flows.rows.rules import ReasonCodes, reason_code
+from flows.rows.settings import COLUMNS, Reason
 
 _BLANKS = " \t"
 # One field, quoted or not. The quantifiers are possessive: without backtracking, no line takes more than linear time.

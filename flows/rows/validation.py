@@ -16,9 +16,9 @@ from flows.rows.content import HEAD_BYTES, guess_file_type, open_csv
 from flows.rows.line_classifier import LineClassifier
 from flows.rows.lines import line_blocks
 from flows.rows.rejects import RejectFile
-from flows.rows.rules import RefusedError, RowRules
+from flows.rows.settings import RefusedError, ValidationSettings
 
-DEFAULT_RULES = RowRules()
+DEFAULT_SETTINGS = ValidationSettings()
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ValidatedFile:
     """CSV of all rejected rows, columns `line`, `reason`, `text`; None if no row is rejected."""
     summary: ReadingsSummary | None = None
     """Sensors, time range and timeline of the readings; None if there are no readings."""
-    rules: RowRules = field(default=DEFAULT_RULES, repr=False, compare=False)
+    settings: ValidationSettings = field(default=DEFAULT_SETTINGS, repr=False, compare=False)
     """The rules of this validation, with its latest accepted second, so that a repetition has the same result."""
     _rows: AcceptedRows | None = field(default=None, repr=False, compare=False)
 
@@ -54,7 +54,7 @@ class ValidatedFile:
 def validate_file(
     source: BinaryIO,
     workspace: Path,
-    rules: RowRules = DEFAULT_RULES,
+    settings: ValidationSettings = DEFAULT_SETTINGS,
     progress: Callable[[int], None] | None = None,
 ) -> ValidatedFile:
     """Counts, verdict, readings and rejects of the CSV in `source`, which is read once, block by block, to its end.
@@ -66,32 +66,32 @@ def validate_file(
         source: a binary stream; it need not be seekable.
         workspace: a directory for the accepted rows and rejects of this file only; the caller deletes it. It needs
             about one and a half times the size of the file.
-        rules: the rules for rows, and the limits.
+        settings: the rules for rows, and the limits.
         progress: called with the number of bytes of `source` read so far.
 
     Raises:
         OSError: reading `source` failed, or the workspace is full.
     """
-    rules = replace(rules, latest=rules.last_second())
+    settings = replace(settings, latest=settings.last_second())
     try:
-        return _validated(source, workspace, rules, progress)
+        return _validated(source, workspace, settings, progress)
     except RefusedError as refused:
-        return ValidatedFile(RowCounts(), "refused", refusal=str(refused), rules=rules)
+        return ValidatedFile(RowCounts(), "refused", refusal=str(refused), settings=settings)
 
 
 def _validated(
-    source: BinaryIO, workspace: Path, rules: RowRules, progress: Callable[[int], None] | None
+    source: BinaryIO, workspace: Path, settings: ValidationSettings, progress: Callable[[int], None] | None
 ) -> ValidatedFile:
-    csv = open_csv(source, rules, progress)
+    csv = open_csv(source, settings, progress)
     head = csv.peek()[:HEAD_BYTES]
-    with RejectFile(workspace) as rejects, AcceptedRowsWriter(workspace, rules) as accepted:
-        classifier = LineClassifier(rules, rejects)
-        for block in line_blocks(iter(partial(csv.read, rules.block_bytes), b""), rules.max_line_bytes):
+    with RejectFile(workspace) as rejects, AcceptedRowsWriter(workspace, settings) as accepted:
+        classifier = LineClassifier(settings, rejects)
+        for block in line_blocks(iter(partial(csv.read, settings.block_bytes), b""), settings.max_line_bytes):
             accepted.add(classifier.valid_rows(block))
         accepted.mark_replaced()
     summary = accepted.summary()
     counts = classifier.counts(accepted=accepted.accepted, replaced=accepted.replaced)
-    refusal = _refusal(counts, rules.reject_limit, head)
+    refusal = _refusal(counts, settings.reject_limit, head)
     return ValidatedFile(
         counts=counts,
         verdict="refused" if refusal else "partly" if counts.rejected else "accepted",
@@ -100,7 +100,7 @@ def _validated(
         refusal=refusal,
         rejects_path=rejects.path,
         summary=None if refusal else summary,
-        rules=rules,
+        settings=settings,
         _rows=None if refusal else accepted.rows,
     )
 

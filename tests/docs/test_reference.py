@@ -29,7 +29,7 @@ from flows.ingest import ingest_sensor_files
 from flows.loading.large_files import LargeFiles
 from flows.notify import notify
 from flows.report import final_state_name
-from flows.rows.rules import REASONS
+from flows.rows.settings import REASONS
 from flows.sweep import sweep
 from tests.support.pages import PAGES, PROJECT, Page, names, page, rows
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal
 
-from flows.rows import COLUMNS, RowRules
+from flows.rows import COLUMNS, ValidationSettings
 
 # DynamoDB's numbers: 38 digits, 1E-130 to 9.99…E+125. What would not be exact, or not in range, is an error.
 DYNAMODB = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation, Overflow, Subnormal])
@@ -24,7 +24,7 @@ class BrokenRuleError(Exception):
     pass
 
 
-def plain_outcome(content: bytes, rules: RowRules) -> Outcome:
+def plain_outcome(content: bytes, rules: ValidationSettings) -> Outcome:
     outcome = Outcome()
     names = list(COLUMNS)
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
@@ -48,7 +48,7 @@ def plain_outcome(content: bytes, rules: RowRules) -> Outcome:
     return outcome
 
 
-def header(line: bytes, rules: RowRules) -> list[str] | None:
+def header(line: bytes, rules: ValidationSettings) -> list[str] | None:
     try:
         names = [name.lower() for name in fields(line, rules)]
     except BrokenRuleError:
@@ -56,7 +56,7 @@ def header(line: bytes, rules: RowRules) -> list[str] | None:
     return names if set(names) == set(COLUMNS) and len(names) == len(COLUMNS) else None
 
 
-def row(line: bytes, names: list[str], rules: RowRules) -> tuple[str, int, Decimal]:
+def row(line: bytes, names: list[str], rules: ValidationSettings) -> tuple[str, int, Decimal]:
     found = fields(line, rules)
     require(len(found) == len(names), "field_count")
     sensor_id, timestamp, value = (found[names.index(name)] for name in COLUMNS)
@@ -77,7 +77,7 @@ def number_in(text: str) -> Decimal:
     return Decimal(text) if Decimal(significand) else Decimal(0)
 
 
-def fields(line: bytes, rules: RowRules) -> list[str]:
+def fields(line: bytes, rules: ValidationSettings) -> list[str]:
     require(len(line) <= rules.max_line_bytes, "field_count")
     require(b"\x00" not in line, "encoding")
     try:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from blocks.domain.limits import REJECT_LIMIT
 from blocks.domain.models import LedgerEntry
-from flows.rows import RowRules
+from flows.rows import ValidationSettings
 from tests.fakes.plain_rows import Outcome, plain_outcome
 from tests.faults.calls import Call
 from tests.faults.system import FaultySystem
@@ -62,7 +62,7 @@ class DroppedFile:
     @cached_property
     def outcome(self) -> Outcome:
         """What has to become of it, by the plain rules."""
-        return plain_outcome(self.content, RowRules())
+        return plain_outcome(self.content, ValidationSettings())
 
 
 @dataclass(frozen=True)

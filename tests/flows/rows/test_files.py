@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.rows import RowRules, ValidatedFile, validate_file
+from flows.rows import ValidatedFile, ValidationSettings, validate_file
 
 DATA = Path(__file__).parents[2] / "data"
 CASES = sorted(path.name.removesuffix(".expected.json") for path in DATA.glob("*.expected.json"))
@@ -54,7 +54,7 @@ def without_comments(expected: dict[str, Any]) -> dict[str, Any]:
 def test_a_file_has_its_expected_outcome(name: str, tmp_path: Path) -> None:
     expected = expected_of(name)
     with (DATA / f"{name}.csv").open("rb") as source:
-        file = validate_file(source, tmp_path, RowRules(**expected.get("rules", {})))
+        file = validate_file(source, tmp_path, ValidationSettings(**expected.get("rules", {})))
     assert without_comments(expected) == outcome(file)
 
 
@@ -62,7 +62,7 @@ def test_a_file_has_its_expected_outcome(name: str, tmp_path: Path) -> None:
 def test_a_file_in_chunks_and_blocks_of_a_few_bytes_has_the_same_outcome(name: str, tmp_path: Path) -> None:
     expected = expected_of(name)
     source = Trickle((DATA / f"{name}.csv").read_bytes())
-    file = validate_file(source, tmp_path, RowRules(**{"block_bytes": 7} | expected.get("rules", {})))
+    file = validate_file(source, tmp_path, ValidationSettings(**{"block_bytes": 7} | expected.get("rules", {})))
     assert without_comments(expected) == outcome(file)
 
 
@@ -70,7 +70,7 @@ def test_a_file_in_chunks_and_blocks_of_a_few_bytes_has_the_same_outcome(name: s
 def test_the_reject_file_is_a_csv_of_all_rejected_rows(name: str, tmp_path: Path) -> None:
     expected = expected_of(name)
     with (DATA / f"{name}.csv").open("rb") as source:
-        file = validate_file(source, tmp_path, RowRules(**expected.get("rules", {})))
+        file = validate_file(source, tmp_path, ValidationSettings(**expected.get("rules", {})))
     rows = read_csv(file.rejects_path) if file.rejects_path else []
     assert expected["rejected"] == len(rows)
     first = [(str(reject["line"]), reject["reason"], reject["text"]) for reject in expected["first_rejects"]]

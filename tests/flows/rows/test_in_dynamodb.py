@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flows.rows import RowRules, validate_file
+from flows.rows import ValidationSettings, validate_file
 from flows.rows.decimals import DECIMAL
 from tests.fakes.plain_rows import number_in
 
@@ -77,7 +77,7 @@ class Table:
 
 def readings(content: bytes) -> list[tuple[str, int, str]]:
     with TemporaryDirectory() as workspace:
-        file = validate_file(io.BytesIO(content), Path(workspace), RowRules(reject_limit=1))
+        file = validate_file(io.BytesIO(content), Path(workspace), ValidationSettings(reject_limit=1))
         return [row for frame in file.readings() for row in frame.itertuples(index=False, name=None)]
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from blocks.domain.limits import TIMESTAMP_BITS
-from flows.rows import RowRules, ValidatedFile, accepted_rows, validate_file
+from flows.rows import ValidatedFile, ValidationSettings, accepted_rows, validate_file
 from flows.rows.duplicates import DuplicateFinder
 from tests.flows.rows.test_files import read_csv
 
@@ -37,7 +37,7 @@ class Stream:
 
 def validated(content: bytes | Iterator[bytes], workspace: Path, **rules: Any) -> ValidatedFile:  # noqa: ANN401
     source = io.BytesIO(content) if isinstance(content, bytes) else Stream(content)
-    return validate_file(cast("BinaryIO", source), workspace, RowRules(**rules))
+    return validate_file(cast("BinaryIO", source), workspace, ValidationSettings(**rules))
 
 
 def readings(file: ValidatedFile) -> pd.DataFrame:
@@ -220,4 +220,4 @@ def test_no_cell_of_the_reject_file_starts_with_a_formula(tmp_path: Path) -> Non
 )
 def test_an_invalid_setting_is_an_error_with_its_name(setting: str, value: Any) -> None:  # noqa: ANN401
     with pytest.raises(ValueError, match=setting):
-        RowRules(**{setting: value})
+        ValidationSettings(**{setting: value})

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flows.rows import REASONS, RowRules, validate_file
+from flows.rows import REASONS, ValidationSettings, validate_file
 from flows.rows.content import GZIP, SIGNATURES
 from flows.rows.decimals import DECIMAL, dynamodb_number
 from tests.fakes.plain_rows import DYNAMODB, number_in, plain_outcome
@@ -66,7 +66,7 @@ class Chunks(io.BytesIO):
         return super().read(min(wanted, size) if size and size > 0 else wanted)
 
 
-def outcome(source: BinaryIO, rules: RowRules) -> dict[str, Any]:
+def outcome(source: BinaryIO, rules: ValidationSettings) -> dict[str, Any]:
     """The complete result of validation, with the content of the reject file and the readings."""
     with tempfile.TemporaryDirectory() as workspace:
         file = validate_file(source, Path(workspace), rules)
@@ -85,7 +85,7 @@ def outcome(source: BinaryIO, rules: RowRules) -> dict[str, Any]:
 @thorough
 @given(st.one_of(st.binary(max_size=400), marked_files), st.integers(1, 50), st.integers(1, 120))
 def test_every_line_of_any_file_is_counted_once(content: bytes, block_bytes: int, max_line_bytes: int) -> None:
-    rules = RowRules(block_bytes=block_bytes, max_line_bytes=max_line_bytes)
+    rules = ValidationSettings(block_bytes=block_bytes, max_line_bytes=max_line_bytes)
     found = outcome(io.BytesIO(content), rules)
     counts = found["counts"]
     numbers = [int(line) for line, _, _ in found["rejects"]]
@@ -107,7 +107,7 @@ def test_every_line_of_any_file_is_counted_once(content: bytes, block_bytes: int
 def test_a_file_has_the_same_outcome_as_in_a_plain_loop_over_its_lines(
     content: bytes, block_bytes: int, max_line_bytes: int, pattern: str
 ) -> None:
-    rules = RowRules(
+    rules = ValidationSettings(
         block_bytes=block_bytes,
         max_line_bytes=max_line_bytes,
         sensor_id_pattern=pattern,
@@ -135,9 +135,11 @@ def test_a_file_has_the_same_outcome_as_in_a_plain_loop_over_its_lines(
 def test_the_outcome_does_not_depend_on_the_sizes_of_chunks_and_blocks(
     content: bytes, block_bytes: int, data: st.DataObject
 ) -> None:
-    whole = outcome(io.BytesIO(content), RowRules(latest=NOON, reject_limit=0.5))
+    whole = outcome(io.BytesIO(content), ValidationSettings(latest=NOON, reject_limit=0.5))
     chunks = Chunks(content, lambda: data.draw(st.integers(1, 20)))
-    assert whole == outcome(cast("BinaryIO", chunks), RowRules(block_bytes=block_bytes, latest=NOON, reject_limit=0.5))
+    assert whole == outcome(
+        cast("BinaryIO", chunks), ValidationSettings(block_bytes=block_bytes, latest=NOON, reject_limit=0.5)
+    )
 
 
 @thorough

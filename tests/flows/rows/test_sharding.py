@@ -13,7 +13,7 @@ from blocks.domain.models import IngestReport, RowCounts, SensorFile
 from blocks.dynamodb.errors import RowRefusedError
 from flows.loading.large_files import LargeFiles
 from flows.loading.shard_tasks import load_shards
-from flows.rows import RowRules, validate_file
+from flows.rows import ValidationSettings, validate_file
 from flows.rows.sharding import Shard, shards
 
 SENSORS = [f"{group:04d}-{number:04d}" for group in range(10) for number in range(100)]
@@ -67,10 +67,10 @@ class Loads:
 def test_a_load_whose_shards_have_written_too_few_rows_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     file, counts = SensorFile(bucket="bucket", key="a.csv"), RowCounts(lines=400, rows=400, accepted=400)
     monkeypatch.setattr("flows.loading.shard_tasks.write_shard", Loads(200, 200))
-    assert 400 == load_shards.fn(file, RowRules(), counts, 2)
+    assert 400 == load_shards.fn(file, ValidationSettings(), counts, 2)
     monkeypatch.setattr("flows.loading.shard_tasks.write_shard", Loads(200, 199))
     with pytest.raises(ShardsDifferError, match="399 rows written in all; expected 400 accepted"):
-        load_shards.fn(file, RowRules(), counts, 2)
+        load_shards.fn(file, ValidationSettings(), counts, 2)
 
 
 def test_a_shard_that_validates_again_later_accepts_the_same_timestamps(
@@ -79,10 +79,10 @@ def test_a_shard_that_validates_again_later_accepts_the_same_timestamps(
     noon, day = 1_700_000_000, 86_400
     content = "".join(f"0000-0001,{noon + days * day},1\n" for days in (0, 1, 2)).encode()
     monkeypatch.setattr(time, "time", lambda: noon)
-    first = validate_file(io.BytesIO(content), tmp_path, RowRules(reject_limit=1))
+    first = validate_file(io.BytesIO(content), tmp_path, ValidationSettings(reject_limit=1))
     monkeypatch.setattr(time, "time", lambda: noon + 7 * day)
     assert (2, 1) == (first.counts.accepted, first.counts.rejected)
-    assert first.counts == validate_file(io.BytesIO(content), tmp_path, first.rules).counts
+    assert first.counts == validate_file(io.BytesIO(content), tmp_path, first.settings).counts
 
 
 @pytest.mark.parametrize(

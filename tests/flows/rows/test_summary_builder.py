@@ -13,16 +13,16 @@ from pydantic import ValidationError
 
 from blocks.domain.limits import json_bytes
 from blocks.domain.readings_summary import MOST_BUCKETS, ReadingsSummary, Timeline, joined
-from flows.rows import RowRules, validate_file
+from flows.rows import ValidationSettings, validate_file
 from flows.rows.duplicates import parse_eight_digits
 from flows.rows.summary_builder import MAX_UNSAMPLED_READINGS, SAMPLED_ONE_IN, DistinctSensors
 
-SMALL_BLOCKS = RowRules(block_bytes=2000)
+SMALL_BLOCKS = ValidationSettings(block_bytes=2000)
 DAY = 86_400
 START = 1_483_906_366
 
 
-def summary_of(rows: Sequence[str], workspace: Path, rules: RowRules = SMALL_BLOCKS) -> ReadingsSummary:
+def summary_of(rows: Sequence[str], workspace: Path, rules: ValidationSettings = SMALL_BLOCKS) -> ReadingsSummary:
     summary = validate_file(io.BytesIO("\n".join(rows).encode()), workspace, rules).summary
     assert summary
     return summary
@@ -77,7 +77,9 @@ def test_every_reading_is_in_the_bucket_of_its_timestamp_in_any_order_of_rows(or
 
 
 def test_the_mean_of_a_sample_is_near_the_mean_of_all_values(tmp_path: Path) -> None:
-    timeline = timeline_of(summary_of(rows_of(MAX_UNSAMPLED_READINGS + 1000), tmp_path, RowRules(block_bytes=2**17)))
+    timeline = timeline_of(
+        summary_of(rows_of(MAX_UNSAMPLED_READINGS + 1000), tmp_path, ValidationSettings(block_bytes=2**17))
+    )
     known = [bucket for bucket in timeline.buckets if not isnan(bucket.mean)]
     mean = sum(bucket.mean * bucket.readings for bucket in known) / sum(bucket.readings for bucket in known)
     assert SAMPLED_ONE_IN == timeline.one_in
@@ -98,7 +100,7 @@ def test_the_longest_summary_is_less_than_3000_bytes_of_json_and_the_same_after_
         f"-{random.uniform(1, 9):.15f}E+1{random.randrange(26):02d}"
         for _ in range(5000)
     ]
-    summary = summary_of(rows, tmp_path, RowRules())
+    summary = summary_of(rows, tmp_path, ValidationSettings())
     assert MOST_BUCKETS // 2 <= len(timeline_of(summary).at)
     assert json_bytes(summary) < 3000
     assert summary == ReadingsSummary.model_validate_json(summary.model_dump_json())
@@ -116,7 +118,7 @@ def test_the_joined_timeline_of_several_files_counts_all_of_their_readings(tmp_p
     for number, rows in enumerate(files):
         folder = tmp_path / str(number)
         folder.mkdir()
-        parts.append(timeline_of(summary_of(rows, folder, RowRules())))
+        parts.append(timeline_of(summary_of(rows, folder, ValidationSettings())))
     whole = joined(parts)
     assert whole
     assert sum(sum(part.counts) for part in parts) == sum(whole.counts)
@@ -127,7 +129,7 @@ def test_the_joined_timeline_of_several_files_counts_all_of_their_readings(tmp_p
 
 
 def test_a_timeline_with_fewer_buckets_has_the_same_readings_and_extremes(tmp_path: Path) -> None:
-    timeline = timeline_of(summary_of(rows_of(900), tmp_path, RowRules()))
+    timeline = timeline_of(summary_of(rows_of(900), tmp_path, ValidationSettings()))
     coarse = joined([timeline], 6)
     assert coarse
     assert len(coarse.at) <= 6
