@@ -27,7 +27,7 @@ test: check  ## everything that must pass before a commit: format, lint, types, 
 	$(BIN)/python -m pytest --numprocesses 3
 
 test-dask: $(READY)  ## a file shared out among the workers of a local Dask cluster
-	$(BIN)/python -m pytest tests/flows/dask
+	$(BIN)/python -m pytest tests/flows/loading/dask
 
 test-faults: $(READY)  ## kill -9 and misbehaving AWS at each step of the flow; slow; writes docs/reliability.md
 	$(BIN)/python -m pytest tests/faults --deselect tests/faults/test_soak.py --write-report docs/reliability.md

@@ -45,7 +45,7 @@ class LandingZone(ObjectsBlock):
         default="refused/", description="Prefix of files over the reject limit or unreadable."
     )
     failed_prefix: Prefix = Field(default="failed/", description="Prefix of files that failed too often to try again.")
-    rejects_prefix: Prefix = Field(default="rejects/", description="Prefix of the rows that were refused, and why.")
+    rejects_prefix: Prefix = Field(default="rejects/", description="Prefix of the rejected rows with their reasons.")
 
     sensor_id_pattern: str = Field(
         default=SENSOR_ID_PATTERN, description="Regular expression (RE2) that the whole of a sensor id matches."
@@ -57,7 +57,10 @@ class LandingZone(ObjectsBlock):
         description="First timestamp that is taken, in seconds since 1970.",
     )
     reject_limit: float = Field(
-        default=REJECT_LIMIT, ge=0, le=1, description="Share of rows that may be refused before the whole file is."
+        default=REJECT_LIMIT,
+        ge=0,
+        le=1,
+        description="Share of rows that may be rejected; above it the file is refused.",
     )
 
     @field_validator("sensor_id_pattern")
@@ -87,7 +90,7 @@ class LandingZone(ObjectsBlock):
                         yield SensorFile(bucket=self.bucket, key=key, etag=etag, size=found["Size"])
 
     def store_copy(self, file: SensorFile, status: FileStatus) -> str:
-        """The address that a file of that status belongs at, and where it is now as well; `clear` is what comes next.
+        """The address that a file of that status belongs at, and where it is now as well; `remove` is the next step.
 
         Raises:
             ArchiveError: there is no place for it, or the copy cannot be trusted.
@@ -115,7 +118,7 @@ class LandingZone(ObjectsBlock):
                 raise ArchiveError(f"a file that is {status} has no other place than where it is")
 
     def store_rejects(self, file: SensorFile, rejects: Path, *, refused: bool) -> str:
-        """The address of the refused rows: under `rejects/`, or beside the file if all of it is refused."""
+        """The address of the rejected rows: under `rejects/`, or beside the file if all of it is refused."""
         prefix = self.refused_prefix if refused else self.rejects_prefix
         for key in self._names(file, prefix):
             target = SensorFile(bucket=self.bucket, key=key + REJECTS_SUFFIX)

@@ -38,7 +38,7 @@ Force = Annotated[bool, Field(description="Load files again that were loaded bef
 
 
 def _run_name() -> str:
-    """The files' names, from the parameters as they came: Prefect asks for the name before it validates them."""
+    """The files' names, from the raw parameters: Prefect asks for the name before it validates them."""
     objects: list[Any] = flow_run.parameters["objects"]
     return ingest_run_name([SensorFile.model_validate(each).name for each in objects])
 
@@ -60,9 +60,9 @@ def ingest_sensor_files(
     Each file is claimed, validated, written and archived on its own: a broken, missing or slow file does not affect the
     others. The email then waits as a paused subflow, which holds no process.
 
-    The final state is `Completed`. Its name is `PartlyRejected` if rows or files were refused, `PartlyFailed` if some
-    file failed, and `AlreadyLoaded` if there was nothing to do, and so nothing to email. It is `Failed` if every file
-    failed.
+    The final state is `Completed`. Its name is `PartlyRejected` if rows were rejected or files refused, `PartlyFailed`
+    if some file failed, and `AlreadyLoaded` if there was nothing to do, and so nothing to email. It is `Failed` if every
+    file failed.
 
     Raises:
         BlockInvalidError: a saved block has an invalid field.
@@ -70,7 +70,7 @@ def ingest_sensor_files(
         IngestFailedError: every file is missing or failed; it carries the report.
     """
     run_blocks()  # a missing or invalid block fails the run here, once, and not file by file
-    files = list({file.uri: file for file in objects}.values())
+    files = list({file.uri: file for file in objects}.values())  # each key once: its current version is loaded
     loads = ingest_file.map(files, unmapped(large_files), force=force, show_steps=len(files) <= FILES_WITH_STEPS)
     reports = [_report(file, load) for file, load in zip(files, loads, strict=True)]
     publish_report(reports, return_state=True)  # if it fails, the email is sent all the same

@@ -1,4 +1,4 @@
-"""One email about the files of an ingest run. This module imports no pandas: each run pays for its imports."""
+"""One email about files that were dealt with. This module imports no pandas: each run pays for its imports."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -30,11 +30,11 @@ RESUME_AGAIN_SECONDS: Final = 5.0
 """Between two tries to resume a run that is paused in this process: the server may be restarting."""
 
 LEDGER_CALLS_AT_ONCE: Final = 8
-"""Concurrent calls to the ledger; one email may be about 500 files."""
+"""Concurrent calls to the ledger; one email covers up to 500 files."""
 
 
 def _run_name() -> str:
-    """`email about sensors.csv`, from the parameters as they came: Prefect asks before it validates them."""
+    """`email about sensors.csv`, from the raw parameters: Prefect asks for the name before it validates them."""
     files: list[Any] = flow_run.parameters["files"]
     return email_run_name([FileReport.model_validate(file).name for file in files])
 
@@ -46,7 +46,7 @@ def notify(
         float, Field(ge=0, description="Seconds to pause in this process first; 0 for a run that was created paused.")
     ] = 0,
 ) -> str:
-    """The id that SES gave the email."""
+    """The ids that SES gave the messages of the email, or `sent before`."""
     if pause_seconds:
         _pause_in_this_process(pause_seconds)
     unnotified = find_unnotified(files)
@@ -63,8 +63,8 @@ def find_unnotified(files: list[FileReport]) -> list[FileReport]:
     """The files about which no email was sent before: as a rule all of them.
 
     The first file is marked first, so its mark stands for all. A run that is started again after its process died finds
-    its own mark there, marks the rest, and sends nothing. A sweep that took the ingest run for stalled may have sent an
-    email about some of its files; those are left out.
+    its own mark there, marks the rest, and sends nothing. If another run has marked the first file, a sweep took the
+    ingest run for stalled: the files that it has sent an email about are left out.
     """
     ledger, log = run_blocks().file_ledger, get_run_logger()
     known = _in_the_ledger(files)
@@ -108,7 +108,8 @@ def send_email(email: Email, recipients: list[str]) -> str:
 
 def _pages() -> list[tuple[str, str]]:
     """Titles and addresses of pages in the Prefect UI; none if the server has no UI."""
-    runs = {"The run that loaded the files": flow_run.parent_flow_run_id, "The run that sent this email": flow_run.id}
+    # For an email that a sweep created, the parent is the sweep.
+    runs = {"The run that created this email": flow_run.parent_flow_run_id, "The run that sent this email": flow_run.id}
     addresses = {title: url_for("flow-run", obj_id=run_id) for title, run_id in runs.items() if run_id}
     return [(title, address) for title, address in addresses.items() if address]
 
@@ -125,7 +126,7 @@ def mark_notified(files: list[FileReport]) -> None:
 
 
 def _in_the_ledger(files: list[FileReport]) -> list[FileReport]:
-    """The files that have a ledger entry of their ingest run; a failed load leaves none that could be marked."""
+    """The files whose ledger entry belongs to their ingest run; a failed load leaves no settled entry to mark."""
     return [file for file in files if file.version and file.flow_run_id]
 
 

@@ -1,4 +1,4 @@
-"""The certainty behind the events: a sweep takes up what an event missed or a crash left behind."""
+"""Makes loading certain: a sweep takes up what an event missed or a crash left behind."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -71,7 +71,7 @@ def sweep(
     older_than_seconds: OlderThanSeconds = OLDER_THAN_SECONDS,
     stalled_after_seconds: StalledAfterSeconds = STALLED_AFTER_SECONDS,
 ) -> SweepReport:
-    """What was taken up again: files announced, emails resumed or sent. Where all is well, nothing."""
+    """What was taken up: runs set to Crashed, files announced, emails resumed or scheduled; nothing if all is well."""
     snapshot = take_snapshot(older_than_seconds, stalled_after_seconds)
     if older := older_sweep(snapshot):
         get_run_logger().info("%s started before this sweep and is running: it does the work", older.name)
@@ -118,7 +118,7 @@ def crash_stalled_runs(snapshot: RecoverySnapshot) -> list[str]:
     with get_client(sync_client=True) as client:
         for run in stalled:
             get_run_logger().warning("%s has been %s since %s, without a sign of life", run.name, run.state, run.since)
-            client.set_flow_run_state(UUID(run.id), crashed, force=True)
+            client.set_flow_run_state(UUID(run.id), crashed)  # not by force: a run that has ended since stays as it is
     return [run.name for run in stalled]
 
 
@@ -126,13 +126,15 @@ def crash_stalled_runs(snapshot: RecoverySnapshot) -> list[str]:
 def release_orphaned_leases(snapshot: RecoverySnapshot) -> None:
     """Release the leases of runs that ended without doing so."""
     for entry in orphaned_leases(snapshot):
-        get_run_logger().warning("%s was being loaded by flow run %s, which died", entry.uri, entry.flow_run_id)
+        get_run_logger().warning(
+            "%s was being loaded by flow run %s, which ended without releasing its lease", entry.uri, entry.flow_run_id
+        )
         run_blocks().file_ledger.release(entry, f"flow run {entry.flow_run_id} died while it loaded the file")
 
 
 @task(task_run_name="close abandoned entries", **_RETRIED)
 def close_abandoned_entries(snapshot: RecoverySnapshot) -> None:
-    """Settle the entries of files that were deleted or replaced before they were loaded.
+    """Settle the entries of files that were deleted or replaced, and of second loads that did not finish.
 
     A file that may not be looked at, such as one of another bucket that a person has loaded, keeps its entry: the rest
     of the sweep must not wait for it.
@@ -155,7 +157,7 @@ def close_abandoned_entries(snapshot: RecoverySnapshot) -> None:
 
 @task(task_run_name="announce files to retry", **_RETRIED)
 def announce_files_to_retry(snapshot: RecoverySnapshot) -> list[SensorFile]:
-    """The files in `incoming/` that no run holds and that are due; each is announced as the relay does it."""
+    """The files in `incoming/` that no run holds and that are not in back-off; they are announced again."""
     zone = run_blocks().landing_zone
     files = files_to_retry(snapshot, zone.waiting(snapshot.patience))
     groups = list(islice(_in_events(files, poison_files(snapshot)), EVENTS_PER_SWEEP))
@@ -180,7 +182,7 @@ def resume_overdue_emails(snapshot: RecoverySnapshot) -> list[str]:
 
 
 def notify_unnotified(snapshot: RecoverySnapshot) -> Notification | None:
-    """The email about settled files of which no email was sent; None if there are none."""
+    """The email about settled files without one; None if there are none."""
     unnotified: list[LedgerEntry] = list(islice(unnotified_entries(snapshot), FILES_PER_EVENT))
     return notify_later(unnotified, 0, notify) if unnotified else None
 
@@ -197,8 +199,8 @@ def _in_events(files: Iterable[SensorFile], alone: set[str]) -> Iterator[list[Se
 
 
 def _problem_of_missing(entry: LedgerEntry) -> str:
-    archived = f"; a copy is at {entry.archived_to}" if entry.archived_to else ""
-    return f"it was deleted from incoming/ before it was loaded; {_rows(entry)}{archived}"
+    step = "archived" if entry.status == "loaded" else "loaded"
+    return f"it was deleted from incoming/ before it was {step}; {_rows(entry)}"
 
 
 def _problem_of_reload(entry: LedgerEntry) -> str:

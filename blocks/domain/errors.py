@@ -31,7 +31,9 @@ class IngestFailedError(SensorIngestError):
 
 
 class ObjectMissingError(SensorIngestError):
-    """The object was announced, and is not there."""
+    """The object was announced, but does not exist."""
+
+    retryable = True  # the event can be faster than S3
 
     def __init__(self, uri: str, waited_seconds: float) -> None:
         super().__init__(

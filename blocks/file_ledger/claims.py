@@ -18,12 +18,12 @@ CLAIMED_BY_THIS_RUN: Final = f"({UNSETTLED} AND {BY_THIS_RUN})"
 LANDED_SINCE_IT_WAS_SETTLED: Final = f"(attribute_exists(finished_at) AND NOT {UNSETTLED} AND finished_at < :landed)"
 LEASED_BY_NO_OTHER_RUN: Final = f"({NEVER_CLAIMED} OR NOT {UNSETTLED} OR lease_until < :now OR {BY_THIS_RUN})"
 
-GIVEN_UP_AS_GONE: Final[frozenset[FileStatus]] = frozenset({"missing", "superseded"})
-"""The statuses of versions that were settled without a load because the object was gone."""
+SETTLED_AS_GONE: Final[frozenset[FileStatus]] = frozenset({"missing", "superseded"})
+"""The statuses of versions that were settled because their object was gone."""
 
 
 class ClaimTable(LedgerTable):
-    """The ledger's table, as runs claim files in it."""
+    """The ledger's table with the calls that claim files, and renew and release leases."""
 
     lease_seconds: float = Field(
         default=900,
@@ -61,7 +61,7 @@ class ClaimTable(LedgerTable):
         self._refuse_if_another_version_is_leased(entry)
         existing = self._put(entry, NEVER_CLAIMED)
         if existing and existing.status in SETTLED:
-            unconditional = again or existing.status in GIVEN_UP_AS_GONE
+            unconditional = again or existing.status in SETTLED_AS_GONE
             existing = self._put(entry, LEASED_BY_NO_OTHER_RUN if unconditional else LANDED_SINCE_IT_WAS_SETTLED)
         elif existing:
             counted = {"attempts": existing.attempts + 1, "tries": existing.tries + 1, "problem": existing.problem}
@@ -108,10 +108,10 @@ class ClaimTable(LedgerTable):
         return self._update(entry, "SET lease_until = :until", CLAIMED_BY_THIS_RUN, {":until": until})
 
     def release(self, entry: LedgerEntry, problem: str = "", *, counts: bool = True) -> None:
-        """End the lease on a file that this run could not load: another run may claim it at once.
+        """End the lease of the entry's run, which could not load the file: another run may claim it at once.
 
         Args:
-            entry: as this run claimed it.
+            entry: as that run claimed it.
             problem: why the load failed.
             counts: whether the file is to blame; after `attempts` such loads it moves to `failed/`.
         """
@@ -137,7 +137,7 @@ class ClaimTable(LedgerTable):
             raise _claimed_elsewhere(existing)
 
     def supersede(self, older: SensorFile, newer: str | None, flow_run_id: str) -> LedgerEntry | None:
-        """The settled entry of a version that a newer one replaced before it was loaded; None if it has an entry."""
+        """The settled entry of a version that a newer one replaced before it was loaded; None if the older version has an entry."""
         now = datetime.now(UTC)
         entry = LedgerEntry(
             bucket=older.bucket,
@@ -149,7 +149,7 @@ class ClaimTable(LedgerTable):
             problem=f"version {newer} of this key replaced it before it was loaded",
             claimed_at=now,
             finished_at=now,
-            notified_at=now,
+            notified_at=now,  # no email: no load of it was started
             flow_run_id=flow_run_id,
         )
         return None if self._put(entry, NEVER_CLAIMED) else entry

@@ -89,7 +89,7 @@ class Relay:
         """The number of files announced, after a wait for the first message of up to `wait_seconds`.
 
         If no run slot is free, it receives nothing and waits for `timings.slot_poll_seconds`. If Prefect cannot be
-        reached, it receives nothing and raises: SQS counts receives, and the fifth in vain makes a dead letter.
+        reached, it receives nothing and raises: a message that is received five times and not deleted is a dead letter.
         """
         if not self._free_slots():
             stop.wait(self.timings.slot_poll_seconds)
@@ -119,7 +119,8 @@ class Relay:
             if len(messages) == MESSAGES_PER_CALL:
                 wait = 0  # the queue has more
             elif not received_again:
-                received_again, wait = not stop.wait(self.timings.second_receive_after_seconds), 0
+                stop.wait(self.timings.second_receive_after_seconds)
+                received_again, wait = True, 0
             elif len(batch.files) > 1:
                 wait = self.timings.batch_quiet_seconds
             else:

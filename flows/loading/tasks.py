@@ -1,4 +1,4 @@
-"""The tasks of one file, in their order: claim, validate, write, archive. The Prefect UI shows each of them."""
+"""The tasks of one file, in their order: claim, validate, write, archive; or refuse, or give up."""
 
 import time
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ _RETRIED: Final[dict[str, Any]] = {
     "retry_delay_seconds": RETRY_SECONDS,
     "retry_condition_fn": retry_condition,
 }
-"""Settings of the tasks on a claimed file. All of them are idempotent."""
+"""Settings of the tasks on a claimed file, which are idempotent."""
 
 
 @task(task_run_name="{file.name}", cache_policy=NO_CACHE)
@@ -57,7 +57,7 @@ def ingest_file(
     force: bool = False,
     show_steps: bool = True,
 ) -> FileReport:
-    """What became of one file: it is claimed, validated, its good rows are written, and only then it is moved.
+    """What became of one file: it is claimed and validated, its accepted rows are written, and only then is it moved.
 
     Every step is idempotent: the same rows, the same copy. So another run can finish what this run leaves undone.
     """
@@ -83,7 +83,7 @@ def ingest_file(
     retry_condition_fn=_not_there_yet,
 )
 def claim(file: SensorFile, *, force: bool = False) -> tuple[SensorFile, LedgerEntry]:
-    """The file as S3 has it now, and its ledger entry, whose status is `loading` if this run has claimed it.
+    """The file as S3 has it now, or as announced if it is gone, and its entry: `loading` if this run has claimed it.
 
     The current version in `incoming/` is claimed, also if an older one was announced. An object that is gone and has a
     settled entry was announced twice, as S3 delivers events at least once; with `force` it is loaded again from where
@@ -98,7 +98,9 @@ def claim(file: SensorFile, *, force: bool = False) -> tuple[SensorFile, LedgerE
     found = _found(file)
     if found:
         if not found.is_version_of(file):
-            ledger.supersede(file, found.version, flow_run.id)  # before the claim, which only `lease_kept` releases
+            ledger.supersede(
+                file, found.version, flow_run.id
+            )  # before the claim: `lease_kept` has not started yet, so nothing would release it
         entry = ledger.claim(found, flow_run.id, again=force)
         _move_settled(found, entry)
         return found, entry
@@ -200,16 +202,15 @@ def _found(file: SensorFile) -> StoredFile | None:
 def _claimed_again(archived: LedgerEntry) -> tuple[SensorFile, LedgerEntry]:
     """The archived object, and the entry of the original file, claimed for a second load from there."""
     blocks = run_blocks()
-    archived_at = archived.archived_to or archived.uri
-    found = blocks.landing_zone.describe(SensorFile.model_validate(archived_at))
+    found = blocks.landing_zone.describe(SensorFile.model_validate(archived.archived_to))
     if found is None:
-        raise ObjectMissingError(archived_at, 0)
+        raise ObjectMissingError(str(archived.archived_to), 0)
     # Without its version id: to read by version needs a permission that runs have for incoming/ only.
     return found.model_copy(update={"version_id": None}), blocks.file_ledger.claim_again(archived, flow_run.id)
 
 
 def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, *, event: str) -> LedgerEntry:
-    """Copy the file, settle its entry, delete the original, in this order: a crash in between loses nothing.
+    """Copy the file, settle its entry, delete the original, in this order: a crash in between loses no file.
 
     A file that is loaded again from where it was archived stays there.
     """
@@ -248,12 +249,12 @@ def _store_rejects(entry: LedgerEntry, validated: ValidatedFile, *, refused: boo
     return run_blocks().landing_zone.store_rejects(landed, validated.rejects_path, refused=refused)
 
 
-def _with_result(entry: LedgerEntry, validated: ValidatedFile, **known: Any) -> LedgerEntry:  # noqa: ANN401 - fields
-    found = {
+def _with_result(entry: LedgerEntry, validated: ValidatedFile, **overrides: Any) -> LedgerEntry:  # noqa: ANN401 - fields
+    results = {
         **validated.counts.model_dump(),
         "reasons": validated.reasons,
         "first_rejects": validated.first_rejects,
         "problem": validated.refusal,
         "summary": validated.summary,
     }
-    return LedgerEntry.model_validate({**dict(entry), **found, **known})
+    return LedgerEntry.model_validate({**dict(entry), **results, **overrides})

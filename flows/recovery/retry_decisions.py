@@ -59,7 +59,7 @@ def files_to_retry(snapshot: RecoverySnapshot, waiting: Iterable[SensorFile]) ->
 def poison_files(snapshot: RecoverySnapshot) -> set[str]:
     """Addresses of the files of which more than one load has failed: they are announced one by one.
 
-    So a file that kills every process that loads it takes other files down only once. After one failure the process may
+    So a file that kills each process that loads it takes other files down only twice. After one failure the process may
     be to blame, and a run for each of the files that it held would make all of them wait for one another.
     """
     return {entry.uri for entry in snapshot.entries if entry.status not in SETTLED and entry.attempts > 1}
@@ -83,9 +83,9 @@ def unnotified_entries(snapshot: RecoverySnapshot) -> Iterator[LedgerEntry]:
 
 
 def _in_back_off(snapshot: RecoverySnapshot, entry: LedgerEntry) -> bool:
-    """Whether AWS refused the file so recently that another try would only send another email about it.
+    """Whether loads of the file that did not count failed so recently that another try would only send another email.
 
-    Such loads do not count as attempts, so nothing else would ever end them: a KMS key that runs may not use, say.
+    Nothing else would ever end them, as they do not count as attempts: AWS may refuse the file's KMS key, for example.
     """
     refused = entry.tries - entry.attempts
     if entry.status in SETTLED or refused <= 0:

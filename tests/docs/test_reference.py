@@ -145,9 +145,9 @@ def test_errors_are_those_of_the_code_and_count_against_the_file_as_there() -> N
     assert {name: "yes" if each.blames_file else "no" for name, each in _error_classes().items()} == listed
 
 
-def test_no_error_of_this_project_is_retried_in_the_same_run() -> None:
-    assert "No error of this project is retried in the same run" in page("docs/reference/errors.md").text
-    assert [] == [name for name, each in _error_classes().items() if each.retryable]
+def test_only_a_missing_object_is_looked_for_again_in_the_same_run() -> None:
+    assert "except `ObjectMissingError`" in page("docs/reference/errors.md").text
+    assert ["ObjectMissingError"] == [name for name, each in _error_classes().items() if each.retryable]
 
 
 def test_events_are_those_of_the_code() -> None:
