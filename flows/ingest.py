@@ -61,8 +61,7 @@ def ingest_sensor_files(
     others. The email then waits as a paused subflow, which holds no process.
 
     The final state is `Completed`. Its name is `PartlyRejected` if rows were rejected or files refused, `PartlyFailed`
-    if some file failed, and `AlreadyLoaded` if there was nothing to do, and so nothing to email. It is `Failed` if every
-    file failed.
+    if some file failed, `AlreadyLoaded` if there was nothing to do. It is `Failed` if every file failed.
 
     Raises:
         BlockInvalidError: a saved block has an invalid field.

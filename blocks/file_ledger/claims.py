@@ -137,7 +137,7 @@ class ClaimTable(LedgerTable):
             raise _claimed_elsewhere(existing)
 
     def supersede(self, older: SensorFile, newer: str | None, flow_run_id: str) -> LedgerEntry | None:
-        """The settled entry of a version that a newer one replaced before it was loaded; None if the older version has an entry."""
+        """The settled entry of a version that a newer one replaced before it was loaded; None if it already has one."""
         now = datetime.now(UTC)
         entry = LedgerEntry(
             bucket=older.bucket,
