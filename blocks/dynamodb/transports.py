@@ -7,10 +7,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, unquote
 from zlib import crc32
 
-from aiohttp import ClientConnectorCertificateError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+    encode_basic_auth,
+)
 from aiohttp import ClientError as AiohttpError
 from botocore.exceptions import ClientError, HTTPClientError, SSLError
 from yarl import URL
@@ -40,6 +47,17 @@ class Endpoint:
     @property
     def port(self) -> int:
         return self.url.port or (443 if self.tls else 80)
+
+    @property
+    def proxy_headers(self) -> dict[str, str]:
+        """The header that authenticates at the proxy; empty without a user name.
+
+        User name and password are not in the URL of the proxy, because aiohttp shows that URL in its errors.
+        """
+        if not self.proxy or not self.proxy.username:
+            return {}
+        login = encode_basic_auth(unquote(self.proxy.username), unquote(self.proxy.password or ""))
+        return {"Proxy-Authorization": login}
 
 
 class Transport(Protocol):
@@ -82,8 +100,13 @@ class FastTransport:
         if self._session is None:
             self._session = self._open_session()
         headers = self._signer.headers(body, self._credentials())
+        proxy_headers = self._endpoint.proxy_headers
+        if not self._endpoint.tls:
+            headers |= proxy_headers  # without TLS the proxy reads the request; with TLS, a CONNECT request before it
         try:
-            response = await self._session.post(self._url, data=body, headers=headers, allow_redirects=False)
+            response = await self._session.post(
+                self._url, data=body, headers=headers, proxy_headers=proxy_headers, allow_redirects=False
+            )
             content = await response.read()
         except ClientConnectorCertificateError as error:
             raise SSLError(endpoint_url=str(self._url), error=error.certificate_error) from error
@@ -95,12 +118,12 @@ class FastTransport:
         return Response.parse(response.status, content)
 
     def _open_session(self) -> ClientSession:
-        endpoint = self._endpoint
-        connect, total = endpoint.connect_timeout_seconds, endpoint.response_timeout_seconds
+        endpoint, proxy = self._endpoint, self._endpoint.proxy
+        connect, read = endpoint.connect_timeout_seconds, endpoint.response_timeout_seconds
         return ClientSession(
             connector=TCPConnector(limit=0, ssl=endpoint.tls or True),  # the batch writer limits concurrent calls
-            proxy=endpoint.proxy.geturl() if endpoint.proxy else None,
-            timeout=ClientTimeout(total=connect + total, connect=connect),
+            proxy=URL.build(scheme="http", host=proxy.hostname or "", port=proxy.port) if proxy else None,
+            timeout=ClientTimeout(connect=connect, sock_read=read),
             skip_auto_headers=("Accept", "Accept-Encoding"),
             auto_decompress=False,  # the checksum is that of the body as it was sent
             cookie_jar=DummyCookieJar(),

@@ -129,6 +129,28 @@ def test_a_proxy_is_gone_through(
     assert Proxy.seen
 
 
+class RefusingProxy(socketserver.BaseRequestHandler):
+    """Refuses every request."""
+
+    def handle(self) -> None:
+        self.request.recv(65536)
+        self.request.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_no_error_shows_the_password_of_a_proxy() -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), RefusingProxy) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
+        thread.start()
+        proxies = {"https": f"http://user:made-up-password@127.0.0.1:{proxy.server_address[1]}"}
+        credentials = credentials_for("https://127.0.0.1:9", {"proxies": proxies})
+        table = ReadingsTable(table_name=TABLE, credentials=credentials, patience_seconds=0.1)
+        with pytest.raises(TableUnreachableError, match="407") as raised:
+            table.write([rows(3)])
+        proxy.shutdown()
+        thread.join()
+    assert "made-up-password" not in str(raised.value)
+
+
 def test_an_answer_that_was_damaged_on_the_way_is_not_believed(server: CountingServer) -> None:
     server.behave(script=["damaged"])
     ReadingsTable(table_name=TABLE, credentials=credentials_for(server.endpoint_url)).write([rows(3)])
