@@ -22,16 +22,7 @@ from blocks.saved_blocks import run_blocks
 from flows.events.file_arrivals import announce
 from flows.notification.wait import notify_later
 from flows.notify import notify
-from flows.recovery.retry_decisions import (
-    abandoned_entries,
-    files_to_retry,
-    older_sweep,
-    orphaned_leases,
-    overdue_emails,
-    poison_files,
-    stalled_runs,
-    unnotified_entries,
-)
+from flows.recovery import retry_decisions
 from flows.recovery.runs import active_runs, ended_runs
 from flows.recovery.snapshot import RecoverySnapshot
 
@@ -73,7 +64,7 @@ def sweep(
 ) -> SweepReport:
     """What was taken up: runs set to Crashed, files announced, emails resumed or scheduled; nothing if all is well."""
     snapshot = take_snapshot(older_than_seconds, stalled_after_seconds)
-    if older := older_sweep(snapshot):
+    if older := retry_decisions.older_sweep(snapshot):
         get_run_logger().info("%s started before this sweep and is running: it does the work", older.name)
         return SweepReport(left_to=older.name)
     crashed = crash_stalled_runs(snapshot)
@@ -113,7 +104,7 @@ def crash_stalled_runs(snapshot: RecoverySnapshot) -> list[str]:
     An automation does this sooner (`deployments/server/crash_automation.py`), but a server that restarts forgets what
     the automation has seen.
     """
-    stalled = list(stalled_runs(snapshot))
+    stalled = list(retry_decisions.stalled_runs(snapshot))
     crashed: State[Any] = Crashed(message="no sign of life: its process is gone; the sweep takes up its files")
     with get_client(sync_client=True) as client:
         for run in stalled:
@@ -125,7 +116,7 @@ def crash_stalled_runs(snapshot: RecoverySnapshot) -> list[str]:
 @task(task_run_name="release orphaned leases", **_RETRIED)
 def release_orphaned_leases(snapshot: RecoverySnapshot) -> None:
     """Release the leases of runs that ended without doing so."""
-    for entry in orphaned_leases(snapshot):
+    for entry in retry_decisions.orphaned_leases(snapshot):
         get_run_logger().warning(
             "%s was being loaded by flow run %s, which ended without releasing its lease", entry.uri, entry.flow_run_id
         )
@@ -140,7 +131,7 @@ def close_abandoned_entries(snapshot: RecoverySnapshot) -> None:
     of the sweep must not wait for it.
     """
     blocks = run_blocks()
-    for entry in abandoned_entries(snapshot):
+    for entry in retry_decisions.abandoned_entries(snapshot):
         if entry.is_kept:
             blocks.file_ledger.close(entry, "archived", _problem_of_reload(entry))
             continue
@@ -159,8 +150,8 @@ def close_abandoned_entries(snapshot: RecoverySnapshot) -> None:
 def announce_files_to_retry(snapshot: RecoverySnapshot) -> list[SensorFile]:
     """The files in `incoming/` that no run holds and that are not in back-off; they are announced again."""
     zone = run_blocks().landing_zone
-    files = files_to_retry(snapshot, zone.waiting(snapshot.patience))
-    groups = list(islice(_in_events(files, poison_files(snapshot)), EVENTS_PER_SWEEP))
+    files = retry_decisions.files_to_retry(snapshot, zone.waiting(snapshot.patience))
+    groups = list(islice(_in_events(files, retry_decisions.poison_files(snapshot)), EVENTS_PER_SWEEP))
     for group in groups:
         announce(group, zone.incoming_prefix, occasion=f"sweep {snapshot.now.isoformat()}")
     announced = [file for group in groups for file in group]
@@ -173,7 +164,7 @@ def announce_files_to_retry(snapshot: RecoverySnapshot) -> list[SensorFile]:
 @task(task_run_name="resume overdue emails", **_RETRIED)
 def resume_overdue_emails(snapshot: RecoverySnapshot) -> list[str]:
     """The names of the notify runs whose wait is over and which nothing has resumed; they are resumed now."""
-    overdue = list(overdue_emails(snapshot))
+    overdue = list(retry_decisions.overdue_emails(snapshot))
     with get_client(sync_client=True) as client:
         for run in overdue:
             get_run_logger().warning("%s has been paused since %s, longer than its wait", run.name, run.since)
@@ -183,7 +174,7 @@ def resume_overdue_emails(snapshot: RecoverySnapshot) -> list[str]:
 
 def notify_unnotified(snapshot: RecoverySnapshot) -> Notification | None:
     """The email about settled files without one; None if there are none."""
-    unnotified: list[LedgerEntry] = list(islice(unnotified_entries(snapshot), FILES_PER_EVENT))
+    unnotified: list[LedgerEntry] = list(islice(retry_decisions.unnotified_entries(snapshot), FILES_PER_EVENT))
     return notify_later(unnotified, 0, notify) if unnotified else None
 
 

@@ -1,46 +1,17 @@
 """Jinja2 templates of emails and pages. Every printed value is escaped, whether or not a filter asks for it."""
 
-from collections.abc import Callable
 from functools import cache
+from inspect import getmembers, isfunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from blocks.domain.text import printable
-from flows.report.titles import result_text, status_text
-from flows.report.wording import (
-    ADDRESS_SHOWN,
-    PROBLEM_SHOWN,
-    REJECTS_SHOWN,
-    count_text,
-    coverage_text,
-    markdown_text,
-    number,
-    one_line,
-    reasons_text,
-    row_totals,
-    rows_text,
-    truncated,
-    utc_minute,
-)
+from flows.report import titles, wording
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-_ESCAPES: Final = {".html": printable, ".md": markdown_text, ".txt": printable}
-_FILTERS: Final[tuple[Callable[..., str], ...]] = (
-    count_text,
-    coverage_text,
-    number,
-    one_line,
-    reasons_text,
-    result_text,
-    row_totals,
-    rows_text,
-    status_text,
-    truncated,
-    utc_minute,
-)
-_LIMITS: Final = {"ADDRESS_SHOWN": ADDRESS_SHOWN, "PROBLEM_SHOWN": PROBLEM_SHOWN, "REJECTS_SHOWN": REJECTS_SHOWN}
+_ESCAPES: Final = {".html": printable, ".md": wording.markdown_text, ".txt": printable}
 
 
 @cache
@@ -62,6 +33,6 @@ def template(path: Path) -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {function.__name__: function for function in _FILTERS}
-    environment.globals |= _LIMITS
+    environment.filters |= dict(getmembers(wording, isfunction)) | dict(getmembers(titles, isfunction))
+    environment.globals |= {name: value for name, value in vars(wording).items() if name.isupper()}
     return environment.get_template(path.name)
