@@ -37,7 +37,7 @@ class ReadingsTable(AwsBlock):
     )
     sender: Literal["fast", "boto3"] = Field(
         default="fast",
-        description="fast: connections of our own. boto3: several times slower, for networks that only boto3 crosses.",
+        description="fast: over aiohttp. boto3: several times slower, for networks that only boto3 crosses.",
     )
     connections: int = Field(default=128, ge=1, le=1000, description="Concurrent calls of one load to the table.")
 

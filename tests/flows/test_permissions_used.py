@@ -54,7 +54,7 @@ def operations(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     write = ReadingsTable.write
 
     def note_and_write(table: ReadingsTable, *taken: Any) -> int:  # noqa: ANN401 - as `write`
-        seen.add("BatchWriteItem")  # signed and sent over connections of our own
+        seen.add("BatchWriteItem")  # signed and sent over aiohttp
         return write(table, *taken)
 
     monkeypatch.setattr(ReadingsTable, "write", note_and_write)
