@@ -102,11 +102,21 @@ class DeploymentMissingError(SensorIngestError):
         )
 
 
-class ClaimedElsewhereError(SensorIngestError):
-    """Another run is loading this version of the file right now."""
+class LeaseLostError(SensorIngestError):
+    """The lease of this run on a file expired before it was renewed: another run may own the file by now."""
 
-    def __init__(self, uri: str, flow_run: str, lease_until: str) -> None:
-        super().__init__(f"{uri} is being loaded by flow run {flow_run}, which holds it until {lease_until}.")
+    def __init__(self, uri: str) -> None:
+        super().__init__(
+            f"This run no longer holds {uri}: its lease expired before it was renewed. It has stopped writing. "
+            "Nothing is to be done: the run that holds the file loads it."
+        )
+
+
+class EmailClaimedElsewhereError(SensorIngestError):
+    """Another run is sending this email right now."""
+
+    def __init__(self, email_id: str, lease_until: str) -> None:
+        super().__init__(f"The email {email_id} is being sent by another run, which holds it until {lease_until}.")
 
 
 class ArchiveError(SensorIngestError):

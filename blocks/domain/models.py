@@ -14,12 +14,13 @@ from blocks.domain.text import Printable, printable
 Verdict = Literal["accepted", "partly", "refused"]
 """What happens to a file: all rows are loaded, its good rows are loaded and its rejects stored, or no row is."""
 
-FileStatus = Literal["loading", "loaded", "archived", "refused", "failed", "superseded", "missing"]
+FileStatus = Literal["waiting", "loading", "archived", "refused", "failed", "superseded", "missing"]
 """The status of one version of a file.
 
-Non-terminal: `loading` (a run has claimed it), `loaded` (its rows are in the table). Terminal: `archived`, `refused`,
-`failed` (in the ledger: it is not tried again; in a run's report: this run could not load it), `superseded` (a newer
-version replaced it before it was loaded), `missing` (the object does not exist).
+Non-terminal: `waiting` (another version is being loaded, or a load failed and is tried again), `loading` (a run has
+claimed it). Terminal: `archived` (its rows are in the table, and it has moved), `refused`, `failed` (in the ledger: it
+is not tried again; in a run's report: this run could not load it), `superseded` (a newer version replaced it before it
+was loaded), `missing` (the object does not exist).
 """
 
 SETTLED: Final[frozenset[FileStatus]] = frozenset({"archived", "refused", "failed", "superseded", "missing"})
@@ -164,7 +165,7 @@ class FileReport(RowCounts, KeyedModel):
     @property
     def loaded(self) -> int:
         """Rows of this file in the table: none of a refused file, however many of its rows are good."""
-        return self.accepted if self.status in ("loaded", "archived") else 0
+        return self.accepted if self.status == "archived" else 0
 
 
 class LedgerEntry(FileReport):
@@ -172,24 +173,23 @@ class LedgerEntry(FileReport):
 
     version: str
     etag: str | None = None
-    sequencer: str | None = None
     landed_at: UtcMoment | None = None
+    epoch: Annotated[
+        int, Field(ge=0, description="Number of the claim that loaded it: the order in which versions were written.")
+    ] = 0
     attempts: Annotated[int, Field(ge=0, description="Loads that were started, without those that AWS refused.")] = 1
     tries: Annotated[int, Field(ge=0, description="Loads that were started.")] = 1
     claimed_at: UtcMoment
-    lease_until: UtcMoment | None = None
+    next_try_at: Annotated[UtcMoment | None, Field(description="When a file that waits is tried again.")] = None
     finished_at: UtcMoment | None = None
+    email_id: Annotated[str | None, Field(description="The email that is about this version.")] = None
     notified_at: UtcMoment | None = None
     notified_by: Annotated[str | None, Field(description="The flow run that sent the email.")] = None
-
-    def is_leased(self, now: datetime) -> bool:
-        """Whether the lease of a run on it has not expired."""
-        return self.status not in SETTLED and self.lease_until is not None and self.lease_until > now
 
     @property
     def is_kept(self) -> bool:
         """Whether the file was loaded and archived, also if it is being loaded again from there."""
-        return self.archived_to is not None and self.status in ("archived", "loading", "loaded")
+        return self.archived_to is not None and self.status in ("archived", "loading", "waiting")
 
 
 class Notification(BaseModel):

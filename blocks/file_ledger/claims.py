@@ -1,180 +1,187 @@
-"""Who may load a file: claims, leases, and the conditions that DynamoDB checks for them."""
+"""The claim of a key: who may write the rows of its versions, and when it is looked at next. Pure, no I/O.
 
-from datetime import UTC, datetime, timedelta
-from typing import Final
+Every change is a function from the claim as it was read to the claim as it is to be; `claim_table` writes it if the
+item has not changed in between. docs/architecture.md draws how claims, leases and late writes belong together.
+"""
 
-from pydantic import Field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from blocks.domain.errors import ClaimedElsewhereError
-from blocks.domain.models import SETTLED, FileStatus, LedgerEntry, SensorFile, StoredFile, utc_text
-from blocks.file_ledger.table import LEASED_INDEX, LedgerTable
+from blocks.domain.models import utc_text
 
-# Conditions, named after the situation that they stand for.
-NEVER_CLAIMED: Final = "attribute_not_exists(#file)"
-UNSETTLED: Final = "#status IN (:loading, :loaded)"
-LEASE_EXPIRED: Final = f"({UNSETTLED} AND lease_until < :now)"
-BY_THIS_RUN: Final = "flow_run_id = :run"
-CLAIMED_BY_THIS_RUN: Final = f"({UNSETTLED} AND {BY_THIS_RUN})"
-LANDED_SINCE_IT_WAS_SETTLED: Final = f"(attribute_exists(finished_at) AND NOT {UNSETTLED} AND finished_at < :landed)"
-LEASED_BY_NO_OTHER_RUN: Final = f"({NEVER_CLAIMED} OR NOT {UNSETTLED} OR lease_until < :now OR {BY_THIS_RUN})"
+CLAIM: Final = "#claim"
+"""The `version` of a key's claim. No version id and no ETag of S3 has a number sign."""
 
-SETTLED_AS_GONE: Final[frozenset[FileStatus]] = frozenset({"missing", "superseded"})
-"""The statuses of versions that were settled because their object was gone."""
+WAITS_FOR_LOAD: Final = "load"
+"""What a claim waits for, as the index by due time names it."""
+
+ALL_VERSIONS: Final = "*"
+"""Stands for the version where a run writes several versions again, or where late writes may be of any version."""
+
+LATE_WRITES_END_AFTER: Final = timedelta(minutes=10)
+"""How long a request that was sent may still arrive: its signature lasts five minutes, and clocks may differ by five.
+
+Source: "Elements of an AWS API request signature", AWS IAM user guide.
+"""
 
 
-class ClaimTable(LedgerTable):
-    """The ledger's table with the calls that claim files, and renew and release leases."""
+@dataclass(frozen=True)
+class Claim:
+    """The claim of one key. Times are those of the table's clock."""
 
-    lease_seconds: float = Field(
-        default=900,
-        gt=0,
-        le=7 * 86_400,
-        description="Seconds that a claim lasts unless the run renews it; then another run may claim the file.",
-    )
-    attempts: int = Field(
-        default=5, ge=1, description="Loads of a file that may fail before it moves to failed/ and is not tried again."
-    )
+    bucket: str
+    key: str
+    revision: int = 0
+    """Number of changes of the item; 0 if it does not exist."""
+    epoch: int = 0
+    """Number of times that the key was claimed."""
+    claim_id: str | None = None
+    """Of the run's claim that holds the key; None if no run does."""
+    flow_run_id: str | None = None
+    holds: str | None = None
+    """The version that is being loaded."""
+    lease_until: datetime | None = None
+    unsettled: tuple[str, ...] = ()
+    """The versions that wait or are being loaded, in the order of their coming."""
+    next_try_at: datetime | None = None
+    """When the key is to be looked at again; the end of the lease while it is held; None if nothing is left to do."""
+    late_epoch: int | None = None
+    """The lowest epoch whose rows may still arrive in the table."""
+    late_version: str | None = None
+    """The version of those rows."""
+    late_until: datetime | None = None
+    reload_at: datetime | None = None
+    """When the versions loaded after `late_epoch` are to be written again."""
 
-    def claim(self, file: StoredFile, flow_run_id: str, *, again: bool = False) -> LedgerEntry:
-        """The entry of this version: status `loading` if this run has claimed it, else as another run left it.
+    def is_held(self, now: datetime) -> bool:
+        """Whether a run holds the key, and its lease has not expired."""
+        return self.claim_id is not None and self.lease_until is not None and self.lease_until > now
 
-        A settled version is claimed again if it has landed since, if its object was gone and is back (a delete marker
-        or a newer version was removed), or on request (`again`).
+    def is_held_by_another(self, claim_id: str, now: datetime) -> bool:
+        """Whether a claim other than this one holds the key."""
+        return self.claim_id != claim_id and self.is_held(now)
 
-        Raises:
-            ClaimedElsewhereError: another run holds a lease on this or another version of the file.
-            PermissionMissingError: DynamoDB refused the call.
-        """
-        now = datetime.now(UTC)
-        entry = LedgerEntry(
-            bucket=file.bucket,
-            key=file.key,
-            version=file.version or "",
-            etag=file.etag,
-            sequencer=file.sequencer,
-            landed_at=file.landed_at,
-            status="loading",
-            claimed_at=now,
-            lease_until=self._lease_end(now),
+    def taken(self, claim_id: str, flow_run_id: str, version: str, *, lease: timedelta, now: datetime) -> "Claim":
+        """Held by this run, which loads the version. A holder whose lease expired may have rows under way."""
+        free = self if self.claim_id == claim_id else self.freed(now)
+        versions = self.unsettled if version == ALL_VERSIONS else (version,)
+        return replace(
+            free,
+            epoch=self.epoch + 1,
+            claim_id=claim_id,
             flow_run_id=flow_run_id,
+            holds=version,
+            unsettled=versions,
+        ).renewed(now + lease)
+
+    def renewed(self, until: datetime) -> "Claim":
+        """Held until then."""
+        return replace(self, lease_until=until, next_try_at=until)
+
+    def freed(self, now: datetime) -> "Claim":
+        """Held by no run. The holder did not end its claim, so its rows may still arrive."""
+        if self.claim_id is None:
+            return self
+        return self.with_late_writes(self.epoch, self.holds, now).released()
+
+    def with_late_writes(self, epoch: int, version: str | None, now: datetime) -> "Claim":
+        """Rows of the version, sent in that epoch, may still arrive from now on."""
+        over = self.late_until is not None and self.late_until < now and self.reload_at is None
+        known = (
+            self if self.late_epoch is not None and not over else replace(self, late_epoch=epoch, late_version=version)
         )
-        self._refuse_if_another_version_is_leased(entry)
-        existing = self._put(entry, NEVER_CLAIMED)
-        if existing and existing.status in SETTLED:
-            unconditional = again or existing.status in SETTLED_AS_GONE
-            existing = self._put(entry, LEASED_BY_NO_OTHER_RUN if unconditional else LANDED_SINCE_IT_WAS_SETTLED)
-        elif existing:
-            counted = {"attempts": existing.attempts + 1, "tries": existing.tries + 1, "problem": existing.problem}
-            entry = entry.model_copy(update=counted)
-            existing = self._put(entry, f"{LEASE_EXPIRED} OR {CLAIMED_BY_THIS_RUN}")
-        if existing is None:
-            return entry
-        if existing.status not in SETTLED:
-            raise _claimed_elsewhere(existing)
-        return existing
+        late_epoch = min(epoch, known.late_epoch or epoch)
+        late_version = version if known.late_version == version else ALL_VERSIONS
+        return replace(known, late_epoch=late_epoch, late_version=late_version, late_until=now + LATE_WRITES_END_AFTER)
 
-    def claim_again(self, archived: LedgerEntry, flow_run_id: str) -> LedgerEntry:
-        """The entry of an archived file, claimed by this run for a second load from where the file is.
+    def overtaken(self, epoch: int, version: str | None, now: datetime) -> "Claim":
+        """A run found that it had lost the key while it was writing: what was loaded since is written again at once."""
+        late = replace(self.with_late_writes(epoch, version, now), reload_at=now)
+        return late if self.claim_id else replace(late, next_try_at=now)
 
-        The results of the first load stay in it until this load replaces them: if this run dies, the file is still
-        archived and its rows are still in the table.
+    def noted(self, version: str) -> "Claim":
+        """With a version that came while another one is being loaded."""
+        return self if version in self.unsettled else replace(self, unsettled=(*self.unsettled, version))
 
-        Raises:
-            ClaimedElsewhereError: another run holds a lease on this or another version of the file.
-            PermissionMissingError: DynamoDB refused the call.
-        """
-        now = datetime.now(UTC)
-        claim = {
-            "status": "loading",
-            "claimed_at": now,
-            "lease_until": self._lease_end(now),
-            "flow_run_id": flow_run_id,
-            "attempts": 1,
-            "tries": 1,
-            "finished_at": None,
-            "notified_at": None,
-            "notified_by": None,
-        }
-        entry = archived.model_copy(update=claim)
-        self._refuse_if_another_version_is_leased(entry)
-        existing = self._put(entry, LEASED_BY_NO_OTHER_RUN)
-        if existing:
-            raise _claimed_elsewhere(existing)
-        return entry
+    def settled(self, version: str) -> "Claim":
+        """Without the version, which needs no load any more."""
+        return replace(self, unsettled=tuple(each for each in self.unsettled if each != version))
 
-    def renew(self, entry: LedgerEntry) -> bool:
-        """Whether this run still has its claim; if so, the lease lasts `lease_seconds` from now."""
-        until = utc_text(self._lease_end(datetime.now(UTC)))
-        return self._update(entry, "SET lease_until = :until", CLAIMED_BY_THIS_RUN, {":until": until})
+    def loaded(self, version: str, now: datetime) -> "Claim":
+        """With the version's rows in the table. If older rows may still arrive over them, they are written again."""
+        done = self.settled(version)
+        if self.late_until is None or self.late_version == version:
+            return done
+        if self.late_until < now and self.reload_at is None:
+            return replace(done, late_epoch=None, late_version=None, late_until=None)
+        return replace(done, reload_at=min(self.reload_at or self.late_until, self.late_until))
 
-    def release(self, entry: LedgerEntry, problem: str = "", *, counts: bool = True) -> None:
-        """End the lease of the entry's run, which could not load the file: another run may claim it at once.
+    def reloaded(self, began_at: datetime) -> "Claim":
+        """With all versions written again; once more later if rows could still arrive after `began_at`."""
+        if self.late_until is not None and self.late_until >= began_at:
+            return replace(self, reload_at=self.late_until)
+        return replace(self, late_epoch=None, late_version=None, late_until=None, reload_at=None)
 
-        Args:
-            entry: as that run claimed it.
-            problem: why the load failed.
-            counts: whether the file is to blame; after `attempts` such loads it moves to `failed/`.
-        """
-        # Absolute numbers, not increments: the call is idempotent, as botocore repeats it if the answer is lost.
-        attempts, tries = (entry.attempts, entry.attempts) if counts else (entry.attempts - 1, entry.tries)
-        self._update(
-            entry,
-            "SET lease_until = claimed_at, problem = :problem, attempts = :attempts, tries = :tries",
-            CLAIMED_BY_THIS_RUN,
-            {":problem": problem, ":attempts": attempts, ":tries": tries},
+    def released(self, next_try_at: datetime | None = None) -> "Claim":
+        """Held by no run, whose rows have all arrived."""
+        return self._free(next_try_at)
+
+    def expected(self, at: datetime) -> "Claim":
+        """Looked at again at that time, unless a run holds the key: then its lease says when."""
+        return self if self.claim_id else replace(self, next_try_at=at)
+
+    def with_nothing_due(self) -> "Claim":
+        """Not looked at any more, but for a reload."""
+        return self if self.claim_id else replace(self, next_try_at=self.reload_at)
+
+    def _free(self, next_try_at: datetime | None) -> "Claim":
+        times = [each for each in (next_try_at, self.reload_at) if each is not None]
+        return replace(
+            self,
+            claim_id=None,
+            flow_run_id=None,
+            holds=None,
+            lease_until=None,
+            next_try_at=min(times, default=None),
         )
 
-    def record(self, entry: LedgerEntry) -> None:
-        """Write the entry of a claimed file with its results. If it is not settled yet, the lease is renewed too.
 
-        Raises:
-            ClaimedElsewhereError: the lease of this run expired, and another run has claimed the file since.
-        """
-        if entry.status not in SETTLED:
-            entry = entry.model_copy(update={"lease_until": self._lease_end(datetime.now(UTC))})
-        existing = self._put(entry, f"{NEVER_CLAIMED} OR {BY_THIS_RUN}")
-        if existing:
-            raise _claimed_elsewhere(existing)
-
-    def supersede(self, older: SensorFile, newer: str | None, flow_run_id: str) -> LedgerEntry | None:
-        """The settled entry of a version that a newer one replaced before it was loaded; None if it already has one."""
-        now = datetime.now(UTC)
-        entry = LedgerEntry(
-            bucket=older.bucket,
-            key=older.key,
-            version=older.version or "",
-            etag=older.etag,
-            sequencer=older.sequencer,
-            status="superseded",
-            problem=f"version {newer} of this key replaced it before it was loaded",
-            claimed_at=now,
-            finished_at=now,
-            notified_at=now,  # no email: no load of it was started
-            flow_run_id=flow_run_id,
-        )
-        return None if self._put(entry, NEVER_CLAIMED) else entry
-
-    def close(self, entry: LedgerEntry, status: FileStatus, problem: str) -> None:
-        """Settle an entry whose lease has expired and which needs no load any more."""
-        closed = {"status": status, "problem": problem, "finished_at": datetime.now(UTC), "lease_until": None}
-        self._put(entry.model_copy(update=closed), LEASE_EXPIRED)
-
-    def _refuse_if_another_version_is_leased(self, entry: LedgerEntry) -> None:
-        """Raise if a run is loading another version of the file: which of the rows come last would be chance.
-
-        The index may lag behind the table by a second, so the entries that it names are read from the table.
-        """
-        values = {":file": f"{entry.bucket}/{entry.key}", ":now": utc_text(entry.claimed_at)}
-        for item in self._query(LEASED_INDEX, "in_hand = :file AND lease_until > :now", values):
-            other = self._get(entry.model_copy(update={"version": item["version"]["S"]}))
-            if other is None or other.version == entry.version or other.flow_run_id == entry.flow_run_id:
-                continue
-            if other.is_leased(entry.claimed_at):
-                raise _claimed_elsewhere(other)
-
-    def _lease_end(self, now: datetime) -> datetime:
-        return now + timedelta(seconds=self.lease_seconds)
+_TIMES: Final = ("lease_until", "next_try_at", "late_until", "reload_at")
 
 
-def _claimed_elsewhere(entry: LedgerEntry) -> ClaimedElsewhereError:
-    return ClaimedElsewhereError(entry.uri, entry.flow_run_id or "?", str(entry.lease_until))
+def claim_attributes(claim: Claim) -> dict[str, Any]:
+    """The claim as an item of the table; it is in the index by due time while something is left to do."""
+    fields = {name: value for name, value in vars(claim).items() if value is not None}
+    times: dict[str, Any] = {name: utc_text(fields[name]) for name in _TIMES if name in fields}
+    due = {"waits_for": WAITS_FOR_LOAD} if claim.next_try_at else {}
+    return {
+        "file": f"{claim.bucket}/{claim.key}",
+        "version": CLAIM,
+        **fields,
+        **times,
+        **due,
+        "unsettled": list(claim.unsettled),
+    }
+
+
+def to_claim(bucket: str, key: str, attributes: Mapping[str, Any] | None) -> Claim:
+    """The claim that an item holds; of a key that was never claimed where there is none."""
+    if not attributes:
+        return Claim(bucket, key)
+    times = {name: datetime.fromisoformat(attributes[name]) for name in _TIMES if name in attributes}
+    late_epoch = attributes.get("late_epoch")
+    return Claim(
+        bucket=bucket,
+        key=key,
+        revision=int(attributes["revision"]),
+        epoch=int(attributes["epoch"]),
+        claim_id=attributes.get("claim_id"),
+        flow_run_id=attributes.get("flow_run_id"),
+        holds=attributes.get("holds"),
+        unsettled=tuple(attributes.get("unsettled", ())),
+        late_epoch=None if late_epoch is None else int(late_epoch),
+        late_version=attributes.get("late_version"),
+        **times,
+    )

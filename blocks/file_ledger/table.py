@@ -1,41 +1,68 @@
-"""The DynamoDB table behind the ledger: conditional writes, reads, and entries as items."""
+"""The DynamoDB table behind the ledger: items, reads, and writes that only succeed on what was read."""
 
 import logging
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from blocks.aws_block import AwsBlock
-from blocks.domain.models import SETTLED, FileReport, LedgerEntry, utc_text
+from blocks.domain.models import LedgerEntry, utc_text
+from blocks.file_ledger.table_clock import TableClock
+from blocks.runtime import runtime
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     Item = dict[str, AttributeValueTypeDef]
 
-W = TypeVar("W")
-
 _LOG: Final = logging.getLogger(__name__)
 
-LEASED_INDEX: Final = "in-hand"
-"""Index of the unsettled entries, by file and end of the lease. The template names it."""
-
-UNFINISHED_INDEX: Final = "unfinished"
-"""Index of the entries that still need a load or an email; only these have its key."""
+DUE_INDEX: Final = "by-due-time"
+"""Index of what is to be looked at again: claims of files, and emails. The template names it."""
 
 MONTH_INDEX: Final = "by-month"
 """Index of all entries by the month of their claim, for history."""
 
+KEYS_PER_READ: Final = 100
+"""The most keys of one BatchGetItem. Source: "BatchGetItem", Amazon DynamoDB API reference."""
+
+_NOT_AS_READ: Final = ("ConditionalCheckFailedException", "TransactionCanceledException")
+
+_CONFLICT_ROUNDS: Final = 20
+_CONFLICT_PAUSE_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Key:
+    """The primary key of an item."""
+
+    file: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Put:
+    """An item to be written if the item of that key is as it was read.
+
+    `revision` is the revision that was read, 0 for no item. None sets no condition: another write of the same
+    transaction guards this one.
+    """
+
+    attributes: Mapping[str, Any]
+    revision: int | None = None
+
 
 class LedgerTable(AwsBlock):
-    """Base of the ledger block: one item per version of a file."""
+    """Base of the ledger block: one table with the claims of files, the entries of their versions, and the emails."""
 
     table_name: str = Field(min_length=3, max_length=255, description="Name of the DynamoDB table.")
+
+    _clock: TableClock = PrivateAttr(default_factory=TableClock)
 
     def entries_of(self, bucket: str, key: str) -> list[LedgerEntry]:
         """The entries of all versions of one file, in no particular order; a consistent read."""
@@ -46,13 +73,22 @@ class LedgerTable(AwsBlock):
             ExpressionAttributeNames={"#file": "file"},
             ConsistentRead=True,
         )
-        return list(map(to_entry, items))
+        return list(valid_entries(item for item in items if not item["version"]["S"].startswith("#")))
 
-    def _get(self, report: FileReport) -> LedgerEntry | None:
-        """The entry of the version that the report is about; a consistent read."""
-        with self._naming_permission("dynamodb", f"table {self.table_name}"):
-            answer = self._client("dynamodb").get_item(TableName=self.table_name, Key=_key(report), ConsistentRead=True)
-        return to_entry(answer["Item"]) if "Item" in answer else None
+    def _read(self, keys: Iterable[Key]) -> dict[Key, dict[str, Any]]:
+        """The attributes of the items that exist, by key; consistent reads."""
+        wanted, found = list(dict.fromkeys(keys)), {}
+        client = self._client("dynamodb")
+        for start in range(0, len(wanted), KEYS_PER_READ):
+            rest: Any = [_key_item(key) for key in wanted[start : start + KEYS_PER_READ]]
+            while rest:
+                request: Any = {self.table_name: {"Keys": rest, "ConsistentRead": True}}
+                answer = self._call(partial(client.batch_get_item, RequestItems=request))
+                for item in answer["Responses"].get(self.table_name, []):
+                    attributes = from_item(item)
+                    found[Key(attributes["file"], attributes["version"])] = attributes
+                rest = answer.get("UnprocessedKeys", {}).get(self.table_name, {}).get("Keys", [])
+        return found
 
     def _query(
         self,
@@ -62,6 +98,7 @@ class LedgerTable(AwsBlock):
         **more: Any,  # noqa: ANN401 - parameters of Query
     ) -> "Iterator[Item]":
         """The items that meet the key condition, page by page, in the order of the table or index."""
+        client = self._client("dynamodb")
         query: dict[str, Any] = {
             "TableName": self.table_name,
             "KeyConditionExpression": condition,
@@ -71,52 +108,69 @@ class LedgerTable(AwsBlock):
         }
         where = f"index {index} of table {self.table_name}" if index else f"table {self.table_name}"
         while True:
-            with self._naming_permission("dynamodb", where):
-                page = self._client("dynamodb").query(**query)
+            page = self._call(lambda: client.query(**query), where)
             yield from page["Items"]
             if "LastEvaluatedKey" not in page:
                 return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def _put(self, entry: LedgerEntry, condition: str) -> LedgerEntry | None:
-        """None if the entry was written; else the existing entry, which did not meet the condition."""
-        file = f"{entry.bucket}/{entry.key}"
-        item = to_item(
-            {
-                "file": file,
-                "month": utc_text(entry.claimed_at)[:7],
-                **({} if entry.notified_at else {"unfinished": "yes"}),
-                **({} if entry.status in SETTLED else {"in_hand": file}),
-                **entry.model_dump(mode="json", exclude_none=True),
-            }
-        )
-        landed = {":landed": utc_text(entry.landed_at or entry.claimed_at)}
-        client = self._client("dynamodb")
-        with self._naming_permission("dynamodb", f"table {self.table_name}"):
-            try:
-                client.put_item(
-                    TableName=self.table_name,
-                    Item=item,
-                    **_conditional(condition, entry.flow_run_id, landed),
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except client.exceptions.ConditionalCheckFailedException as error:
-                existing = _existing_item(error)
-                # An equal item was written by this very call: its answer was lost, and botocore made the call again.
-                return None if existing == item else to_entry(existing)
-        return None
+    def _write(self, puts: Sequence[Put]) -> "dict[str, Any] | None":
+        """None if all items were written; else, and then none was, the first item as it is now (empty if it is gone).
 
-    def _update(self, report: FileReport, change: str, condition: str, values: Mapping[str, Any]) -> bool:
-        """Whether the entry met the condition, and so was changed."""
-        client = self._client("dynamodb")
-        conditional = _conditional(condition, report.flow_run_id, {})
-        conditional["ExpressionAttributeValues"] |= to_item(values)
-        with self._naming_permission("dynamodb", f"table {self.table_name}"):
+        Only the first put has a revision: a claim, or an email, which guards the entries beside it.
+        """
+        items = [to_item(_without_none(put.attributes)) for put in puts]
+        for round_ in range(_CONFLICT_ROUNDS):
             try:
-                client.update_item(TableName=self.table_name, Key=_key(report), UpdateExpression=change, **conditional)
-            except client.exceptions.ConditionalCheckFailedException:
-                return False
+                self._put_all(puts, items)
+            except ClientError as error:
+                existing = _item_in_the_way(error)
+                if existing is not None:
+                    # An equal item was written by this very call: its answer was lost, and botocore made it again.
+                    return None if existing == items[0] else from_item(existing)
+                if not _is_conflict(error) or round_ == _CONFLICT_ROUNDS - 1:
+                    raise
+                runtime().sleep(runtime().uniform(0, _CONFLICT_PAUSE_SECONDS * (round_ + 1)))
+            else:
+                return None
+        raise AssertionError("the last round returns or raises")
+
+    def _write_together(self, puts: Sequence[Put]) -> bool:
+        """Whether all items were written, each of which has a revision; none was if one of them had changed."""
+        try:
+            self._put_all(puts, [to_item(_without_none(put.attributes)) for put in puts])
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _NOT_AS_READ:
+                raise
+            return False
         return True
+
+    def _put_all(self, puts: Sequence[Put], items: "Sequence[Item]") -> None:
+        client, kept = self._client("dynamodb"), {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        calls: Any = [
+            {"TableName": self.table_name, "Item": item, **kept, **_condition(put)}
+            for put, item in zip(puts, items, strict=True)
+        ]
+        if len(calls) == 1:
+            self._call(lambda: client.put_item(**calls[0]))
+        else:
+            self._call(lambda: client.transact_write_items(TransactItems=[{"Put": call} for call in calls]))
+
+    def _call(self, call: "Callable[[], Any]", where: str = "") -> Any:  # noqa: ANN401 - answers of boto3
+        """The answer of DynamoDB; its `Date` sets the table's clock.
+
+        Raises:
+            PermissionMissingError: DynamoDB refused the call.
+        """
+        sent_at = runtime().monotonic()
+        with self._naming_permission("dynamodb", where or f"table {self.table_name}"):
+            try:
+                answer = call()
+            except ClientError as error:
+                self._clock.answered(error.response["ResponseMetadata"].get("HTTPHeaders", {}), sent_at)
+                raise
+        self._clock.answered(answer["ResponseMetadata"]["HTTPHeaders"], sent_at)
+        return answer
 
 
 def to_item(attributes: Mapping[str, Any]) -> "Item":
@@ -124,9 +178,33 @@ def to_item(attributes: Mapping[str, Any]) -> "Item":
     return {name: serializer.serialize(value) for name, value in attributes.items()}
 
 
-def to_entry(item: "Mapping[str, AttributeValueTypeDef]") -> LedgerEntry:
+def from_item(item: "Mapping[str, AttributeValueTypeDef]") -> dict[str, Any]:
     deserializer = TypeDeserializer()
-    return LedgerEntry.model_validate({name: deserializer.deserialize(value) for name, value in item.items()})
+    return {name: deserializer.deserialize(value) for name, value in item.items()}
+
+
+def entry_key(bucket: str, key: str, version: str) -> Key:
+    return Key(f"{bucket}/{key}", version)
+
+
+def entry_attributes(entry: LedgerEntry) -> dict[str, Any]:
+    """The entry as an item of the table, in the index of its month."""
+    return {
+        "file": f"{entry.bucket}/{entry.key}",
+        "month": utc_text(entry.claimed_at)[:7],
+        **entry.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def to_entry(attributes: Mapping[str, Any]) -> LedgerEntry:
+    """The entry of an item.
+
+    Raises:
+        ValidationError: somebody else has written it.
+    """
+    if attributes.get("status") == "loaded":  # version 0.1: its rows were in the table, the file had not moved yet
+        attributes = {**attributes, "status": "loading"}
+    return LedgerEntry.model_validate(attributes)
 
 
 def valid_entries(items: "Iterable[Item]") -> Iterator[LedgerEntry]:
@@ -136,38 +214,49 @@ def valid_entries(items: "Iterable[Item]") -> Iterator[LedgerEntry]:
     """
     for item in items:
         try:
-            yield to_entry(item)
+            yield to_entry(from_item(item))
         except ValidationError as error:
             _LOG.warning("the ledger's item %s is not a valid entry and is left out: %s", item["file"], error)
 
 
-def _key(report: FileReport) -> "Item":
-    return to_item({"file": f"{report.bucket}/{report.key}", "version": report.version})
+def _key_item(key: Key) -> "Item":
+    return to_item({"file": key.file, "version": key.version})
 
 
-def _conditional(condition: str, flow_run_id: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The condition as parameters of a call, with only the names and values that it uses: DynamoDB refuses others."""
-    names = {"#file": "file", "#status": "status"}
-    known = {
-        ":loading": "loading",
-        ":loaded": "loaded",
-        ":run": flow_run_id,
-        ":now": utc_text(datetime.now(UTC)),
-        **values,
+def _without_none(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def _condition(put: Put) -> dict[str, Any]:
+    if put.revision is None:
+        return {}
+    if not put.revision:
+        return {"ConditionExpression": "attribute_not_exists(#file)", "ExpressionAttributeNames": {"#file": "file"}}
+    return {
+        "ConditionExpression": "revision = :revision",
+        "ExpressionAttributeValues": to_item({":revision": put.revision}),
     }
-    conditional: dict[str, Any] = {
-        "ConditionExpression": condition,
-        "ExpressionAttributeNames": _used(names, condition),
-        "ExpressionAttributeValues": to_item(_used(known, condition)),
-    }
-    return {name: value for name, value in conditional.items() if value}
 
 
-def _used(placeholders: Mapping[str, W], condition: str) -> dict[str, W]:
-    return {name: value for name, value in placeholders.items() if re.search(rf"{name}\b", condition)}
+def _item_in_the_way(error: ClientError) -> "Item | None":
+    """The first item as it is, empty if there is none, where a condition on it failed; None for another error."""
+    response: Any = error.response
+    if response["Error"]["Code"] == "ConditionalCheckFailedException":
+        return response.get("Item", {})  # type: ignore[no-any-return] # botocore puts the item beside "Error"
+    if response["Error"]["Code"] == "TransactionCanceledException":
+        reasons = response.get("CancellationReasons", [])
+        if reasons and reasons[0].get("Code") == "ConditionalCheckFailed":
+            return reasons[0].get("Item", {})  # type: ignore[no-any-return] # likewise
+    return None
 
 
-def _existing_item(error: ClientError) -> "Item":
-    # botocore puts the item beside "Error"; its types do not know.
-    item: Item = error.response["Item"]  # type: ignore[typeddict-item]
-    return item
+def _is_conflict(error: ClientError) -> bool:
+    """Whether another transaction was at work on the same item: the same call may succeed at once.
+
+    Source: "TransactWriteItems" and "PutItem", Amazon DynamoDB API reference (TransactionConflict).
+    """
+    response: Any = error.response
+    if response["Error"]["Code"] in ("TransactionConflictException", "TransactionInProgressException"):
+        return True
+    codes = {reason.get("Code") for reason in response.get("CancellationReasons", [])} - {"None"}
+    return response["Error"]["Code"] == "TransactionCanceledException" and codes == {"TransactionConflict"}

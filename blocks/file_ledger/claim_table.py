@@ -1,0 +1,525 @@
+"""The ledger's table with the calls that claim a key, keep it, settle its versions, and end the claim."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from operator import methodcaller
+from typing import Any, Final
+
+from pydantic import Field
+
+from blocks.domain.errors import LeaseLostError
+from blocks.domain.models import SETTLED, FileStatus, LedgerEntry, SensorFile, StoredFile
+from blocks.file_ledger.claims import ALL_VERSIONS, CLAIM, Claim, claim_attributes, to_claim
+from blocks.file_ledger.table import Key, LedgerTable, Put, entry_attributes, entry_key, to_entry
+from blocks.runtime import runtime
+
+SETTLED_AS_GONE: Final[frozenset[FileStatus]] = frozenset({"missing", "superseded"})
+"""The statuses of versions that were settled because their object was gone."""
+
+FIRST_BACK_OFF_SECONDS: Final = 10.0
+LONGEST_BACK_OFF_SECONDS: Final = 3600.0
+
+WRITES_AT_ONCE: Final = 50
+"""Claims that one transaction expects. DynamoDB takes 100. Source: "TransactWriteItems", DynamoDB API reference."""
+
+_LARGEST_EXPONENT: Final = 20
+
+
+@dataclass
+class HeldClaim:
+    """The claim of a key that a run holds, as it was last written."""
+
+    claim: Claim
+    asked_at: float
+    """Monotonic seconds before the request that last set the lease: it ends `claim_seconds` later, or after that."""
+
+
+@dataclass(frozen=True)
+class Owned:
+    """This run holds the key and loads the version of the entry."""
+
+    held: HeldClaim
+    entry: LedgerEntry
+    superseded: list[LedgerEntry]
+    """Older versions that the claim settled, as this one has replaced them."""
+
+
+@dataclass(frozen=True)
+class OwnedElsewhere:
+    """Another run holds the key. The version is noted there: that run loads it when its own load ends."""
+
+    entry: LedgerEntry
+    flow_run_id: str
+
+
+Change = Callable[[Claim], Claim]
+
+
+class ClaimTable(LedgerTable):
+    """The ledger's table with the claims of keys."""
+
+    claim_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=7 * 86_400,
+        description="Seconds that a claim lasts unless its run renews it; then another run may claim the file.",
+    )
+    attempts: int = Field(
+        default=5, ge=1, description="Loads of a file that may fail before it moves to failed/ and is not tried again."
+    )
+
+    def claim_of(self, bucket: str, key: str) -> Claim:
+        """The claim of the key as it is now."""
+        return to_claim(bucket, key, self._read([_claim_key(bucket, key)]).get(_claim_key(bucket, key)))
+
+    def claim(
+        self,
+        found: StoredFile,
+        claim_id: str,
+        flow_run_id: str,
+        *,
+        announced: str | None = None,
+        email_id: str | None = None,
+        again: bool = False,
+    ) -> Owned | OwnedElsewhere | LedgerEntry:
+        """The key, held by this run to load the version; or who holds it; or the entry of a version that is settled.
+
+        A settled version is loaded again if it has landed again (without versioning, equal bytes are the same version),
+        if its object was gone and is back, or on request.
+
+        Args:
+            found: the version that is in the bucket.
+            claim_id: of this claim; a call that is made again with it finds what the call before has done.
+            flow_run_id: of the run that claims.
+            announced: the version that was announced; if another one has replaced it, it is settled too.
+            email_id: of the email that will be about the version.
+            again: whether a settled version is to be loaded again.
+
+        Raises:
+            PermissionMissingError: DynamoDB refused the call.
+        """
+        version = found.version or ""
+        while True:
+            claim, entries = self._claim_and_entries(found.bucket, found.key, {version, announced} - {None})
+            entry, now = entries.get(version), self._clock.earliest()
+            if entry and entry.status in SETTLED and not (again or _is_back(entry, found)):
+                return entry
+            if claim.is_held_by_another(claim_id, now):
+                if self._noted(claim, entry, found, flow_run_id):
+                    waiting = entry or _new_entry(found, flow_run_id, email_id)
+                    return OwnedElsewhere(waiting, claim.flow_run_id or "?")
+                continue
+            asked_at = runtime().monotonic()
+            taken = claim.taken(claim_id, flow_run_id, version, lease=self._lease, now=self._clock.latest())
+            started = _started(found, entry, taken, flow_run_id, email_id)
+            replaced = (set(claim.unsettled) | {announced or version}) - {version}
+            superseded = self._superseded(found, replaced, entries, flow_run_id, email_id)
+            written = self._put_claim(claim, taken, [started, *superseded])
+            if written:
+                return Owned(HeldClaim(written, asked_at), started, superseded)
+
+    def claim_archived(
+        self, archived: LedgerEntry, claim_id: str, flow_run_id: str, *, email_id: str | None = None
+    ) -> Owned | OwnedElsewhere:
+        """The key, held by this run to load an archived version again from where it is; or who holds it.
+
+        The results of the first load stay in the entry until this load replaces them: if this run dies, the file is
+        still archived and its rows are still in the table.
+        """
+        while True:
+            claim = self.claim_of(archived.bucket, archived.key)
+            if claim.is_held_by_another(claim_id, self._clock.earliest()):
+                return OwnedElsewhere(archived, claim.flow_run_id or "?")
+            asked_at = runtime().monotonic()
+            now = self._clock.latest()
+            taken = claim.taken(claim_id, flow_run_id, archived.version, lease=self._lease, now=now)
+            # Versions that wait keep waiting: this load is about an older one, and the run goes on with them.
+            taken = _with_waiting(taken, claim)
+            fields: dict[str, Any] = {
+                "status": "loading",
+                "epoch": taken.epoch,
+                "claimed_at": runtime().utc_now(),
+                "flow_run_id": flow_run_id,
+                "email_id": email_id,
+                "attempts": 1,
+                "tries": 1,
+                "finished_at": None,
+                "notified_at": None,
+                "notified_by": None,
+            }
+            started = archived.model_copy(update=fields)
+            if written := self._put_claim(claim, taken, [started]):
+                return Owned(HeldClaim(written, asked_at), started, [])
+
+    def claim_reload(
+        self, bucket: str, key: str, claim_id: str, flow_run_id: str
+    ) -> tuple[HeldClaim, list[LedgerEntry]] | None:
+        """The key, held by this run to write versions again, and these in their order; None if none are due.
+
+        They are the archived versions that were loaded after rows of an older epoch could still arrive.
+        """
+        while True:
+            claim = self.claim_of(bucket, key)
+            now = self._clock.earliest()
+            due = claim.reload_at is not None and claim.reload_at <= now
+            if not due or claim.is_held_by_another(claim_id, now):
+                return None
+            versions = [
+                entry
+                for entry in self.entries_of(bucket, key)
+                if entry.is_kept and entry.epoch > (claim.late_epoch or 0)
+            ]
+            asked_at = runtime().monotonic()
+            if not {entry.version for entry in versions} - {claim.late_version}:
+                if self._put_claim(claim, claim.reloaded(now).with_nothing_due(), []):
+                    return None
+                continue
+            taken = claim.taken(claim_id, flow_run_id, ALL_VERSIONS, lease=self._lease, now=self._clock.latest())
+            if written := self._put_claim(claim, taken, []):
+                return HeldClaim(written, asked_at), sorted(versions, key=lambda entry: entry.epoch)
+
+    def renew(self, held: HeldClaim) -> bool:
+        """Whether the run still holds the key; if so, its lease lasts `claim_seconds` from now."""
+        asked_at = runtime().monotonic()
+        try:
+            self._change_held(held, lambda claim: claim.renewed(self._clock.latest() + self._lease))
+        except LeaseLostError:
+            return False
+        held.asked_at = asked_at
+        return True
+
+    def lease_seconds_left(self, bucket: str, key: str, claim_id: str) -> float | None:
+        """The seconds until the lease of this claim ends, if it is not renewed; None if the claim has ended."""
+        claim = self.claim_of(bucket, key)
+        if claim.claim_id != claim_id or claim.lease_until is None:
+            return None
+        return (claim.lease_until - self._clock.latest()).total_seconds()
+
+    def settle(self, held: HeldClaim, entry: LedgerEntry, *, unanswered: bool = False) -> None:
+        """Write the entry of a version that needs no load any more; the key stays held.
+
+        Args:
+            held: the claim of the run.
+            entry: with a terminal status and the results of the load.
+            unanswered: whether rows of it may still arrive in the table.
+
+        Raises:
+            LeaseLostError: the lease expired, and another run has claimed the key since.
+        """
+
+        def settled(claim: Claim) -> Claim:
+            now = self._clock.latest()
+            late = claim.with_late_writes(claim.epoch, claim.holds, now) if unanswered else claim
+            done = late.loaded(entry.version, now) if entry.status == "archived" else late.settled(entry.version)
+            return done.renewed(now + self._lease)
+
+        asked_at = runtime().monotonic()
+        self._change_held(held, settled, [entry.model_copy(update={"next_try_at": None})])
+        held.asked_at = asked_at
+
+    def end_claim(self, held: HeldClaim) -> bool:
+        """Whether a version came meanwhile: then the key stays held by this run; else any run may claim it.
+
+        Raises:
+            LeaseLostError: the lease expired, and another run has claimed the key since.
+        """
+        self._change_held(held, lambda claim: claim if claim.unsettled else claim.released())
+        return held.claim.claim_id is not None
+
+    def end_reload(self, held: HeldClaim, began_at: datetime, *, unanswered: bool = False) -> bool:
+        """As `end_claim`, after the versions of a reload were written again, which began at `began_at` (table time)."""
+
+        def ended(claim: Claim) -> Claim:
+            done = claim.reloaded(began_at)
+            if unanswered:
+                done = done.with_late_writes(claim.epoch, ALL_VERSIONS, self._clock.latest())
+                done = done.loaded("", self._clock.latest())
+            return done if done.unsettled else done.released()
+
+        self._change_held(held, ended)
+        return held.claim.claim_id is not None
+
+    def release(
+        self,
+        held: HeldClaim,
+        entry: LedgerEntry | None = None,
+        problem: str = "",
+        *,
+        counts: bool = True,
+        unanswered: bool = False,
+    ) -> LedgerEntry | None:
+        """The entry of a version whose load failed, as it was written; the key is tried again after a back-off.
+
+        Args:
+            held: the claim of the run.
+            entry: of that version; None for a reload.
+            problem: why the load failed.
+            counts: whether the file is to blame; after `attempts` such loads it moves to `failed/`.
+            unanswered: whether rows of it may still arrive in the table.
+
+        Raises:
+            LeaseLostError: the lease expired, and another run has claimed the key since.
+        """
+        later = self._clock.latest() + _back_off(entry.tries if entry else 1)
+        waiting = None
+        if entry:
+            attempts = entry.attempts if counts else entry.attempts - 1
+            status = "archived" if entry.archived_to else "waiting"
+            # An archived file whose second load failed is still archived.
+            waiting = entry.model_copy(
+                update={"status": status, "problem": problem, "attempts": attempts, "next_try_at": later}
+            )
+            if status == "archived":
+                waiting = waiting.model_copy(update={"next_try_at": None, "finished_at": runtime().utc_now()})
+
+        def released(claim: Claim) -> Claim:
+            late = claim.with_late_writes(claim.epoch, claim.holds, self._clock.latest()) if unanswered else claim
+            if waiting and waiting.status == "archived":
+                late = late.loaded(waiting.version, self._clock.latest())
+                return late.released(self._clock.latest() if late.unsettled else None)
+            came = any(version != claim.holds for version in claim.unsettled)
+            return late.released(self._clock.latest() if came and claim.holds != ALL_VERSIONS else later)
+
+        self._change_held(held, released, [waiting] if waiting else [])
+        return waiting
+
+    def overtaken(self, held: HeldClaim) -> None:
+        """Note that this run was writing rows when it lost the key: what was loaded since is written again."""
+        lost = held.claim
+        self.change(
+            lost.bucket,
+            lost.key,
+            lambda claim: (
+                claim
+                if claim.claim_id == lost.claim_id
+                else claim.overtaken(lost.epoch, lost.holds, self._clock.latest())
+            ),
+        )
+
+    def close(
+        self, file: SensorFile, closed_as: Callable[[LedgerEntry], LedgerEntry], claim_id: str
+    ) -> list[LedgerEntry] | None:
+        """The entries of the versions that waited, as they are settled now; None if another run holds the key.
+
+        Args:
+            file: the key, whose object is gone.
+            closed_as: the settled entry for the entry of a version that waits.
+            claim_id: of this run, which may hold the key.
+        """
+        while True:
+            claim = self.claim_of(file.bucket, file.key)
+            now = self._clock.latest()
+            if claim.is_held_by_another(claim_id, self._clock.earliest()):
+                return None
+            free = claim.released() if claim.claim_id == claim_id else claim.freed(now)
+            _, entries = self._claim_and_entries(file.bucket, file.key, claim.unsettled)
+            closed = [
+                (_reload_ended(entry) if entry.archived_to else closed_as(entry)).model_copy(
+                    update={"finished_at": runtime().utc_now(), "next_try_at": None}
+                )
+                for entry in entries.values()
+                if entry.status not in SETTLED
+            ]
+            for version in claim.unsettled:
+                loaded = any(entry.version == version and entry.status == "archived" for entry in closed)
+                free = free.loaded(version, now) if loaded else free.settled(version)
+            free = free.with_nothing_due()
+            if free == claim or self._put_claim(claim, free, closed):
+                return closed
+
+    def expect(self, files: Iterable[SensorFile], within: timedelta) -> None:
+        """Have the keys looked at again after that time, unless runs have claimed them by then."""
+        keys = list(dict.fromkeys((file.bucket, file.key) for file in files))
+        for start in range(0, len(keys), WRITES_AT_ONCE):
+            part = keys[start : start + WRITES_AT_ONCE]
+            found = self._read([_claim_key(*key) for key in part])
+            at = self._clock.latest() + within
+            claims = [to_claim(*key, found.get(_claim_key(*key))) for key in part]
+            changes = [(claim, claim.expected(at)) for claim in claims]
+            puts = [_put(old, new) for old, new in changes if old != new]
+            if puts and not self._write_together(puts):
+                for bucket, key in part:
+                    self.change(bucket, key, methodcaller("expected", at))
+
+    def nothing_due(self, file: SensorFile) -> None:
+        """Have the key looked at no more: none of its versions waits."""
+        self.change(file.bucket, file.key, lambda claim: claim if claim.unsettled else claim.with_nothing_due())
+
+    def change(self, bucket: str, key: str, change: Change) -> Claim:
+        """The claim after the change, which is made again if another writer was faster."""
+        claim = self.claim_of(bucket, key)
+        while True:
+            changed = change(claim)
+            if changed == claim:
+                return claim
+            written = _revised(changed, claim)
+            existing = self._write([_put(claim, changed)])
+            if existing is None:
+                return written
+            claim = to_claim(bucket, key, existing)
+
+    @property
+    def _lease(self) -> timedelta:
+        return timedelta(seconds=self.claim_seconds)
+
+    def _change_held(self, held: HeldClaim, change: Change, entries: Sequence[LedgerEntry] = ()) -> None:
+        """Change the claim that this run holds, and write entries with it.
+
+        Raises:
+            LeaseLostError: the lease expired, and another run has claimed the key since.
+        """
+        claim, mine = held.claim, held.claim.claim_id
+        while True:
+            if claim.claim_id != mine or mine is None:
+                raise LeaseLostError(f"s3://{claim.bucket}/{claim.key}")
+            changed = change(claim)
+            if changed == claim and not entries:
+                held.claim = claim
+                return
+            existing = self._write([_put(claim, changed), *map(_entry_put, entries)])
+            if existing is None:
+                held.claim = _revised(changed, claim)
+                return
+            claim = to_claim(claim.bucket, claim.key, existing)
+
+    def _put_claim(self, old: Claim, new: Claim, entries: Iterable[LedgerEntry]) -> Claim | None:
+        """The claim as written, with the entries; None if another writer was faster."""
+        if self._write([_put(old, new), *map(_entry_put, entries)]) is None:
+            return _revised(new, old)
+        return None
+
+    def _claim_and_entries(
+        self, bucket: str, key: str, versions: Iterable[str | None]
+    ) -> tuple[Claim, dict[str, LedgerEntry]]:
+        """The claim, and the entries of these versions that exist."""
+        keys = [entry_key(bucket, key, version) for version in versions if version]
+        items = self._read([_claim_key(bucket, key), *keys])
+        claim = to_claim(bucket, key, items.pop(_claim_key(bucket, key), None))
+        return claim, {item_key.version: to_entry(item) for item_key, item in items.items()}
+
+    def _noted(self, claim: Claim, entry: LedgerEntry | None, found: StoredFile, flow_run_id: str) -> bool:
+        """Whether the claim of another run has this version now, which has an entry; False to look again."""
+        version = found.version or ""
+        if version in claim.unsettled:
+            return True
+        waiting = _new_entry(found, flow_run_id, None)
+        if entry:  # it has landed again
+            waiting = entry.model_copy(update={"status": "waiting", "landed_at": found.landed_at, "finished_at": None})
+        return self._put_claim(claim, claim.noted(version), [waiting]) is not None
+
+    def _superseded(
+        self,
+        found: StoredFile,
+        versions: Iterable[str],
+        known: dict[str, LedgerEntry],
+        flow_run_id: str,
+        email_id: str | None,
+    ) -> list[LedgerEntry]:
+        """The settled entries of these versions, which the found one has replaced; none of those settled before."""
+        missing = [version for version in versions if version and version not in known]
+        if missing:
+            _, others = self._claim_and_entries(found.bucket, found.key, missing)
+            known = known | others
+        now, superseded = runtime().utc_now(), []
+        for version in sorted(filter(None, versions)):
+            entry = known.get(version)
+            if entry is None:
+                problem = f"version {found.version} of this key replaced it before it was loaded"
+                entry = LedgerEntry(
+                    bucket=found.bucket, key=found.key, version=version, status="superseded", claimed_at=now, tries=0,
+                    attempts=0,
+                )  # fmt: skip
+            elif entry.status in SETTLED:
+                continue
+            elif entry.archived_to:
+                superseded.append(_reload_ended(entry).model_copy(update={"finished_at": now}))
+                continue
+            else:
+                rows = "some of its rows may be in the table" if entry.tries else "it was not loaded"
+                problem = f"version {found.version} of this key replaced it; {rows}"
+            fields: dict[str, Any] = {
+                "status": "superseded",
+                "problem": problem,
+                "finished_at": now,
+                "next_try_at": None,
+                "flow_run_id": flow_run_id,
+                "email_id": email_id,
+            }
+            superseded.append(entry.model_copy(update=fields))
+        return superseded
+
+
+def _new_entry(found: StoredFile, flow_run_id: str, email_id: str | None) -> LedgerEntry:
+    """The entry of a version that waits for the run that holds the key."""
+    return LedgerEntry(
+        bucket=found.bucket,
+        key=found.key,
+        version=found.version or "",
+        etag=found.etag,
+        landed_at=found.landed_at,
+        status="waiting",
+        claimed_at=runtime().utc_now(),
+        attempts=0,
+        tries=0,
+        flow_run_id=flow_run_id,
+        email_id=email_id,
+    )
+
+
+def _started(
+    found: StoredFile, entry: LedgerEntry | None, claim: Claim, flow_run_id: str, email_id: str | None
+) -> LedgerEntry:
+    """The entry of the version that the claim loads. A second load of an unsettled version counts the loads before."""
+    again = entry is not None and entry.status not in SETTLED
+    fields: dict[str, Any] = {
+        "status": "loading",
+        "epoch": claim.epoch,
+        "tries": entry.tries + 1 if entry and again else 1,
+        "attempts": entry.attempts + 1 if entry and again else 1,
+        "problem": entry.problem if entry and again else None,
+    }
+    return _new_entry(found, flow_run_id, email_id).model_copy(update=fields)
+
+
+def _is_back(entry: LedgerEntry, found: StoredFile) -> bool:
+    """Whether the settled version is in the bucket anew: it landed at another time, or it had gone before its load."""
+    return entry.status in SETTLED_AS_GONE or entry.landed_at != found.landed_at
+
+
+def _back_off(tries: int) -> timedelta:
+    """The time until the next load of a file, after so many loads that failed.
+
+    Jitter keeps files that failed together from being loaded together again, so a file that kills its run does not take
+    the same files with it each time. Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
+    """
+    longest = min(FIRST_BACK_OFF_SECONDS * 2 ** min(max(tries - 1, 0), _LARGEST_EXPONENT), LONGEST_BACK_OFF_SECONDS)
+    return timedelta(seconds=runtime().uniform(longest / 2, longest))
+
+
+def _reload_ended(entry: LedgerEntry) -> LedgerEntry:
+    why = f": {entry.problem}" if entry.problem else ""
+    problem = f"a second load of it did not finish{why}; the file is archived, and its rows are those of the first load"
+    return entry.model_copy(update={"status": "archived", "problem": problem})
+
+
+def _with_waiting(taken: Claim, before: Claim) -> Claim:
+    for version in before.unsettled:
+        taken = taken.noted(version)
+    return taken
+
+
+def _claim_key(bucket: str, key: str) -> Key:
+    return entry_key(bucket, key, CLAIM)
+
+
+def _revised(new: Claim, old: Claim) -> Claim:
+    return replace(new, revision=old.revision + 1)
+
+
+def _put(old: Claim, new: Claim) -> Put:
+    return Put(claim_attributes(_revised(new, old)), old.revision)
+
+
+def _entry_put(entry: LedgerEntry) -> Put:
+    return Put(entry_attributes(entry))

@@ -1,0 +1,130 @@
+"""The record of one email: its files, its recipients, and how far it is. Pure, no I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from blocks.domain.models import utc_text
+
+EMAIL: Final = "#email"
+"""The `version` of an email's item; its `file` is `#email/ID`."""
+
+WAITS_FOR_EMAIL: Final = "email"
+"""What an email waits for, as the index by due time names it."""
+
+OVERDUE_AFTER: Final = timedelta(seconds=45)
+"""How long after its due time an email is overdue: the automation that resumes its run takes a few seconds."""
+
+Version = tuple[str, str, str]
+"""Bucket, key and version; the version is empty while it is not known."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Recipients of one message."""
+
+    recipients: tuple[str, ...]
+    message_id: str | None = None
+    """The id from SES, once it has taken the message."""
+
+
+@dataclass(frozen=True)
+class OutboxEmail:
+    """An email of the outbox. Times are those of the table's clock.
+
+    It is `collecting` while its ingest run loads files, `waiting` until it is due and being sent, `sent` in the end.
+    """
+
+    email_id: str
+    revision: int = 0
+    state: str = "collecting"
+    files: tuple[Version, ...] = ()
+    wait_seconds: float = 0
+    due_at: datetime | None = None
+    flow_run_id: str | None = None
+    """The run that is to send it."""
+    groups: tuple[Group, ...] = ()
+    claim_id: str | None = None
+    """Of the run that collects for it, or sends it; None if none does."""
+    lease_until: datetime | None = None
+    tries: int = 0
+    next_try_at: datetime | None = None
+    """When it is looked at: the end of the lease while a run has it; None once it is sent."""
+    sent_at: datetime | None = None
+
+    def is_claimed_by_another(self, claim_id: str, now: datetime) -> bool:
+        """Whether a run other than this one has it, whose lease has not expired."""
+        return self.claim_id not in (None, claim_id) and self.lease_until is not None and self.lease_until > now
+
+    def leased(self, claim_id: str, until: datetime) -> "OutboxEmail":
+        """Claimed by this run until then."""
+        return replace(self, claim_id=claim_id, lease_until=until, next_try_at=until)
+
+    def collected(self, files: Sequence[Version], due_at: datetime) -> "OutboxEmail":
+        """Waiting until it is due, with the versions that it is about; without any, there is nothing to send."""
+        if not files:
+            return replace(self._free(), state="sent", files=(), next_try_at=None)
+        return replace(
+            self._free(), state="waiting", files=tuple(files), due_at=due_at, next_try_at=due_at + OVERDUE_AFTER
+        )
+
+    def with_groups(self, groups: Sequence[Sequence[str]]) -> "OutboxEmail":
+        """With its recipients; those of an earlier try stay, so that none of them gets it twice."""
+        return self if self.groups else replace(self, groups=tuple(Group(tuple(each)) for each in groups))
+
+    def with_message(self, number: int, message_id: str) -> "OutboxEmail":
+        """With the message that SES has taken for that group."""
+        groups = list(self.groups)
+        groups[number] = replace(groups[number], message_id=message_id)
+        return replace(self, groups=tuple(groups))
+
+    def sent(self, now: datetime, by: str) -> "OutboxEmail":
+        """Sent: it is not looked at any more."""
+        return replace(self._free(), state="sent", sent_at=now, flow_run_id=by, next_try_at=None)
+
+    def put_off(self, until: datetime) -> "OutboxEmail":
+        """Looked at again at that time."""
+        return self if self.state == "sent" else replace(self._free(), tries=self.tries + 1, next_try_at=until)
+
+    def _free(self) -> "OutboxEmail":
+        return replace(self, claim_id=None, lease_until=None)
+
+
+_TIMES: Final = ("due_at", "lease_until", "next_try_at", "sent_at")
+
+
+def email_attributes(email: OutboxEmail) -> dict[str, Any]:
+    """The email as an item of the table; it is in the index by due time until it is sent."""
+    fields = {name: value for name, value in vars(email).items() if value is not None}
+    return {
+        "file": f"{EMAIL}/{email.email_id}",
+        "version": EMAIL,
+        **fields,
+        **{name: utc_text(fields[name]) for name in _TIMES if name in fields},
+        "files": [list(each) for each in email.files],
+        "groups": [
+            {"recipients": list(each.recipients), **({"message_id": each.message_id} if each.message_id else {})}
+            for each in email.groups
+        ],
+        "wait_seconds": str(email.wait_seconds),
+        **({"waits_for": WAITS_FOR_EMAIL} if email.next_try_at else {}),
+    }
+
+
+def to_email(email_id: str, attributes: Mapping[str, Any] | None) -> OutboxEmail:
+    """The email that an item holds; a new one where there is none."""
+    if not attributes:
+        return OutboxEmail(email_id)
+    return OutboxEmail(
+        email_id=email_id,
+        revision=int(attributes["revision"]),
+        state=attributes["state"],
+        files=tuple((bucket, key, version) for bucket, key, version in attributes.get("files", ())),
+        wait_seconds=float(attributes.get("wait_seconds", 0)),
+        flow_run_id=attributes.get("flow_run_id"),
+        groups=tuple(Group(tuple(each["recipients"]), each.get("message_id")) for each in attributes.get("groups", ())),
+        claim_id=attributes.get("claim_id"),
+        tries=int(attributes.get("tries", 0)),
+        **{name: datetime.fromisoformat(attributes[name]) for name in _TIMES if name in attributes},
+    )

@@ -1,0 +1,159 @@
+"""The ledger's table with the emails about files: collected, claimed before SES is called, and sent."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from blocks.domain.errors import EmailClaimedElsewhereError
+from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile
+from blocks.file_ledger.claim_table import ClaimTable
+from blocks.file_ledger.emails import EMAIL, OutboxEmail, Version, email_attributes, to_email
+from blocks.file_ledger.table import Key, Put, entry_key, to_entry
+
+EMAIL_LEASE: Final = timedelta(seconds=60)
+"""How long a run has an email unless it says that it goes on."""
+
+FIRST_PAUSE: Final = timedelta(seconds=30)
+LONGEST_PAUSE: Final = timedelta(hours=1)
+
+Change = Callable[[OutboxEmail], OutboxEmail]
+
+
+@dataclass
+class ClaimedEmail:
+    """An email that a run collects for or sends, as it was last written."""
+
+    email: OutboxEmail
+    claim_id: str
+
+
+class Outbox(ClaimTable):
+    """The ledger's table with the outbox: one item per email."""
+
+    def email(self, email_id: str) -> OutboxEmail:
+        """The email as it is now."""
+        return to_email(email_id, self._read([_email_key(email_id)]).get(_email_key(email_id)))
+
+    def emails(self, email_ids: Iterable[str]) -> dict[str, OutboxEmail]:
+        """The emails that exist, by id."""
+        items = self._read(map(_email_key, email_ids))
+        return {attributes["email_id"]: to_email(attributes["email_id"], attributes) for attributes in items.values()}
+
+    def collect(self, email_id: str, files: Iterable[SensorFile], wait_seconds: float) -> ClaimedEmail:
+        """A new email, for which this run collects what becomes of these files.
+
+        If the run dies, the email is due when its lease ends, and is made from the entries that name it.
+        """
+
+        def collecting(email: OutboxEmail) -> OutboxEmail:
+            if email.state != "collecting":
+                return email
+            versions = tuple((file.bucket, file.key, "") for file in files)
+            new = replace(email, files=versions, wait_seconds=wait_seconds)
+            return new.leased(email_id, self._clock.latest() + EMAIL_LEASE)
+
+        files = list(files)
+        self._set_clock()
+        return ClaimedEmail(self.change_email(OutboxEmail(email_id), collecting), email_id)
+
+    def keep_email(self, claimed: ClaimedEmail) -> bool:
+        """Whether the run still has the email; if so, its lease lasts a minute from now."""
+
+        def kept(email: OutboxEmail) -> OutboxEmail:
+            mine = email.claim_id == claimed.claim_id and email.state != "sent"
+            return email.leased(claimed.claim_id, self._clock.latest() + EMAIL_LEASE) if mine else email
+
+        claimed.email = self.change_email(claimed.email, kept)
+        return claimed.email.claim_id == claimed.claim_id
+
+    def collected(self, email_id: str, reports: Sequence[FileReport], due_in: timedelta) -> str | None:
+        """The id of the email about these reports, which waits now; None if an email was made about all of them.
+
+        The run that collects may have been taken for dead, and an email made about the files settled by then. Reports
+        about other files get an email of their own.
+        """
+        known = self.email(email_id)
+        while known.state != "collecting":
+            covered = set(known.files)
+            reports = [report for report in reports if _version(report) not in covered]
+            if not reports:
+                return None
+            email_id += "-more"
+            known = self.email(email_id)
+        files = [_version(report) for report in reports]
+        due_at = self._clock.latest() + due_in
+        changed = self.change_email(
+            known, lambda email: email.collected(files, due_at) if email.state == "collecting" else email
+        )
+        return email_id if changed.files == tuple(files) else self.collected(email_id, reports, due_in)
+
+    def assigned(self, email_id: str, flow_run_id: str) -> None:
+        """Note which run is to send the email."""
+        self.change_email(self.email(email_id), lambda email: replace(email, flow_run_id=flow_run_id))
+
+    def claim_email(self, email_id: str, claim_id: str, groups: Sequence[Sequence[str]]) -> ClaimedEmail | None:
+        """The email, claimed by this run to send it to these groups of recipients; None if it was sent before.
+
+        Raises:
+            EmailClaimedElsewhereError: another run is sending it.
+        """
+
+        def claimed(email: OutboxEmail) -> OutboxEmail:
+            if email.state == "sent":
+                return email
+            if email.is_claimed_by_another(claim_id, self._clock.earliest()):
+                raise EmailClaimedElsewhereError(email_id, str(email.lease_until))
+            return email.with_groups(groups).leased(claim_id, self._clock.latest() + EMAIL_LEASE)
+
+        email = self.change_email(self.email(email_id), claimed)
+        return None if email.state == "sent" else ClaimedEmail(email, claim_id)
+
+    def record_message(self, claimed: ClaimedEmail, number: int, message_id: str) -> None:
+        """Note that SES has taken the message for that group of recipients."""
+        claimed.email = self.change_email(claimed.email, lambda email: email.with_message(number, message_id))
+
+    def settle_email(self, claimed: ClaimedEmail, by: str) -> None:
+        """Note that flow run `by` has sent the email to all groups that take it."""
+        claimed.email = self.change_email(claimed.email, lambda email: email.sent(self._clock.latest(), by))
+
+    def put_off_email(self, email: OutboxEmail) -> None:
+        """Have the email looked at again after a pause that doubles."""
+        pause = min(FIRST_PAUSE * 2 ** min(email.tries, 10), LONGEST_PAUSE)
+        self.change_email(email, lambda each: each.put_off(self._clock.latest() + pause))
+
+    def reports_of(self, email: OutboxEmail) -> list[LedgerEntry]:
+        """The settled entries that the email is about; while it collects, those that name it."""
+        entries: list[LedgerEntry] = []
+        if email.state == "collecting":
+            for bucket, key, _ in email.files:
+                entries += (entry for entry in self.entries_of(bucket, key) if entry.email_id == email.email_id)
+        else:
+            items = self._read(entry_key(*version) for version in email.files if version[2])
+            entries += map(to_entry, items.values())
+        return [entry for entry in entries if entry.status in SETTLED]
+
+    def change_email(self, email: OutboxEmail, change: Change) -> OutboxEmail:
+        """The email after the change, which is made again if another writer was faster."""
+        while True:
+            changed = change(email)
+            if changed == email:
+                return email
+            written = replace(changed, revision=email.revision + 1)
+            existing = self._write([Put(email_attributes(written), email.revision)])
+            if existing is None:
+                return written
+            email = to_email(email.email_id, existing)
+
+    def _set_clock(self) -> None:
+        """Ask the table for its time, if it has not answered yet."""
+        if not self._clock.is_set:
+            self._read([Key("#clock", "#clock")])
+
+
+def _email_key(email_id: str) -> Key:
+    return Key(f"{EMAIL}/{email_id}", EMAIL)
+
+
+def _version(report: FileReport) -> Version:
+    return report.bucket, report.key, report.version or ""

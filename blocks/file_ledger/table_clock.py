@@ -1,0 +1,50 @@
+"""The time of the ledger's table, from the answers of DynamoDB: leases and due times depend on no worker's clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from blocks.runtime import runtime
+
+_RESOLUTION: Final = timedelta(seconds=1)
+"""A `Date` header has whole seconds. Source: RFC 9110, section 5.6.7."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    date: datetime
+    sent_at: float
+    answered_at: float
+
+
+class TableClock:
+    """The bounds of the table's time, from the `Date` of its last answer and the monotonic clock of this process."""
+
+    def __init__(self) -> None:
+        self._reading: _Reading | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the table has answered; until then the time is that of this machine."""
+        return self._reading is not None
+
+    def answered(self, headers: Mapping[str, str], sent_at: float) -> None:
+        """Take the time from the headers of an answer to a request that was sent at `sent_at` (monotonic seconds)."""
+        if date := headers.get("date"):
+            self._reading = _Reading(parsedate_to_datetime(date), sent_at, runtime().monotonic())
+
+    def earliest(self) -> datetime:
+        """The time that has certainly come: what is due or expired by it is so on the table's clock."""
+        reading = self._reading
+        if reading is None:
+            return runtime().utc_now()
+        return reading.date + timedelta(seconds=runtime().monotonic() - reading.answered_at)
+
+    def latest(self) -> datetime:
+        """The time that has certainly not passed: a lease that starts from it is never shorter than it says."""
+        reading = self._reading
+        if reading is None:
+            return runtime().utc_now()
+        return reading.date + _RESOLUTION + timedelta(seconds=runtime().monotonic() - reading.sent_at)
