@@ -119,6 +119,16 @@ class EmailClaimedElsewhereError(SensorIngestError):
         super().__init__(f"The email {email_id} is being sent by another run, which holds it until {lease_until}.")
 
 
+class LeaseLostError(SensorIngestError):
+    """The lease of this run on the file has ended while it wrote: another run may own the file by now."""
+
+    def __init__(self, uri: str, reason: str) -> None:
+        super().__init__(
+            f"{uri}: writing stopped, because {reason}. Another run may own the file by now. "
+            "There is nothing to do: whichever run owns the file loads it, or the next one that claims it does."
+        )
+
+
 class ArchiveError(SensorIngestError):
     """The copy of an object is not whole, or has no place to go, so the original stays where it is."""
 
