@@ -41,6 +41,15 @@ class ObjectMissingError(SensorIngestError):
         )
 
 
+class ObjectReplacedError(SensorIngestError):
+    """The object has another version than the one that was claimed, or is gone."""
+
+    def __init__(self, uri: str, version: str | None) -> None:
+        super().__init__(
+            f"{uri} does not have the version {version} any more: a newer one has replaced it, or it is gone."
+        )
+
+
 class PermissionMissingError(SensorIngestError):
     """AWS refused a call. Waiting would not help: somebody has to grant the permission."""
 
