@@ -68,7 +68,7 @@ class Outbox(ClaimTable):
         return claimed.email.claim_id == claimed.claim_id
 
     def collected(self, email_id: str, reports: Sequence[FileReport], due_in: timedelta) -> str | None:
-        """The id of the email about these reports, which waits now; None if an email was made about all of them.
+        """The id of the email about these reports, which waits now; None if there is nothing to send.
 
         The run that collects may have been taken for dead, and an email made about the files settled by then. Reports
         about other files get an email of their own.
@@ -86,7 +86,9 @@ class Outbox(ClaimTable):
         changed = self.change_email(
             known, lambda email: email.collected(files, due_at) if email.state == "collecting" else email
         )
-        return email_id if changed.files == tuple(files) else self.collected(email_id, reports, due_in)
+        if changed.files != tuple(files):
+            return self.collected(email_id, reports, due_in)
+        return email_id if files else None
 
     def assigned(self, email_id: str, flow_run_id: str) -> None:
         """Note which run is to send the email."""
