@@ -112,6 +112,8 @@ class Outbox(ClaimTable):
                 raise EmailClaimedElsewhereError(email_id, str(email.lease_until))
             now = self._clock.latest()
             waiting = email.collected(list(map(_version, reports)), now) if email.state == "collecting" else email
+            if waiting.state == "sent":  # it is about nothing
+                return waiting
             return waiting.with_groups(groups).leased(claim_id, now + EMAIL_LEASE)
 
         email = self.change_email(self.email(email_id), claimed)
@@ -128,9 +130,13 @@ class Outbox(ClaimTable):
         claimed.email = self.change_email(claimed.email, recorded)
 
     def put_off_email(self, email: OutboxEmail) -> None:
-        """Have the email looked at again after a pause that doubles."""
+        """Have the email looked at again after a pause that doubles, unless another run has claimed it since."""
         pause = min(FIRST_PAUSE * 2 ** min(email.tries, 10), LONGEST_PAUSE)
-        self.change_email(email, lambda each: each.put_off(self._clock.latest() + pause))
+
+        def put_off(current: OutboxEmail) -> OutboxEmail:
+            return current.put_off(self._clock.latest() + pause) if current.claim_id == email.claim_id else current
+
+        self.change_email(email, put_off)
 
     def reports_of(self, email: OutboxEmail) -> list[LedgerEntry]:
         """The entries that the email is about; while it collects, those that name it and are settled."""
