@@ -192,6 +192,15 @@ class LedgerEntry(FileReport):
         return self.archived_to is not None and self.status in ("archived", "loading", "loaded")
 
 
+class HeldClaim(KeyedModel):
+    """The claim that a run holds on a file, as its shards get it: small, and the same on every machine."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    claim_id: str
+
+
 class Notification(BaseModel):
     """The run that emails about the files of an ingest run."""
 

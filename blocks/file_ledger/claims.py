@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import Field
 
 from blocks.domain.errors import ClaimedElsewhereError
-from blocks.domain.models import SETTLED, FileStatus, LedgerEntry, SensorFile, StoredFile, utc_text
+from blocks.domain.models import SETTLED, FileStatus, HeldClaim, LedgerEntry, SensorFile, StoredFile, utc_text
 from blocks.file_ledger.table import LEASED_INDEX, LedgerTable
 
 # Conditions, named after the situation that they stand for.
@@ -106,6 +106,13 @@ class ClaimTable(LedgerTable):
         """Whether this run still has its claim; if so, the lease lasts `lease_seconds` from now."""
         until = utc_text(self._lease_end(datetime.now(UTC)))
         return self._update(entry, "SET lease_until = :until", CLAIMED_BY_THIS_RUN, {":until": until})
+
+    def lease_seconds_left(self, claim: HeldClaim) -> float | None:
+        """Seconds until the lease ends, negative if it has ended; None if the claim is not held; a consistent read."""
+        for entry in self.entries_of(claim.bucket, claim.key):
+            if (entry.version, entry.flow_run_id) == (claim.version, claim.claim_id) and entry.status not in SETTLED:
+                return (entry.lease_until - datetime.now(UTC)).total_seconds() if entry.lease_until else None
+        return None
 
     def release(self, entry: LedgerEntry, problem: str = "", *, counts: bool = True) -> None:
         """End the lease of the entry's run, which could not load the file: another run may claim it at once.

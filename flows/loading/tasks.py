@@ -18,7 +18,7 @@ from blocks.domain.names import FILE_FAILED, FILE_LOADED, FILE_REFUSED
 from blocks.domain.s3_keys import decoded_key
 from blocks.saved_blocks import run_blocks
 from flows.loading.large_files import LargeFiles
-from flows.loading.lease import lease_kept
+from flows.loading.lease import Lease, lease_kept
 from flows.loading.progress import LoadProgress, ProgressBar, terminal_bar
 from flows.loading.step_runs import as_task_run, within_task_run
 from flows.recovery.failures import retry_condition
@@ -62,16 +62,18 @@ def ingest_file(
     Every step is idempotent: the same rows, the same copy. So another run can finish what this run leaves undone.
     """
     step = as_task_run if show_steps else within_task_run
+    claimed_at = time.monotonic()
     found, entry = step(claim)(file, force=force)
     if entry.status in SETTLED:
         return entry.model_copy(update={"already_done": entry.flow_run_id != flow_run.id})
-    with lease_kept(entry, run_blocks().file_ledger), TemporaryDirectory(prefix="sensor-ingest-") as workspace:
-        if entry.attempts > run_blocks().file_ledger.attempts:
+    ledger, workspaces = run_blocks().file_ledger, TemporaryDirectory(prefix="sensor-ingest-")
+    with lease_kept(entry, ledger, claimed_at) as lease, workspaces as workspace:
+        if entry.attempts > ledger.attempts:
             return step(give_up)(found, entry)
         validated = step(validate_rows)(found, Path(workspace))
         if validated.verdict == "refused":
             return step(refuse_file)(found, validated, entry)
-        step(write_readings)(found, validated, large_files)
+        step(write_readings)(found, validated, large_files, lease)
         return step(archive_file)(found, validated, entry)
 
 
@@ -140,17 +142,23 @@ def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
 
 
 @task(task_run_name="write {file.name}", **_RETRIED)
-def write_readings(file: SensorFile, validated: ValidatedFile, large_files: LargeFiles) -> int:
-    """The number of rows that DynamoDB has acknowledged: all accepted rows."""
+def write_readings(file: SensorFile, validated: ValidatedFile, large_files: LargeFiles, lease: Lease) -> int:
+    """The number of rows that DynamoDB has acknowledged: all accepted rows.
+
+    Raises:
+        LeaseLostError: the lease ended meanwhile; not retried.
+    """
     log, started = get_run_logger(), time.monotonic()
     if large_files.uses_shards(validated.counts.accepted):
         from flows.loading.shard_tasks import write_in_shards  # noqa: PLC0415 - only large files need it
 
-        written = write_in_shards(file, validated, large_files)
+        written = write_in_shards(file, validated, large_files, lease)
     else:
         progress = LoadProgress(validated.counts.accepted, log.info, ProgressBar(f"Rows of {file.name} written"))
         with terminal_bar(file.name, validated.counts.accepted, progress) as shown:
-            written = run_blocks().readings_table.write(validated.readings(), shown)
+            written = run_blocks().readings_table.write(
+                validated.readings(), shown, fence=lease.fence, on_unanswered=lease.note_unanswered
+            )
     seconds = time.monotonic() - started
     log.info("%s: %d rows written in %.1f s, %.0f a second", file.name, written, seconds, written / seconds)
     return written

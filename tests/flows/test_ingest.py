@@ -156,7 +156,7 @@ def test_a_file_that_fails_too_often_is_put_aside_with_its_last_error_and_can_be
 ) -> None:
     uri = world.put("0014-0001,1483906366,1\n", "incoming/poison.csv")
 
-    def poisoned(*_: object) -> int:
+    def poisoned(*_: object, **__: object) -> int:
         raise RowRefusedError("readings", "0014-0001", "1483906366", "1", "it is cursed")
 
     with monkeypatch.context() as patch:
@@ -179,7 +179,7 @@ def test_a_load_that_takes_longer_than_its_lease_keeps_the_file(world: World, mo
     ledger = load_blocks().file_ledger
     write = ReadingsTable.write
 
-    def until_the_lease_was_renewed_twice(table: ReadingsTable, *taken: Any) -> int:  # noqa: ANN401 - as `write`
+    def until_the_lease_was_renewed_twice(table: ReadingsTable, *taken: Any, **named: Any) -> int:  # noqa: ANN401 - as `write`
         seen: set[object] = set()
 
         def renewals() -> bool:
@@ -188,7 +188,7 @@ def test_a_load_that_takes_longer_than_its_lease_keeps_the_file(world: World, mo
             return len(seen) > 2
 
         eventually(renewals, 20, "two renewals of the lease")
-        return write(table, *taken)
+        return write(table, *taken, **named)
 
     ledger_with_short_leases = FileLedger.load(BLOCK_NAME)
     assert isinstance(ledger_with_short_leases, FileLedger)
@@ -205,7 +205,7 @@ def test_a_file_whose_load_failed_can_be_loaded_by_the_next_run_at_once(
 ) -> None:
     uri = world.put("0009-0001,1483906366,1\n", "incoming/second-try.csv")
 
-    def refused(*_: object) -> int:
+    def refused(*_: object, **__: object) -> int:
         raise PermissionMissingError("dynamodb:BatchWriteItem", "table", "sensor-readings-table/sensor-ingest")
 
     with monkeypatch.context() as patch:

@@ -9,10 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from blocks.domain.errors import IngestFailedError, ShardsDifferError, ThrottledError
-from blocks.domain.models import IngestReport, RowCounts, SensorFile
+from blocks.domain.models import HeldClaim, IngestReport, RowCounts, SensorFile
 from blocks.dynamodb.errors import RowRefusedError
 from flows.loading.large_files import LargeFiles
-from flows.loading.shard_tasks import load_shards
+from flows.loading.shard_tasks import Written, load_shards
 from flows.rows import ValidationSettings, validate_file
 from flows.rows.sharding import Shard, shards
 
@@ -52,25 +52,29 @@ def test_dask_requires_the_address_of_a_scheduler() -> None:
 
 
 class Loads:
-    """Replaces the tasks of all shards; the result is the number of rows that each has written."""
+    """Replaces the tasks of all shards; the result is what each has written."""
 
-    def __init__(self, *written: int) -> None:
+    def __init__(self, *written: Written) -> None:
         self._written = list(written)
 
     def map(self, *_: object) -> Self:
         return self
 
-    def result(self) -> list[int]:
+    def result(self) -> list[Written]:
         return self._written
 
 
 def test_a_load_whose_shards_have_written_too_few_rows_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     file, counts = SensorFile(bucket="bucket", key="a.csv"), RowCounts(lines=400, rows=400, accepted=400)
-    monkeypatch.setattr("flows.loading.shard_tasks.write_shard", Loads(200, 200))
-    assert 400 == load_shards.fn(file, ValidationSettings(), counts, 2)
-    monkeypatch.setattr("flows.loading.shard_tasks.write_shard", Loads(200, 199))
+    claim = HeldClaim(bucket="bucket", key="a.csv", version="1", claim_id="run")
+    for unanswered in (False, True):
+        loads = Loads(Written(200, unanswered), Written(200, unanswered=False))
+        monkeypatch.setattr("flows.loading.shard_tasks.write_shard", loads)
+        assert Written(400, unanswered) == load_shards.fn(file, ValidationSettings(), counts, 2, claim)
+    loads = Loads(Written(200, unanswered=False), Written(199, unanswered=False))
+    monkeypatch.setattr("flows.loading.shard_tasks.write_shard", loads)
     with pytest.raises(ShardsDifferError, match="399 rows written in all; expected 400 accepted"):
-        load_shards.fn(file, ValidationSettings(), counts, 2)
+        load_shards.fn(file, ValidationSettings(), counts, 2, claim)
 
 
 def test_a_shard_that_validates_again_later_accepts_the_same_timestamps(
