@@ -185,14 +185,14 @@ def _repeated(work: Callable[[], bool], lease: Lease, every: float, first_after:
             except (SensorIngestError, BotoCoreError, ClientError) as error:
                 log.warning("Whether the lease on %s lasts longer is not known: %s", lease.claim.uri, error)
 
-    renewing = Thread(target=repeat, name=f"lease on {lease.claim.name}", daemon=True)
-    renewing.start()
+    thread = Thread(target=repeat, name=f"lease on {lease.claim.name}", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         lease.lost("the load has ended")
         ended.set()
-        renewing.join()
+        thread.join()
 
 
 class _ClaimOfEntry:

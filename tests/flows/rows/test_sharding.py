@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from blocks.domain.errors import IngestFailedError, ShardsDifferError, ThrottledError
+from blocks.domain.errors import IngestFailedError, LeaseLostError, ShardsDifferError, ThrottledError
 from blocks.domain.models import HeldClaim, IngestReport, RowCounts, SensorFile
 from blocks.dynamodb.errors import RowRefusedError
 from flows.loading.large_files import LargeFiles
@@ -91,7 +91,11 @@ def test_a_shard_that_validates_again_later_accepts_the_same_timestamps(
 
 @pytest.mark.parametrize(
     "error",
-    [ThrottledError("readings", 3, 300), RowRefusedError("readings", "0000-0001", "1", "2", "no")],
+    [
+        ThrottledError("readings", 3, 300),
+        LeaseLostError("s3://b/k", "it expired"),
+        RowRefusedError("readings", "0000-0001", "1", "2", "no"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_of_a_shard_is_unchanged_after_pickling(error: Exception) -> None:
