@@ -8,11 +8,19 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from blocks.domain.errors import ArchiveError
+from blocks.domain.errors import ArchiveError, KeyTooLongError
 from blocks.domain.expressions import check_expression
 from blocks.domain.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN, TIMESTAMP_BITS
 from blocks.domain.models import WITHOUT_NUL, FileStatus, SensorFile
-from blocks.domain.s3_keys import REJECTS_SUFFIX, is_folder, moved_key, s3_uri, versioned_key
+from blocks.domain.s3_keys import (
+    LONGEST_KEY_BYTES,
+    REJECTS_SUFFIX,
+    is_folder,
+    key_bytes,
+    moved_key,
+    s3_uri,
+    versioned_key,
+)
 from blocks.s3_objects import ObjectsBlock
 
 Prefix = Annotated[str, StringConstraints(pattern="^[^/].*/$")]
@@ -89,13 +97,27 @@ class LandingZone(ObjectsBlock):
                     if found["LastModified"] < before and not is_folder(key) and re.match(WITHOUT_NUL, key):
                         yield SensorFile(bucket=self.bucket, key=key, etag=etag, size=found["Size"])
 
+    def check_key(self, file: SensorFile) -> None:
+        """Return if the file has room under `processed/` and `refused/`, with its full key: a load ends at either.
+
+        The other names need no check. The one with a version is shortened where it is too long, and so is that of the
+        rejects, which the ledger has the address of.
+
+        Raises:
+            KeyTooLongError: it has not; the file is to be loaded under another key.
+        """
+        for prefix in (self.processed_prefix, self.refused_prefix):
+            self._moved_key(file, prefix)
+
     def store_copy(self, file: SensorFile, status: FileStatus) -> str:
         """The address that a file of that status belongs at, and where it is now as well; `remove` is the next step.
 
         Raises:
             ArchiveError: there is no place for it, or the copy cannot be trusted.
+            KeyTooLongError: its key is too long under the other prefix.
         """
         bucket, prefix = self._home(status)
+        self._moved_key(file, prefix)
         for key in self._names(file, prefix):
             target = SensorFile(bucket=bucket, key=key)
             if self._copied(file, target):
@@ -120,8 +142,8 @@ class LandingZone(ObjectsBlock):
     def store_rejects(self, file: SensorFile, rejects: Path, *, refused: bool) -> str:
         """The address of the rejected rows: under `rejects/`, or beside the file if all of it is refused."""
         prefix = self.refused_prefix if refused else self.rejects_prefix
-        for key in self._names(file, prefix):
-            target = SensorFile(bucket=self.bucket, key=key + REJECTS_SUFFIX)
+        for key in self._names(file, prefix, REJECTS_SUFFIX):
+            target = SensorFile(bucket=self.bucket, key=key)
             standing = self.describe(target)
             if standing is None or self._holds(standing, rejects):
                 break
@@ -129,7 +151,14 @@ class LandingZone(ObjectsBlock):
             self._client("s3").upload_fileobj(body, target.bucket, target.key, ExtraArgs={"ContentType": "text/csv"})
         return target.uri
 
-    def _names(self, file: SensorFile, prefix: str) -> tuple[str, str]:
-        """The key a file has under another prefix, and the one for when another file of that name came before."""
+    def _names(self, file: SensorFile, prefix: str, suffix: str = "") -> list[str]:
+        """The key a file has under another prefix, and the one for when that is in use; the first one if it fits."""
         key = moved_key(file.key, from_prefix=self.incoming_prefix, to_prefix=prefix)
-        return key, versioned_key(key, file.version or "again")
+        names = [key + suffix, versioned_key(key, file.version or "again", suffix)]
+        return [name for name in names if key_bytes(name) <= LONGEST_KEY_BYTES]
+
+    def _moved_key(self, file: SensorFile, prefix: str) -> str:
+        key = moved_key(file.key, from_prefix=self.incoming_prefix, to_prefix=prefix)
+        if key_bytes(key) > LONGEST_KEY_BYTES:
+            raise KeyTooLongError(prefix, key_bytes(key), LONGEST_KEY_BYTES)
+        return key

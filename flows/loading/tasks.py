@@ -6,13 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
+from botocore.exceptions import ClientError
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from blocks.domain.errors import ObjectMissingError
+from blocks.domain.errors import ObjectMissingError, SensorIngestError
 from blocks.domain.models import SETTLED, FileReport, FileStatus, LedgerEntry, SensorFile, StoredFile
 from blocks.domain.names import FILE_FAILED, FILE_LOADED, FILE_REFUSED
 from blocks.domain.s3_keys import decoded_key
@@ -21,7 +22,7 @@ from flows.loading.large_files import LargeFiles
 from flows.loading.lease import lease_kept
 from flows.loading.progress import LoadProgress, ProgressBar, terminal_bar
 from flows.loading.step_runs import as_task_run, within_task_run
-from flows.recovery.failures import retry_condition
+from flows.recovery.failures import permanent_problem, retry_condition
 from flows.report import markdown_page
 from flows.rows import ValidatedFile, ValidationSettings, validate_file
 
@@ -66,13 +67,21 @@ def ingest_file(
     if entry.status in SETTLED:
         return entry.model_copy(update={"already_done": entry.flow_run_id != flow_run.id})
     with lease_kept(entry, run_blocks().file_ledger), TemporaryDirectory(prefix="sensor-ingest-") as workspace:
-        if entry.attempts > run_blocks().file_ledger.attempts:
-            return step(give_up)(found, entry)
-        validated = step(validate_rows)(found, Path(workspace))
-        if validated.verdict == "refused":
-            return step(refuse_file)(found, validated, entry)
-        step(write_readings)(found, validated, large_files)
-        return step(archive_file)(found, validated, entry)
+        try:
+            if entry.archived_to is None:
+                run_blocks().landing_zone.check_key(found)
+            if entry.attempts > run_blocks().file_ledger.attempts:
+                return step(give_up)(found, entry)
+            validated = step(validate_rows)(found, Path(workspace))
+            if validated.verdict == "refused":
+                return step(refuse_file)(found, validated, entry)
+            step(write_readings)(found, validated, large_files)
+            return step(archive_file)(found, validated, entry)
+        except (ClientError, SensorIngestError) as error:
+            problem = permanent_problem(error)
+            if problem is None or entry.archived_to:  # an archived file stays archived if its second load fails
+                raise
+            return step(fail_for_good)(found, entry, problem)
 
 
 @task(
@@ -181,6 +190,23 @@ def give_up(file: SensorFile, entry: LedgerEntry) -> FileReport:
     return _settle(file, entry.model_copy(update={"problem": problem}), "failed", event=FILE_FAILED)
 
 
+@task(task_run_name="fail {file.name} for good", **_RETRIED)
+def fail_for_good(file: SensorFile, entry: LedgerEntry, problem: str) -> FileReport:
+    """The report of a file that no later load could load: it moves to `failed/`, or stays where S3 cannot copy it.
+
+    Either way its entry is settled: no run loads this version again, and no other email is about it, until a person
+    loads it with `force`.
+    """
+    entry = entry.model_copy(update={"problem": problem})
+    try:
+        return _settle(file, entry, "failed", event=FILE_FAILED)
+    except (ClientError, SensorIngestError) as error:
+        if permanent_problem(error) is None:
+            raise
+    stays = f"{problem} It stays in {run_blocks().landing_zone.incoming_prefix}."
+    return _settle_in_place(entry.model_copy(update={"problem": stays}))
+
+
 @task(task_run_name="report", cache_policy=NO_CACHE)
 def publish_report(reports: list[FileReport]) -> None:
     """Show what became of the files on the page of the run in the Prefect UI."""
@@ -193,10 +219,31 @@ def _found(file: SensorFile) -> StoredFile | None:
     Sources disagree on whether EventBridge encodes keys. The key as sent comes first: it may contain a "+" or "%".
     """
     for key in dict.fromkeys((file.key, decoded_key(file.key))):
-        found = run_blocks().landing_zone.describe(file.model_copy(update={"key": key}))
+        found = _described(file.model_copy(update={"key": key}))
         if found:
             return found
     return None
+
+
+def _described(file: SensorFile) -> StoredFile | None:
+    """The object as it is now; as it is listed, where S3 says nothing about it to those who lack its key.
+
+    It is claimed like any other: only the run that has claimed a file may settle it, and reading it ends the load.
+    """
+    blocks = run_blocks()
+    try:
+        return blocks.landing_zone.describe(file)
+    except ClientError as error:
+        if permanent_problem(error) is None:
+            raise
+    found = blocks.landing_zone.listed(file)
+    # A listing has no version ids. The entry of this content knows it, if its event has brought it.
+    known = [
+        entry for entry in blocks.file_ledger.entries_of(file.bucket, file.key) if found and entry.etag == found.etag
+    ]
+    if found is None or found.version_id or not known or known[0].version == found.etag:
+        return found
+    return found.model_copy(update={"version_id": known[0].version})
 
 
 def _claimed_again(archived: LedgerEntry) -> tuple[SensorFile, LedgerEntry]:
@@ -214,29 +261,42 @@ def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, *, event: 
 
     A file that is loaded again from where it was archived stays there.
     """
-    blocks = run_blocks()
-    settled = entry.model_copy(
-        update={
-            "status": status,
-            "archived_to": entry.archived_to or blocks.landing_zone.store_copy(file, status),
-            "finished_at": datetime.now(UTC),
-            "lease_until": None,
-        }
-    )
-    blocks.file_ledger.record(settled)
-    if file.uri != settled.archived_to:
-        blocks.landing_zone.remove(file)
+    archived_to = entry.archived_to or run_blocks().landing_zone.store_copy(file, status)
+    settled = _recorded(entry.model_copy(update={"status": status, "archived_to": archived_to}))
+    if file.uri != archived_to:
+        run_blocks().landing_zone.remove(file)
+    _emit(event, settled)
+    return settled
+
+
+def _settle_in_place(entry: LedgerEntry) -> LedgerEntry:
+    """Settle the entry of a file that cannot be moved: it stays in `incoming/`, and has no `archived_to`."""
+    settled = _recorded(entry.model_copy(update={"status": "failed"}))
+    _emit(FILE_FAILED, settled)
+    return settled
+
+
+def _recorded(entry: LedgerEntry) -> LedgerEntry:
+    """The settled entry as it is in the ledger now."""
+    settled = entry.model_copy(update={"finished_at": datetime.now(UTC), "lease_until": None})
+    run_blocks().file_ledger.record(settled)
+    return settled
+
+
+def _emit(event: str, settled: LedgerEntry) -> None:
     emit_event(
         event=event,
         resource={"prefect.resource.id": settled.uri, "prefect.resource.name": settled.name},
         payload=settled.model_dump(mode="json"),
     )
-    return settled
 
 
 def _move_settled(file: SensorFile, entry: LedgerEntry) -> None:
-    """Move a settled file that is still in `incoming/`, where every sweep would find it again."""
-    if entry.status in ("archived", "refused", "failed"):
+    """Move a settled file that is still in `incoming/`, where every sweep would find it again.
+
+    One without `archived_to` cannot be moved (`fail_for_good`).
+    """
+    if entry.status in ("archived", "refused", "failed") and entry.archived_to:
         run_blocks().landing_zone.store_copy(file, entry.status)
         run_blocks().landing_zone.remove(file)
 
