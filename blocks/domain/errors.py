@@ -126,8 +126,8 @@ class KeyTooLongError(SensorIngestError):
 
     def __init__(self, prefix: str, key_bytes: int, longest: int) -> None:
         super().__init__(
-            f"The key is {key_bytes - longest:,} byte(s) too long: under {prefix} it would have {key_bytes:,} bytes, and "
-            f"S3 allows {longest:,}. Upload the file under a shorter key."
+            f"The key is {key_bytes - longest:,} byte(s) too long: under {prefix} it would have {key_bytes:,} bytes, "
+            f"and S3 allows {longest:,}. Upload the file under a shorter key."
         )
 
 

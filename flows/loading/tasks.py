@@ -106,7 +106,7 @@ def claim(file: SensorFile, *, force: bool = False) -> tuple[SensorFile, LedgerE
     ledger = run_blocks().file_ledger
     found = _found(file)
     if found:
-        if not found.is_version_of(file):
+        if not found.is_version_of(file) and found.etag != file.etag:
             ledger.supersede(
                 file, found.version, flow_run.id
             )  # before the claim: `lease_kept` has not started yet, so nothing would release it
@@ -237,13 +237,12 @@ def _described(file: SensorFile) -> StoredFile | None:
         if permanent_problem(error) is None:
             raise
     found = blocks.landing_zone.listed(file)
-    # A listing has no version ids. The entry of this content knows it, if its event has brought it.
-    known = [
-        entry for entry in blocks.file_ledger.entries_of(file.bucket, file.key) if found and entry.etag == found.etag
-    ]
-    if found is None or found.version_id or not known or known[0].version == found.etag:
+    entries = blocks.file_ledger.entries_of(file.bucket, file.key) if found else []
+    known = next((entry for entry in entries if found and entry.etag == found.etag), None)
+    if found is None or known is None:
         return found
-    return found.model_copy(update={"version_id": known[0].version})
+    # A listing has no version ids: the entry of this content is found under what announced it first, event or sweep.
+    return found.model_copy(update={"version_id": None if known.version == found.etag else known.version})
 
 
 def _claimed_again(archived: LedgerEntry) -> tuple[SensorFile, LedgerEntry]:

@@ -4,10 +4,9 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from prefect.client.schemas.objects import State
 
 from blocks.aws_clients import client_of
 from blocks.domain.errors import IngestFailedError
@@ -16,6 +15,9 @@ from blocks.saved_blocks import load_blocks
 from flows.ingest import ingest_sensor_files
 from tests.blocks.conftest import Line, s3_refusal
 from tests.support.world import World
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 KEY = b"k" * 32
 WITH_A_KEY = {

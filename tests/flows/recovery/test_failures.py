@@ -15,7 +15,7 @@ STORED_WITH_A_KEY = (
 
 
 def s3_error(code: str, message: str = "no", operation: str = "GetObject", **more: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": message}, **more}, operation)  # type: ignore[arg-type] # members of the error's shape
+    return ClientError({"Error": {"Code": code, "Message": message}, **more}, operation)  # type: ignore[typeddict-item] # members of the error's shape
 
 
 @pytest.mark.parametrize(
