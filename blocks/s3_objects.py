@@ -108,8 +108,8 @@ class ObjectsBlock(AwsBlock):
             raise ArchiveError(f"the copy of {file.uri} at {target.uri} is not whole; the original stays where it is")
         return True
 
-    def _copy(self, file: SensorFile, target: SensorFile) -> None:
-        """Copy exactly that version, unless another run writes the target at the same time."""
+    def _copy(self, file: SensorFile, target: SensorFile) -> bool:
+        """Whether this call has copied exactly that version; not if another run wrote the target at the same time."""
         source = {"Bucket": file.bucket, "Key": file.key}
         if file.version_id:
             source["VersionId"] = file.version_id
@@ -119,7 +119,7 @@ class ObjectsBlock(AwsBlock):
             if (file.size or 0) > self.copy_in_one_bytes:
                 # boto3 copies in parts; it has no condition on the target.
                 client.copy(source, target.bucket, target.key, ExtraArgs=condition, Config=_IN_PARTS)  # type: ignore[arg-type]
-                return
+                return True
             try:
                 client.copy_object(
                     CopySource=source,  # type: ignore[arg-type]
@@ -131,6 +131,8 @@ class ObjectsBlock(AwsBlock):
             except ClientError as error:
                 if _status(error) != HTTPStatus.PRECONDITION_FAILED or not self.describe(target):
                     raise
+                return False
+        return True
 
     def _delete(self, file: SensorFile) -> None:
         """Delete the object, unless a newer version has replaced it: that one stays."""

@@ -6,6 +6,9 @@ from urllib.parse import unquote_plus
 
 REJECTS_SUFFIX = ".rejects.csv"
 
+PUT_BACK: Final = "put-back"
+"""What stands where a version would in the key of a file that is on its way back to `incoming/`."""
+
 LONGEST_KEY_BYTES: Final = 1024
 """Source: "Naming Amazon S3 objects", Amazon S3 user guide (1,024 bytes of UTF-8)."""
 
