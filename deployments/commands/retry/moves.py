@@ -164,7 +164,7 @@ class Retry:
         return original_key(found.bucket, found.key, prefix, self._zone.incoming_prefix, self._ledger.entries_of)
 
 
-def _start_run(files: Sequence[StoredFile]) -> str:
+def _start_run(files: Sequence[SensorFile]) -> str:
     """The name of a run of the deployment that loads these files although their versions are settled.
 
     The event that announces files cannot say so: it is S3's, and a version that is settled is not loaded again.
