@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from botocore.exceptions import ClientError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -12,6 +13,7 @@ from blocks.domain.s3_keys import decoded_key
 from blocks.file_ledger.claim_table import HeldClaim, Owned, OwnedElsewhere
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
+from flows.recovery.failures import permanent_problem
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
@@ -156,7 +158,27 @@ def _found(file: SensorFile) -> StoredFile | None:
     Sources disagree on whether EventBridge encodes keys. The key as sent comes first: it may contain a "+" or "%".
     """
     for key in dict.fromkeys((file.key, decoded_key(file.key))):
-        found = run_blocks().landing_zone.describe(file.model_copy(update={"key": key}))
+        found = _described(file.model_copy(update={"key": key}))
         if found:
             return found
     return None
+
+
+def _described(file: SensorFile) -> StoredFile | None:
+    """The object as it is now; as it is listed, where S3 says nothing about it to those who lack its key.
+
+    It is claimed like any other: only the run that has claimed a file may settle it, and reading it ends the load.
+    """
+    blocks = run_blocks()
+    try:
+        return blocks.landing_zone.describe(file)
+    except ClientError as error:
+        if permanent_problem(error) is None:
+            raise
+    found = blocks.landing_zone.listed(file)
+    entries = blocks.file_ledger.entries_of(file.bucket, file.key) if found else []
+    known = next((entry for entry in entries if found and entry.etag == found.etag), None)
+    if found is None or known is None:
+        return found
+    # A listing has no version ids: the entry of this content is found under what announced it first, event or sweep.
+    return found.model_copy(update={"version_id": None if known.version == found.etag else known.version})
