@@ -25,7 +25,6 @@ from typing import Any
 
 from benchmarks.burst_watch import ROWS, Watch, memory_curve, new_sensor, seconds, wait_for
 from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
-from blocks.domain.names import INGEST_FLOW
 from deployments.embedded import EmbeddedStack
 from deployments.embedded.startup import RELAY_COMMAND
 from deployments.server.prefect_yaml import prefect_deploy_all
@@ -244,7 +243,7 @@ def main() -> None:
     for limit in asked.limits if asked.plain else ():
         print(f"one run per file, {limit} at once:")
         with stack(PLAIN_RELAY, sqlite=asked.sqlite) as watch:
-            watch.set_concurrency_limit(INGEST_FLOW, limit)
+            watch.set_run_limit(limit)
             plain[limit] = burst(watch, asked.plain, asked.patience or 120 + 30 * asked.plain)
     if rates and plain:
         best = max(plain, key=lambda limit: plain[limit])

@@ -14,6 +14,7 @@ import boto3
 import httpx
 import psutil
 
+from blocks.domain.names import FILES_QUEUE, WORK_POOL
 from deployments.embedded import EmbeddedStack
 from deployments.embedded.services.mailbox import mails
 
@@ -113,9 +114,9 @@ class Watch:
         found: dict[str, Any] = self.api(f"/deployments/name/{name}")
         return found
 
-    def set_concurrency_limit(self, flow: str, limit: int) -> None:
-        found = self.deployment(f"{flow}/{flow}")
-        self.http.patch(f"/deployments/{found['id']}", json={"concurrency_limit": limit}).raise_for_status()
+    def set_run_limit(self, limit: int) -> None:
+        url = f"/work_pools/{WORK_POOL}/queues/{FILES_QUEUE}"
+        self.http.patch(url, json={"concurrency_limit": limit}).raise_for_status()
 
     # Processes
 

@@ -4,7 +4,8 @@ from typing import Final
 
 from pydantic import AliasChoices, Field
 
-from blocks.domain.limits import LONGEST_WAIT_SECONDS
+from blocks.domain.limits import LONGEST_WAIT_SECONDS, RUNS_AT_ONCE
+from blocks.domain.names import EMAILS_QUEUE, FILES_QUEUE
 from blocks.stack_outputs import StackSettings
 
 POOL_LIMIT: Final = 10
@@ -16,6 +17,9 @@ and the sweep itself needs a slot.
 
 EMAILS_AT_ONCE: Final = 2
 """Concurrency limit of notify runs: starting a process takes a core, and the smallest machine has two."""
+
+QUEUE_LIMITS: Final = {FILES_QUEUE: RUNS_AT_ONCE, EMAILS_QUEUE: EMAILS_AT_ONCE}
+"""Concurrency limits of the work queues, in runs, by name."""
 
 
 class Settings(StackSettings):

@@ -30,7 +30,7 @@ PARAMETERS_BYTES: Final = 450_000
 """Room for reports in a flow run's parameters. Prefect 3.9 takes 524,288 bytes of them (`max_parameter_size`)."""
 
 RUNS_AT_ONCE: Final = 2
-"""Ingest runs at the same time, where the deployment has no limit of its own. prefect.yaml sets it, the relay obeys it.
+"""Ingest runs at the same time, unless a person has set another limit of the work queue `files`.
 
 One per core of the smallest supported machine: a run that loads small files keeps a core busy.
 """

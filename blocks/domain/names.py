@@ -7,6 +7,8 @@ NOTIFY_FLOW: Final = "notify"
 SWEEP_FLOW: Final = "sweep"
 
 WORK_POOL: Final = "sensor-ingest"
+FILES_QUEUE: Final = "files"
+"""The work queue of `ingest-sensor-files`, with a limit of its own, which is the number of run slots."""
 EMAILS_QUEUE: Final = "emails"
 """The work queue of `notify`, with a limit of its own."""
 DEPLOYMENT_TAG: Final = "sensor-ingest"

@@ -23,12 +23,14 @@ def deployment(described: Mapping[str, Any], system: InspectedSystem) -> CheckRe
     if found.paused:
         remedy = f"prefect api POST /deployments/{found.id}/resume_deployment"  # `deploy` does not resume it
         return problem("it is paused, so its schedule creates no runs", remedy)
-    limit = found.global_concurrency_limit
+    if found.global_concurrency_limit:  # of version 0.1, or set by a person
+        seen = "it has a concurrency limit, whose lease ends long runs when the server restarts"
+        return problem(seen, "`sensor-ingest deploy` removes it; set the limit of its work queue instead")
     crons = [each.schedule.cron for each in found.schedules if isinstance(each.schedule, CronSchedule)]
     compared = {
         "entrypoint": (found.entrypoint, described["entrypoint"]),
         "work pool": (found.work_pool_name, described["work_pool"]["name"]),
-        "concurrency limit": (limit.limit if limit else None, _limit(described)),
+        "work queue": (found.work_queue_name, described["work_pool"].get("work_queue_name", "default")),
         "schedules": (sorted(crons), sorted(each["cron"] for each in described.get("schedules", []))),
     }
     for what, (actual, expected) in compared.items():
@@ -38,11 +40,6 @@ def deployment(described: Mapping[str, Any], system: InspectedSystem) -> CheckRe
         if not schedule.active:
             return problem("its schedule is inactive", f"prefect deployment schedule resume {name} {schedule.id}")
     return ok(f"{found.entrypoint} on {found.work_pool_name}")
-
-
-def _limit(described: Mapping[str, Any]) -> int | None:
-    limit = described.get("concurrency_limit")
-    return limit["limit"] if isinstance(limit, dict) else limit
 
 
 def checks() -> list[Check]:

@@ -1,18 +1,19 @@
 """Checks of the Prefect server, the work pool and its workers."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import prefect
 from packaging.version import Version
+from prefect.client.schemas.objects import WorkPool, WorkQueue
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
-from blocks.domain.limits import RUNS_AT_ONCE
 from deployments.doctor.check_results import Check, CheckResult, ok, problem, warning
 from deployments.doctor.system import InspectedSystem
 from deployments.server.api_access import refusals_explained
 from deployments.server.prefect_yaml import prefect_yaml
-from deployments.settings import EMAILS_AT_ONCE, POOL_LIMIT
+from deployments.settings import POOL_LIMIT, QUEUE_LIMITS
 
 _POOL_TYPES: Final = frozenset({"process", "ecs", "docker", "kubernetes"})
 """Types of pools whose runs find this project installed on their machine or image; others would have to fetch it."""
@@ -43,23 +44,32 @@ def server_version(system: InspectedSystem) -> CheckResult:
 
 
 def work_pool(system: InspectedSystem) -> CheckResult:
-    """The pool exists; neither it nor one of its queues is paused; its limit leaves room for a sweep."""
+    """The pool and its queues exist with their limits; none is paused; the pool's limit leaves room for a sweep."""
     try:
         pool = system.prefect.read_work_pool(_pool_name())
     except ObjectNotFound:
         return problem(f"the work pool {_pool_name()} does not exist", "`sensor-ingest deploy`")
     if pool.is_paused:
         return problem(f"{pool.name} is paused, so no run starts", f"prefect work-pool resume {pool.name}")
-    paused = [queue.name for queue in system.prefect.read_work_queues(pool.name) if queue.is_paused]
+    queues = {queue.name: queue for queue in system.prefect.read_work_queues(pool.name)}
+    paused = [name for name, queue in queues.items() if queue.is_paused]
     if paused:
         remedy = f"prefect work-queue resume {paused[0]} --pool {pool.name}"
         return problem(f"its queue {', '.join(paused)} is paused, so no run starts", remedy)
     if pool.type not in _POOL_TYPES:
         remedy = "make sure that its runs have this project installed, or create a process pool of that name"
         return warning(f"{pool.name} is of type {pool.type}", remedy)
-    needed = RUNS_AT_ONCE + EMAILS_AT_ONCE + 1
+    return _limits(pool, queues)
+
+
+def _limits(pool: WorkPool, queues: Mapping[str, WorkQueue]) -> CheckResult:
+    limits = {name: queues[name].concurrency_limit if name in queues else None for name in QUEUE_LIMITS}
+    unlimited = [name for name, limit in limits.items() if limit is None]
+    if unlimited:
+        return problem(f"its queue {', '.join(unlimited)} is missing or has no limit", "`sensor-ingest deploy`")
+    needed = sum(filter(None, limits.values())) + 1
     if pool.concurrency_limit is not None and pool.concurrency_limit < needed:
-        remedy = f"prefect work-pool set-concurrency-limit {pool.name} {POOL_LIMIT}"
+        remedy = f"prefect work-pool set-concurrency-limit {pool.name} {max(POOL_LIMIT, 2 * needed)}"
         return warning(f"its limit of {pool.concurrency_limit} may block a sweep: {needed} runs can be due", remedy)
     return ok(f"{pool.name}, type {pool.type}")
 

@@ -19,13 +19,13 @@ from blocks.stack_outputs import current_stack_outputs
 from deployments.relay.batch import Batch, RecentVersions
 from deployments.relay.logger import log
 from deployments.relay.metrics import RelayMetrics, RelayMonitor, metrics_endpoint, start_status_log
-from deployments.relay.run_slots import DeploymentSlots, Slots
 from deployments.relay.s3_events import UnknownMessageError, announced_files
 from deployments.relay.sqs_queue import FAIL_FAST, LONG_POLL_SECONDS, MESSAGES_PER_CALL, SqsQueue, VisibilityExtender
 from deployments.relay.stop_signal import StopRequested, StopSignal
 from deployments.relay.timings import Timings
-from deployments.server.api_access import require_api
+from deployments.server.api_access import refusals_explained, require_api
 from flows.events.file_arrivals import announce
+from flows.recovery.run_slots import DeploymentSlots, Slots
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
@@ -102,8 +102,13 @@ class Relay:
             self._release(batch)
 
     def _free_slots(self) -> int:
-        self.metrics.slots_free = self.slots.free()
+        with refusals_explained():
+            self.metrics.slots_free = self.slots.free()
         return self.metrics.slots_free
+
+    def _take_slot(self) -> None:
+        with refusals_explained():
+            self.slots.take()
 
     def _gather(self, batch: Batch, stop: StopSignal, wait_seconds: int) -> VisibilityExtender:
         """Receive messages into the batch: a single file is announced at once, files that arrive together in one event.
@@ -152,7 +157,7 @@ class Relay:
                 extender.extend(batch.messages)
                 if stop.wait(self.timings.slot_poll_seconds):
                     raise StopRequested
-            retry(self.slots.take)
+            retry(self._take_slot)
             retry(partial(self.announce, files, self.incoming_prefix))
             self._record(files, batch)
             self.queue.delete(batch.take_completed(files))

@@ -12,21 +12,33 @@ from blocks.domain.names import DEPLOYMENT_TAG
 
 AUTOMATION: Final = "sensor-ingest: crash runs that give no sign of life"
 
-HEARTBEATS_MISSED: Final = timedelta(seconds=300)
-"""Time without an event after which a run counts as stalled: four heartbeats and a minute.
+SILENCE: Final = timedelta(seconds=100)
+"""Time without an event after which a run counts as stalled: three heartbeats and ten seconds.
 
-`prefect.yaml` sets a heartbeat every 60 s (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`). Source: "How to detect and respond to
-zombie flows", Prefect documentation.
+`prefect.yaml` sets a heartbeat every 30 s (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`, whose minimum that is in Prefect 3.9).
+The longest silence of a live run was 29 s at a load of 18 on two cores. Source: "How to detect and respond to zombie
+flows", Prefect documentation.
+"""
+
+SILENCE_OF_SLOW_STARTS: Final = timedelta(seconds=300)
+"""The same where a run's infrastructure is provisioned first, as in ECS: meanwhile it sends no event.
+
+Source: `task_start_timeout_seconds` of the ECS worker, 300 s by default in prefect-aws 0.7.
 """
 
 _NON_TERMINAL_EVENTS: Final = ("Pending", "Submitting", "InfrastructurePending", "Running", "Retrying", "heartbeat")
 """Events of a run that has a process or is about to get one; a worker that dies in between leaves the run `Pending`."""
 
 
-def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = HEARTBEATS_MISSED) -> None:
+def silence_in(pool_type: str) -> timedelta:
+    """The time without an event after which a run in a work pool of that type counts as stalled."""
+    return SILENCE if pool_type == "process" else SILENCE_OF_SLOW_STARTS
+
+
+def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = SILENCE) -> None:
     """Create the automation, or update the existing one; a disabled automation stays disabled.
 
-    A stalled run keeps a slot of its deployment, its queue and its pool.
+    A stalled run keeps a slot of its queue and its pool.
 
     Its trigger also fires if the last heartbeat arrives after the end of the run (PrefectHQ/prefect#18653); Prefect 3.9
     then keeps the terminal state. A live run that sends no event for so long is crashed as well. That is harmless:
@@ -34,8 +46,8 @@ def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = HEARTB
     """
     wanted = AutomationCore(
         name=AUTOMATION,
-        description="A run that a worker has received and that sends no event for five minutes has lost its process. "
-        "A sweep starts another run for its files.",
+        description="A run that a worker has received and that sends no event for "
+        f"{after.total_seconds():g} s has lost its process. Another run takes up its files.",
         trigger=EventTrigger(
             posture=Posture.Proactive,
             match={"prefect.resource.id": "prefect.flow-run.*"},

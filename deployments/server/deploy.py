@@ -15,14 +15,14 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
-from blocks.domain.names import EMAILS_QUEUE, WORK_POOL
+from blocks.domain.names import WORK_POOL
 from blocks.saved_blocks import save_blocks
 from blocks.stack_outputs import STACK_NAME, current_stack_outputs
 from deployments.server.api_access import refusals_explained
-from deployments.server.crash_automation import ensure_crash_automation
+from deployments.server.crash_automation import ensure_crash_automation, silence_in
 from deployments.server.ecs_pool import ensure_ecs_pool
 from deployments.server.prefect_yaml import prefect_deploy_all
-from deployments.settings import EMAILS_AT_ONCE, POOL_LIMIT, Settings
+from deployments.settings import POOL_LIMIT, QUEUE_LIMITS, Settings
 from flows.notification.wait import SHORTEST_PAUSE_SECONDS, ensure_resume_automation
 
 
@@ -39,7 +39,7 @@ def prepare_server() -> dict[str, Any]:
     save_blocks(current_stack_outputs(), aws_credentials(settings))
     with get_client(sync_client=True) as client:
         ensure_limits(client)
-        ensure_crash_automation(client)
+        ensure_crash_automation(client, silence_in(client.read_work_pool(WORK_POOL).type))
         if settings.notify_after_seconds >= SHORTEST_PAUSE_SECONDS:
             ensure_resume_automation(client, settings.notify_after_seconds)
     return {"notify_after_seconds": settings.notify_after_seconds}
@@ -78,15 +78,16 @@ def ensure_work_pool(stack: str = STACK_NAME, ecs_stack: str | None = None) -> N
 
 
 def ensure_limits(client: SyncPrefectClient) -> None:
-    """Set the concurrency limits of the work pool and of its queue for emails; existing limits are kept."""
+    """Set the limits of the work pool and of its queues for files and for emails; existing limits are kept."""
     if client.read_work_pool(WORK_POOL).concurrency_limit is None:
         client.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=POOL_LIMIT))
-    try:
-        queue = client.read_work_queue_by_name(EMAILS_QUEUE, work_pool_name=WORK_POOL)
-    except ObjectNotFound:
-        queue = client.create_work_queue(EMAILS_QUEUE, work_pool_name=WORK_POOL)
-    if queue.concurrency_limit is None:
-        client.update_work_queue(queue.id, concurrency_limit=EMAILS_AT_ONCE)
+    for name, limit in QUEUE_LIMITS.items():
+        try:
+            queue = client.read_work_queue_by_name(name, work_pool_name=WORK_POOL)
+        except ObjectNotFound:
+            queue = client.create_work_queue(name, work_pool_name=WORK_POOL)
+        if queue.concurrency_limit is None:
+            client.update_work_queue(queue.id, concurrency_limit=limit)
 
 
 def deploy_all(

@@ -17,6 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_RETRY_EXTRA_CODES, temporary_settings
 
 from blocks.domain.models import SETTLED, LedgerEntry, SweepReport
+from blocks.domain.names import FILES_QUEUE, WORK_POOL
 from blocks.file_ledger import FileLedger
 from blocks.readings_table import ReadingsTable
 from deployments.embedded import EmbeddedStack, StackDescription
@@ -38,10 +39,7 @@ PATIENCE_SECONDS: Final = 15.0
 """After which a table that takes nothing fails a load, likewise short."""
 
 RUNS_AT_ONCE: Final = 8
-"""More than usual: files that a load died with are announced one by one, and Prefect looks for a slot every 30 s."""
-
-HEARTBEAT_SECONDS: Final = 30
-"""Between two heartbeats of a run; the least that Prefect takes."""
+"""More than usual: files that a load died with are announced one by one."""
 
 DEAD_AFTER: Final = timedelta(seconds=75)
 """Without a sign of life a run is dead then, and gives up its slot: two heartbeats and a half."""
@@ -291,15 +289,11 @@ def _make_hasty(system: FaultySystem) -> None:
                 client.delete_automation(automation.id)
             ensure_crash_automation(client, DEAD_AFTER)
     for deployment in system.api("deployments/filter", {}):
-        variables = deployment["job_variables"]
-        variables["env"] = variables.get("env", {}) | {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
-        changed: dict[str, Any] = {"job_variables": variables}
         if deployment["name"] == "sweep":
-            changed["paused"] = True
-        if deployment["name"] == "ingest-sensor-files":
-            changed["concurrency_limit"] = RUNS_AT_ONCE
-        url = f"{system.environment['PREFECT_API_URL']}/deployments/{deployment['id']}"
-        httpx.patch(url, json=changed).raise_for_status()
+            url = f"{system.environment['PREFECT_API_URL']}/deployments/{deployment['id']}"
+            httpx.patch(url, json={"paused": True}).raise_for_status()
+    queue = f"{system.environment['PREFECT_API_URL']}/work_pools/{WORK_POOL}/queues/{FILES_QUEUE}"
+    httpx.patch(queue, json={"concurrency_limit": RUNS_AT_ONCE}).raise_for_status()
 
 
 def kill(process: psutil.Process) -> None:

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it carries no types
 
-ANYWHERE = frozenset({"blocks/domain", "flows/recovery", "flows/report", "flows/rows"})
+ANYWHERE = frozenset({"blocks/domain", "flows/report", "flows/rows"})
 """Folders whose tests share next to nothing: each may run on any worker."""
 LONGEST_FIRST = ("flows", "e2e", "deployments/embedded")
 """Folders that would keep one worker busy after all others have finished, if they came last."""

@@ -42,8 +42,6 @@ def _server_settings(port: int, database_url: str) -> dict[str, str]:
         "PREFECT_SERVER_API_HOST": LOOPBACK,
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url,
-        # A run that waits for a slot is tried again after this time; 30 s by default, in which a slot may be idle.
-        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",  # also keeps uvicorn from writing a line per request
         # A burst makes thousands of task runs and events; by default each state of one is a transaction of its own.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",

@@ -15,7 +15,8 @@ from botocore.compat import HTTPHeaders
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore
 
-from blocks.domain.names import WORK_POOL
+from blocks.domain.limits import RUNS_AT_ONCE
+from blocks.domain.names import FILES_QUEUE, WORK_POOL
 from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
 from blocks.saved_blocks import BLOCK_NAME, find_block
@@ -23,6 +24,7 @@ from deployments.doctor import CheckResult, all_checks, machine, queue
 from deployments.doctor.system import InspectedSystem
 from deployments.doctor.template import template_properties
 from deployments.server.crash_automation import AUTOMATION
+from deployments.server.deploy import deploy_all
 from deployments.settings import POOL_LIMIT
 from tests.support.deployed_system import DeployedSystem, SharedSessionSystem
 from tests.support.servers import Aws
@@ -213,6 +215,35 @@ def test_a_pool_whose_limit_may_block_a_sweep(deployed_system: DeployedSystem) -
     ):
         found = deployed_system.result_of("work pool")
     assert_warning(found, "limit of 2", f"prefect work-pool set-concurrency-limit {WORK_POOL} {POOL_LIMIT}")
+
+
+def test_a_queue_that_is_missing_and_one_without_a_limit(deployed_system: DeployedSystem) -> None:
+    queue = deployed_system.prefect.read_work_queue_by_name(FILES_QUEUE, work_pool_name=WORK_POOL)
+
+    def change(**changes: object) -> None:
+        deployed_system.prefect.request("PATCH", f"/work_queues/{queue.id}", json=changes)  # type: ignore[arg-type]
+
+    with repaired_by(lambda: change(name=FILES_QUEUE, concurrency_limit=RUNS_AT_ONCE)):
+        change(concurrency_limit=None)
+        unlimited = deployed_system.result_of("work pool")
+        change(name="renamed", concurrency_limit=RUNS_AT_ONCE)
+        missing = deployed_system.result_of("work pool")
+    for found in (unlimited, missing):
+        assert_problem(found, "its queue files is missing or has no limit", "`sensor-ingest deploy`")
+
+
+def test_a_concurrency_limit_of_the_deployment_is_found_and_deploying_removes_it(
+    deployed_system: DeployedSystem,
+) -> None:
+    name = "deployment ingest-sensor-files"
+    url = f"/deployments/{deployed_system.deployment_id('ingest-sensor-files')}"
+    options = {"collision_strategy": "ENQUEUE"}
+    deployed_system.prefect.request("PATCH", url, json={"concurrency_limit": 2, "concurrency_options": options})  # type: ignore[arg-type]
+    with repaired_by(deploy_all):
+        limited = deployed_system.result_of(name)
+    assert_problem(limited, "it has a concurrency limit", "`sensor-ingest deploy` removes it")
+    assert "ok" == deployed_system.result_of(name).level
+    assert not [each for each in deployed_system.prefect.read_global_concurrency_limits() if "deployment" in each.name]
 
 
 def test_a_deployment_that_is_paused_changed_or_missing(deployed_system: DeployedSystem) -> None:

@@ -1,4 +1,4 @@
-"""How many runs are active at once: the limit in prefect.yaml, and the limits of work pool and queue around it."""
+"""How many runs are active at once: the limits of the work pool and of its queues."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 
 from blocks.domain.limits import RUNS_AT_ONCE
-from blocks.domain.names import EMAILS_QUEUE, WORK_POOL
+from blocks.domain.names import EMAILS_QUEUE, FILES_QUEUE, INGEST_FLOW, NOTIFY_FLOW, WORK_POOL
 from deployments.server.deploy import ensure_limits, ensure_work_pool
 from deployments.server.prefect_yaml import prefect_yaml
-from deployments.settings import EMAILS_AT_ONCE, POOL_LIMIT
+from deployments.settings import EMAILS_AT_ONCE, POOL_LIMIT, QUEUE_LIMITS
 
 
 def deployments() -> dict[str, dict[str, Any]]:
@@ -18,26 +18,28 @@ def deployments() -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in described["deployments"]}
 
 
-def test_the_limit_of_ingest_runs_in_prefect_yaml_is_the_default_of_the_relay() -> None:
-    limit = {"limit": RUNS_AT_ONCE, "collision_strategy": "ENQUEUE"}
-    assert limit == deployments()["ingest-sensor-files"]["concurrency_limit"]
+def test_no_deployment_has_a_concurrency_limit() -> None:
+    """Its lease is in the memory of the server, and a server that restarts ends long runs."""
+    assert set() == {name for name, each in deployments().items() if "concurrency_limit" in each}
 
 
-def test_emails_have_a_work_queue_and_the_pool_limit_leaves_slots_for_ingest_runs_and_a_sweep() -> None:
-    assert EMAILS_QUEUE == deployments()["notify"]["work_pool"]["work_queue_name"]
+def test_files_and_emails_have_work_queues_and_the_pool_limit_leaves_slots_for_a_sweep() -> None:
+    queues = {deployments()[name]["work_pool"]["work_queue_name"] for name in (INGEST_FLOW, NOTIFY_FLOW)}
+    assert {FILES_QUEUE, EMAILS_QUEUE} == queues == QUEUE_LIMITS.keys()
     assert {WORK_POOL} == {each["work_pool"]["name"] for each in deployments().values()}
-    assert POOL_LIMIT > RUNS_AT_ONCE + EMAILS_AT_ONCE
+    assert POOL_LIMIT > sum(QUEUE_LIMITS.values())
 
 
 @pytest.mark.usefixtures("prefect_api")
-def test_pool_and_queue_get_default_limits_and_keep_other_limits() -> None:
+def test_pool_and_queues_get_default_limits_and_keep_other_limits() -> None:
     ensure_work_pool()
     with get_client(sync_client=True) as client:
         limits = []
         for _ in range(2):
             ensure_limits(client)
-            queue = client.read_work_queue_by_name(EMAILS_QUEUE, work_pool_name=WORK_POOL)
-            limits.append((client.read_work_pool(WORK_POOL).concurrency_limit, queue.concurrency_limit))
+            queues = [client.read_work_queue_by_name(name, work_pool_name=WORK_POOL) for name in QUEUE_LIMITS]
+            limits.append((client.read_work_pool(WORK_POOL).concurrency_limit, [q.concurrency_limit for q in queues]))
             client.update_work_pool(WORK_POOL, WorkPoolUpdate(concurrency_limit=50))
-            client.update_work_queue(queue.id, concurrency_limit=20)
-    assert [(POOL_LIMIT, EMAILS_AT_ONCE), (50, 20)] == limits
+            for queue in queues:
+                client.update_work_queue(queue.id, concurrency_limit=20)
+    assert [(POOL_LIMIT, [RUNS_AT_ONCE, EMAILS_AT_ONCE]), (50, [20, 20])] == limits

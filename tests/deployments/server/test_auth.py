@@ -24,10 +24,13 @@ from blocks.saved_blocks import BLOCK_NAME, BLOCK_TYPES
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import ensure_stack
 from deployments.doctor import all_checks, run_checks
-from deployments.relay.run_slots import DeploymentSlots
+from deployments.relay.relay import Relay
+from deployments.relay.sqs_queue import SqsQueue
+from deployments.relay.stop_signal import StopSignal
 from deployments.server.crash_automation import AUTOMATION
 from deployments.server.deploy import deploy_all
 from flows.events.file_arrivals import announce
+from flows.recovery.run_slots import DeploymentSlots
 from tests.support.servers import REGION, Aws, running_prefect_server, talking_to
 from tests.support.waiting import eventually
 
@@ -107,9 +110,12 @@ def test_deploying_with_the_auth_string_creates_deployments_automations_and_bloc
 
 @WITHOUT_AUTH_STRING
 def test_deploying_and_relaying_without_the_auth_string_fail_with_the_setting_to_change(
-    api_url: str, auth_string: str | None, mistake: str
+    api_url: str, aws: Aws, outputs: StackOutputs, auth_string: str | None, mistake: str
 ) -> None:
-    for call in (deploy_all, DeploymentSlots().free):
+    relay = Relay(SqsQueue(aws.client("sqs"), outputs.queue_url), outputs.incoming_prefix, DeploymentSlots())
+    with StopSignal() as stop:
+        calls = (deploy_all, lambda: relay.relay_once(stop))
+    for call in calls:
         with credentials(api_url, auth_string), pytest.raises(ApiRefusedError) as caught:
             call()
         assert mistake in str(caught.value)

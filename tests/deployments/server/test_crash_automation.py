@@ -14,7 +14,7 @@ from prefect.events.clients import get_events_client
 from prefect.states import Completed, Paused, Pending, Running
 
 from blocks.domain.names import DEPLOYMENT_TAG
-from deployments.server.crash_automation import AUTOMATION, ensure_crash_automation
+from deployments.server.crash_automation import AUTOMATION, ensure_crash_automation, silence_in
 from deployments.server.prefect_yaml import prefect_yaml
 from tests.support.waiting import eventually
 
@@ -81,6 +81,12 @@ def test_a_stalled_run_is_crashed_and_runs_that_ended_wait_or_belong_to_others_a
         assert {"of others": StateType.RUNNING, "ended": StateType.COMPLETED, "waits": StateType.PAUSED} == {
             how: state_type(client, run) for how, run in kept.items()
         }
+
+
+def test_a_live_run_sends_more_than_one_heartbeat_before_it_counts_as_stalled() -> None:
+    for described in prefect_yaml()["deployments"]:
+        heartbeat = int(described["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+        assert 3 * heartbeat < silence_in("process").total_seconds() <= 120 < silence_in("ecs").total_seconds()
 
 
 def test_runs_of_every_deployment_carry_the_tag() -> None:

@@ -8,6 +8,7 @@ from blocks.domain.names import (
     DEPLOYMENT_TAG,
     EMAILS_QUEUE,
     FILES_ARRIVED,
+    FILES_QUEUE,
     INGEST_FLOW,
     NOTIFY_FLOW,
     SWEEP_FLOW,
@@ -33,9 +34,9 @@ def test_all_deployments_have_the_pool_and_the_tag_of_the_project(name: str) -> 
     assert (WORK_POOL, [DEPLOYMENT_TAG]) == (DEPLOYMENTS[name]["work_pool"]["name"], DEPLOYMENTS[name]["tags"])
 
 
-def test_emails_have_a_work_queue_of_their_own() -> None:
+def test_files_and_emails_have_work_queues_of_their_own() -> None:
     queues = {name: described["work_pool"].get("work_queue_name") for name, described in DEPLOYMENTS.items()}
-    assert {INGEST_FLOW: None, NOTIFY_FLOW: EMAILS_QUEUE, SWEEP_FLOW: None} == queues
+    assert {INGEST_FLOW: FILES_QUEUE, NOTIFY_FLOW: EMAILS_QUEUE, SWEEP_FLOW: None} == queues
 
 
 def test_the_trigger_of_the_ingest_deployment_expects_the_event_that_the_relay_sends() -> None:

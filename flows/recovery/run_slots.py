@@ -1,5 +1,6 @@
 """How many runs of the ingest deployment can start at once, so that no run waits for a slot inside Prefect."""
 
+import logging
 import sys
 import time
 from collections import deque
@@ -13,27 +14,27 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks.domain.errors import DeploymentMissingError
 from blocks.domain.limits import RUNS_AT_ONCE
-from blocks.domain.names import INGEST_FLOW, deployment_name
-from deployments.relay.logger import log
-from deployments.server.api_access import refusals_explained
+from blocks.domain.names import FILES_QUEUE, INGEST_FLOW, WORK_POOL, deployment_name
 
 INGEST_DEPLOYMENT: Final = deployment_name(INGEST_FLOW)
 
 RUN_APPEARS_WITHIN_SECONDS: Final = 60.0
 """An event without a run at this age will start none; an automation needs less than a second."""
 
-DEPLOYMENT_READ_EVERY_SECONDS: Final = 60.0
-"""The deployment is read again at this interval: its limit may have changed, or it may have been created anew."""
+LIMIT_READ_EVERY_SECONDS: Final = 60.0
+"""Deployment and work queue are read again at this interval: the limit may have changed in the UI."""
 
 _STATES_WITH_SLOT: Final = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING")
 """Types of the states in which a run occupies a slot or is about to."""
 
 _DUE_WITHIN: Final = timedelta(seconds=60)
-"""A run scheduled for later occupies no slot yet. Prefect retries a run that waits for a slot every 30 s."""
+"""A run scheduled for later occupies no slot yet."""
+
+log: Final = logging.getLogger(__name__)
 
 
 class Slots(Protocol):
-    """The run slots of a deployment, as the relay uses them."""
+    """The run slots of the ingest deployment, as those use them who announce files."""
 
     def free(self) -> int:
         """The number of runs that could start at once. Raises while the Prefect server cannot be reached."""
@@ -43,11 +44,11 @@ class Slots(Protocol):
 
 
 class DeploymentSlots:
-    """The limit of the deployment, less its active runs, less the events whose runs do not exist yet.
+    """The limit of the work queue for files, less the active runs, less the events whose runs do not exist yet.
 
     The server acknowledges an event before its automation creates the run. Until then the event itself occupies a slot;
     the run exists once the deployment has one run more than before. A run that was started otherwise frees the slot too
-    early; then the concurrency limit of the deployment makes a run wait.
+    early; then the limit of the work queue makes a run wait.
     """
 
     def __init__(
@@ -59,13 +60,13 @@ class DeploymentSlots:
         self._events_without_run: deque[float] = deque()
         """When each was sent, oldest first."""
         self._runs_counted = 0
-        self._deployment_read_at = float("-inf")
+        self._limit_read_at = float("-inf")
         self._deployment_id = ""
         self.limit = RUNS_AT_ONCE
 
     def free(self) -> int:
         with self._connection() as client:
-            self._read_deployment(client)
+            self._read_limit(client)
             self._match_events_to_runs(client)
             due = (datetime.now(UTC) + _DUE_WITHIN).isoformat()
             active = self._count_runs(
@@ -76,7 +77,7 @@ class DeploymentSlots:
     def take(self) -> None:
         if not self._events_without_run:
             with self._connection() as client:
-                self._read_deployment(client)
+                self._read_limit(client)
                 self._runs_counted = self._count_runs(client)
         self._events_without_run.append(self._now())
 
@@ -85,30 +86,31 @@ class DeploymentSlots:
         """The client of the previous call, as opening one takes longer than a request; after a failure a new client."""
         client = self._client or self._open_client().__enter__()
         self._client = None
-        with refusals_explained():
-            try:
-                yield client
-            except BaseException:
-                client.__exit__(*sys.exc_info())
-                raise
+        try:
+            yield client
+        except BaseException:
+            client.__exit__(*sys.exc_info())
+            raise
         self._client = client
 
-    def _read_deployment(self, client: SyncPrefectClient) -> None:
-        """Read the id and the concurrency limit of the deployment.
+    def _read_limit(self, client: SyncPrefectClient) -> None:
+        """Read the id of the deployment, and the limit of its work queue, which a person may edit in the UI.
 
         Raises:
             DeploymentMissingError: the server has no such deployment, so an event would start no run.
         """
-        if self._now() - self._deployment_read_at < DEPLOYMENT_READ_EVERY_SECONDS:
+        if self._now() - self._limit_read_at < LIMIT_READ_EVERY_SECONDS:
             return
         try:
-            deployment = client.read_deployment_by_name(INGEST_DEPLOYMENT)
+            self._deployment_id = str(client.read_deployment_by_name(INGEST_DEPLOYMENT).id)
         except ObjectNotFound as error:
             raise DeploymentMissingError(INGEST_DEPLOYMENT) from error
-        limit = deployment.global_concurrency_limit
-        self.limit = limit.limit if limit else RUNS_AT_ONCE
-        self._deployment_id = str(deployment.id)
-        self._deployment_read_at = self._now()
+        try:
+            limit = client.read_work_queue_by_name(FILES_QUEUE, work_pool_name=WORK_POOL).concurrency_limit
+        except ObjectNotFound:
+            limit = None
+        self.limit = RUNS_AT_ONCE if limit is None else limit
+        self._limit_read_at = self._now()
 
     def _match_events_to_runs(self, client: SyncPrefectClient) -> None:
         """Drop the events whose runs exist by now, and those too old to start one."""

@@ -2,18 +2,26 @@
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, State
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Pending, Running, Scheduled
 
 from blocks.domain.errors import DeploymentMissingError
-from deployments.relay.run_slots import DEPLOYMENT_READ_EVERY_SECONDS, RUN_APPEARS_WITHIN_SECONDS, DeploymentSlots
+from blocks.domain.limits import RUNS_AT_ONCE
+from blocks.domain.names import FILES_QUEUE, WORK_POOL
+from flows.recovery.run_slots import LIMIT_READ_EVERY_SECONDS, RUN_APPEARS_WITHIN_SECONDS, DeploymentSlots
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 LIMIT = 3
 
@@ -31,13 +39,21 @@ def client(prefect_api: str) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture
-def deployment(client: SyncPrefectClient) -> Iterator[UUID]:
-    limit = ConcurrencyLimitConfig(limit=LIMIT, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+def queue(client: SyncPrefectClient) -> Iterator[UUID]:
+    """The work queue for files, with a limit."""
+    with suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+    made = client.create_work_queue(FILES_QUEUE, work_pool_name=WORK_POOL)
+    client.update_work_queue(made.id, concurrency_limit=LIMIT)
+    yield made.id
+    client.request("DELETE", f"/work_pools/{WORK_POOL}/queues/{FILES_QUEUE}")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def deployment(client: SyncPrefectClient, queue: UUID) -> Iterator[UUID]:
+    assert queue
     made = client.create_deployment(
-        client.create_flow(stand_in),
-        "ingest-sensor-files",
-        concurrency_limit=limit.limit,
-        concurrency_options={"collision_strategy": limit.collision_strategy},  # type: ignore[arg-type] # as the CLI does
+        client.create_flow(stand_in), "ingest-sensor-files", work_pool_name=WORK_POOL, work_queue_name=FILES_QUEUE
     )
     yield made
     client.delete_deployment(made)
@@ -47,7 +63,7 @@ def create_run(client: SyncPrefectClient, deployment: UUID, state: "State[None]"
     return client.create_flow_run_from_deployment(deployment, state=state).id
 
 
-def test_without_runs_the_limit_of_the_deployment_is_free(deployment: UUID) -> None:
+def test_without_runs_the_limit_of_the_queue_is_free(deployment: UUID) -> None:
     assert deployment
     assert LIMIT == DeploymentSlots().free()
 
@@ -104,15 +120,34 @@ def test_an_event_that_starts_no_run_frees_its_slot_with_a_warning(
     assert "has started no run of ingest-sensor-files/ingest-sensor-files: is its automation enabled?" in caplog.text
 
 
-def test_a_changed_limit_is_read_after_the_interval(client: SyncPrefectClient, deployment: UUID) -> None:
-    now = iter(
-        [0.0, 0.0, DEPLOYMENT_READ_EVERY_SECONDS - 1, DEPLOYMENT_READ_EVERY_SECONDS, DEPLOYMENT_READ_EVERY_SECONDS]
-    )
+def test_a_limit_that_a_person_changes_is_read_after_the_interval(
+    client: SyncPrefectClient, deployment: UUID, queue: UUID
+) -> None:
+    assert deployment
+    now = iter([0.0, 0.0, LIMIT_READ_EVERY_SECONDS - 1, LIMIT_READ_EVERY_SECONDS, LIMIT_READ_EVERY_SECONDS])
     slots = DeploymentSlots(now=lambda: next(now))
     free = [slots.free()]
-    client.request("PATCH", f"/deployments/{deployment}", json={"concurrency_limit": 7})  # type: ignore[arg-type]
+    client.update_work_queue(queue, concurrency_limit=7)
     free += [slots.free(), slots.free()]
     assert [LIMIT, LIMIT, 7] == free
+
+
+def test_a_limit_of_nothing_leaves_no_slot(client: SyncPrefectClient, deployment: UUID, queue: UUID) -> None:
+    assert deployment
+    client.update_work_queue(queue, concurrency_limit=0)
+    assert 0 == DeploymentSlots().free()
+
+
+def test_a_queue_without_a_limit_and_a_missing_queue_count_as_one_with_the_default(
+    client: SyncPrefectClient, deployment: UUID, queue: UUID
+) -> None:
+    assert deployment
+    client.request("PATCH", f"/work_queues/{queue}", json={"concurrency_limit": None})  # type: ignore[arg-type]
+    free = [DeploymentSlots().free()]
+    client.request("PATCH", f"/work_queues/{queue}", json={"name": "renamed"})  # type: ignore[arg-type]
+    free.append(DeploymentSlots().free())
+    client.request("PATCH", f"/work_queues/{queue}", json={"name": FILES_QUEUE})  # type: ignore[arg-type]
+    assert [RUNS_AT_ONCE, RUNS_AT_ONCE] == free
 
 
 @pytest.mark.usefixtures("prefect_api")
