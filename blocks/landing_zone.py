@@ -102,9 +102,9 @@ class LandingZone(ObjectsBlock):
                 return target.uri
         raise ArchiveError(f"{file.uri} has no place under {s3_uri(bucket, prefix)}; it stays where it is")
 
-    def remove(self, file: SensorFile) -> None:
-        """Delete the file from `incoming/` after it was copied; a newer version of it stays."""
-        self._delete(file)
+    def remove(self, file: SensorFile) -> bool:
+        """Whether the file, which was copied, is gone from `incoming/` now; False if a newer version of it is there."""
+        return self._delete(file)
 
     def _home(self, status: FileStatus) -> tuple[str, str]:
         match status:

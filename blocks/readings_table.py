@@ -41,13 +41,23 @@ class ReadingsTable(AwsBlock):
     )
     connections: int = Field(default=128, ge=1, le=1000, description="Concurrent calls of one load to the table.")
 
-    def write(self, frames: "Iterable[pd.DataFrame]", on_progress: Callable[[int], object] = lambda _: None) -> int:
+    def write(
+        self,
+        frames: "Iterable[pd.DataFrame]",
+        on_progress: Callable[[int], object] = lambda _: None,
+        *,
+        fence: Callable[[], object] = lambda: None,
+        on_unanswered: Callable[[], object] = lambda: None,
+    ) -> int:
         """The number of rows written; DynamoDB has acknowledged all of them.
 
         Args:
             frames: columns `sensor_id`, `timestamp` (epoch seconds) and `value` (decimal text, stored exactly).
                 No two rows may have the same key: BatchWriteItem refuses that, and batches are sent in any order.
             on_progress: called from time to time with the number of rows acknowledged so far.
+            fence: called directly before each request with rows, in any thread; what it raises ends the load at once.
+            on_unanswered: called, in any thread, when a request got no answer that says what became of it, also
+                because the load has ended: its rows may be written later.
 
         Raises:
             PermissionMissingError: DynamoDB refused the calls.
@@ -67,4 +77,6 @@ class ReadingsTable(AwsBlock):
                 patience_seconds=self.patience_seconds,
                 connections=self.connections,
                 on_progress=on_progress,
+                fence=fence,
+                on_unanswered=on_unanswered,
             )

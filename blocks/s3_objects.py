@@ -10,7 +10,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from blocks.aws_block import AwsBlock
-from blocks.domain.errors import ArchiveError
+from blocks.domain.errors import ArchiveError, ObjectReplacedError
 from blocks.domain.models import SensorFile, StoredFile
 
 _COPY_IN_ONE_BYTES: Final = 5 * 1000**3
@@ -60,6 +60,25 @@ class ObjectsBlock(AwsBlock):
         with closing(answer["Body"]) as body:
             yield cast("BinaryIO", body)
 
+    @contextmanager
+    def opened_current(self, file: SensorFile) -> Iterator[BinaryIO]:
+        """The bytes of the version, as a stream, if it is the current one.
+
+        Raises:
+            ObjectReplacedError: the bucket has another version by now, or none.
+        """
+        with self._naming_permission("s3", file.uri):
+            try:
+                answer = self._client("s3").get_object(Bucket=file.bucket, Key=file.key, IfMatch=file.etag or "*")
+            except ClientError as error:
+                if _status(error) in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_FOUND):
+                    raise ObjectReplacedError(file.uri, file.version) from error
+                raise
+        with closing(answer["Body"]) as body:
+            if file.version_id and answer.get("VersionId") != file.version_id:
+                raise ObjectReplacedError(file.uri, file.version)
+            yield cast("BinaryIO", body)
+
     def _copied(self, file: SensorFile, target: SensorFile) -> bool:
         """Whether the target holds the file's content now. An object that is already there is not overwritten.
 
@@ -101,15 +120,18 @@ class ObjectsBlock(AwsBlock):
                 if _status(error) != HTTPStatus.PRECONDITION_FAILED or not self.describe(target):
                     raise
 
-    def _delete(self, file: SensorFile) -> None:
-        """Delete the object, unless a newer version has replaced it: that one stays."""
+    def _delete(self, file: SensorFile) -> bool:
+        """Whether the object is gone now; False if a newer version has replaced it, which stays."""
         condition = {"IfMatch": file.etag} if file.etag else {}
         with self._naming_permission("s3", file.uri):
             try:
                 self._client("s3").delete_object(Bucket=file.bucket, Key=file.key, **condition)  # type: ignore[arg-type]
             except ClientError as error:
-                if _status(error) not in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_FOUND):  # replaced, or gone
+                if _status(error) == HTTPStatus.PRECONDITION_FAILED:
+                    return False
+                if _status(error) != HTTPStatus.NOT_FOUND:
                     raise
+        return True
 
     def _same_content(self, existing: SensorFile, file: SensorFile) -> bool:
         """Whether both hold the same bytes.

@@ -41,6 +41,15 @@ class ObjectMissingError(SensorIngestError):
         )
 
 
+class ObjectReplacedError(SensorIngestError):
+    """The object has another version than the one that was claimed, or is gone."""
+
+    def __init__(self, uri: str, version: str | None) -> None:
+        super().__init__(
+            f"{uri} does not have the version {version} any more: a newer one has replaced it, or it is gone."
+        )
+
+
 class PermissionMissingError(SensorIngestError):
     """AWS refused a call. Waiting would not help: somebody has to grant the permission."""
 
@@ -117,6 +126,16 @@ class EmailClaimedElsewhereError(SensorIngestError):
 
     def __init__(self, email_id: str, lease_until: str) -> None:
         super().__init__(f"The email {email_id} is being sent by another run, which holds it until {lease_until}.")
+
+
+class LeaseLostError(SensorIngestError):
+    """The lease of this run on the file has ended while it wrote: another run may own the file by now."""
+
+    def __init__(self, uri: str, reason: str) -> None:
+        super().__init__(
+            f"{uri}: writing stopped, because {reason}. Another run may own the file by now. "
+            "There is nothing to do: whichever run owns the file loads it, or the next one that claims it does."
+        )
 
 
 class ArchiveError(SensorIngestError):

@@ -1,25 +1,26 @@
-"""The two transports of a request body: a fast one, and boto3."""
+"""How a request body gets to DynamoDB: the transport protocol, and the fast transport."""
 
 import asyncio
-import json
 import ssl
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import SplitResult, unquote
 from zlib import crc32
 
 from aiohttp import (
     ClientConnectorCertificateError,
+    ClientConnectorError,
+    ClientHttpProxyError,
     ClientSession,
     ClientTimeout,
+    ConnectionTimeoutError,
     DummyCookieJar,
     TCPConnector,
     encode_basic_auth,
 )
 from aiohttp import ClientError as AiohttpError
-from botocore.exceptions import ClientError, HTTPClientError, SSLError
+from botocore.exceptions import SSLError
 from yarl import URL
 
 from blocks.dynamodb.errors import NoResponseError
@@ -27,7 +28,18 @@ from blocks.dynamodb.responses import Response
 from blocks.dynamodb.signing import Credentials, Signer
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from aiohttp import ClientRequest
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+NOT_SENT: Final = (ClientConnectorError, ConnectionTimeoutError, ClientHttpProxyError)
+"""Errors of aiohttp without a connection to DynamoDB, so that it cannot have got the request."""
+
+SERVER_ERROR: Final = 500
+"""Statuses from here on leave open whether a write was executed, or will be.
+
+Source: "Error handling with DynamoDB", Amazon DynamoDB developer guide. A proxy gives up in the same words.
+"""
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,11 @@ class Endpoint:
 
 
 class Transport(Protocol):
-    """Sends the bodies of BatchWriteItem calls to DynamoDB."""
+    """Sends the bodies of BatchWriteItem calls to DynamoDB.
+
+    It calls `fence` directly before each request goes out, after everything that it waits for; what that raises, `send`
+    raises. It calls `on_unanswered` when a request that may have gone out has no answer that says what became of it.
+    """
 
     async def send(self, body: bytes) -> Response:
         """The response of DynamoDB.
@@ -85,8 +101,12 @@ class FastTransport:
         signer: Signer,
         credentials: Callable[[], Credentials],
         renew: Callable[[], Callable[[], Credentials]],
+        *,
+        fence: Callable[[], object],
+        on_unanswered: Callable[[], object],
     ) -> None:
         self._endpoint, self._signer, self._credentials, self._renew = endpoint, signer, credentials, renew
+        self._fence, self._on_unanswered = fence, on_unanswered
         self._url = URL(endpoint.url.geturl(), encoded=True)  # the path is sent as it was signed
         self._session: ClientSession | None = None
 
@@ -97,22 +117,33 @@ class FastTransport:
             NoResponseError: there was no complete response; DynamoDB may have executed the call.
             SSLError: the certificate of the server is not valid for the endpoint.
         """
+        try:
+            response = await self._exchange(body)
+        except ClientConnectorCertificateError as error:
+            raise SSLError(endpoint_url=str(self._url), error=error.certificate_error) from error
+        except NOT_SENT as error:
+            raise _no_response(error) from error
+        except (AiohttpError, OSError) as error:  # TimeoutError is an OSError
+            self._on_unanswered()
+            raise _no_response(error) from error
+        except (asyncio.CancelledError, NoResponseError, ValueError):
+            self._on_unanswered()
+            raise
+        if response.status >= SERVER_ERROR:
+            self._on_unanswered()
+        return response
+
+    async def _exchange(self, body: bytes) -> Response:
         if self._session is None:
             self._session = self._open_session()
         headers = self._signer.headers(body, self._credentials())
         proxy_headers = self._endpoint.proxy_headers
         if not self._endpoint.tls:
             headers |= proxy_headers  # without TLS the proxy reads the request; with TLS, a CONNECT request before it
-        try:
-            response = await self._session.post(
-                self._url, data=body, headers=headers, proxy_headers=proxy_headers, allow_redirects=False
-            )
-            content = await response.read()
-        except ClientConnectorCertificateError as error:
-            raise SSLError(endpoint_url=str(self._url), error=error.certificate_error) from error
-        except (AiohttpError, OSError) as error:  # TimeoutError is an OSError
-            reason = getattr(error, "os_error", error)  # the error of the operating system, if it refused to connect
-            raise NoResponseError(f"{type(reason).__name__} {reason}".strip()) from error
+        response = await self._session.post(
+            self._url, data=body, headers=headers, proxy_headers=proxy_headers, allow_redirects=False
+        )
+        content = await response.read()
         if response.headers.get("x-amz-crc32", checksum := str(crc32(content))) != checksum:
             raise NoResponseError("the checksum of the response does not match")
         return Response.parse(response.status, content)
@@ -121,7 +152,7 @@ class FastTransport:
         endpoint, proxy = self._endpoint, self._endpoint.proxy
         connect, read = endpoint.connect_timeout_seconds, endpoint.response_timeout_seconds
         return ClientSession(
-            connector=TCPConnector(limit=0, ssl=endpoint.tls or True),  # the batch writer limits concurrent calls
+            connector=_FencedConnector(self._fence, endpoint.tls),
             proxy=URL.build(scheme="http", host=proxy.hostname or "", port=proxy.port) if proxy else None,
             timeout=ClientTimeout(connect=connect, sock_read=read),
             skip_auto_headers=("Accept", "Accept-Encoding"),
@@ -138,33 +169,28 @@ class FastTransport:
             self._session = None
 
 
-class Boto3Transport:
-    """The boto3 client in threads, with its retries: slower, but it works in every network that boto3 works in."""
+class _FencedConnector(TCPConnector):
+    """Checks the fence when a connection is there: to open one, also through a proxy, can take long."""
 
-    def __init__(self, client: "DynamoDBClient", renew: "Callable[[], DynamoDBClient]") -> None:
-        self._client, self._renew = client, renew
-        config: Any = client.meta.config
-        self._threads = ThreadPoolExecutor(config.max_pool_connections, thread_name_prefix="batch-write-item")
+    def __init__(self, fence: Callable[[], object], tls: ssl.SSLContext | None) -> None:
+        super().__init__(limit=0, ssl=tls or True)  # the batch writer limits concurrent calls
+        self._fence = fence
 
-    async def send(self, body: bytes) -> Response:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._send, json.loads(body))
-
-    def _send(self, call: dict[str, Any]) -> Response:
+    async def connect(
+        self,
+        req: "ClientRequest",
+        traces: "list[Trace]",
+        timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
+    ) -> "Connection":
+        connection = await super().connect(req, traces, timeout)
         try:
-            response = self._client.batch_write_item(**call)
-        except ClientError as error:
-            details = error.response["Error"]
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-            return Response(status, code=details.get("Code", ""), message=details.get("Message", ""))
-        except SSLError:
+            self._fence()
+        except BaseException:
+            connection.close()
             raise
-        except HTTPClientError as error:
-            raise NoResponseError(str(error)) from error
-        tables: Any = response.get("UnprocessedItems", {})
-        return Response(200, [put for puts in tables.values() for put in puts])
+        return connection
 
-    async def renew(self) -> None:
-        self._client = await asyncio.to_thread(self._renew)
 
-    async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+def _no_response(error: Exception) -> NoResponseError:
+    reason = getattr(error, "os_error", error)  # the error of the operating system, if it refused to connect
+    return NoResponseError(f"{type(reason).__name__} {reason}".strip())

@@ -8,9 +8,10 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Literal
 
 from blocks.dynamodb.batch_writer import BatchWriter
+from blocks.dynamodb.boto3_transport import Boto3Transport
 from blocks.dynamodb.client_settings import UnsupportedClientError, credentials_of, endpoint_of, signer_of
 from blocks.dynamodb.request_bodies import request_bodies_of
-from blocks.dynamodb.transports import Boto3Transport, FastTransport, Transport
+from blocks.dynamodb.transports import FastTransport, Transport
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +32,10 @@ def write_frames(
     patience_seconds: float,
     connections: int,
     on_progress: Callable[[int], object],
+    fence: Callable[[], object],
+    on_unanswered: Callable[[], object],
 ) -> int:
-    """The number of rows written, all acknowledged by DynamoDB; raises as `BatchWriter.run` does.
+    """The number of rows written, all acknowledged by DynamoDB; raises as `BatchWriter.run` and `fence` do.
 
     Args:
         frames: the rows, see `request_bodies_of`; they are read only as fast as the table accepts them.
@@ -43,24 +46,38 @@ def write_frames(
         patience_seconds: time without an acknowledged item after which the load fails.
         connections: concurrent calls.
         on_progress: called with the number of rows acknowledged so far, in another thread with the same context.
+        fence: see `Transport`.
+        on_unanswered: see `Transport`.
     """
-    transport = transport_for(client, renewed_client, sender)
+    transport = transport_for(client, renewed_client, sender, fence=fence, on_unanswered=on_unanswered)
     writer = BatchWriter(transport, table_name, patience_seconds, connections, on_progress)
     return _apart_from_any_loop(lambda: writer.run(request_bodies_of(frames, table_name)))
 
 
 def transport_for(
-    client: "DynamoDBClient", renewed_client: "Callable[[], DynamoDBClient]", sender: Sender
+    client: "DynamoDBClient",
+    renewed_client: "Callable[[], DynamoDBClient]",
+    sender: Sender,
+    *,
+    fence: Callable[[], object] = lambda: None,
+    on_unanswered: Callable[[], object] = lambda: None,
 ) -> Transport:
     """The transport asked for; boto3 if the fast one does not support the settings of the client."""
     if sender == "fast":
         try:
             endpoint = endpoint_of(client)
             signer = signer_of(client, endpoint)
-            return FastTransport(endpoint, signer, credentials_of(client), lambda: credentials_of(renewed_client()))
+            return FastTransport(
+                endpoint,
+                signer,
+                credentials_of(client),
+                lambda: credentials_of(renewed_client()),
+                fence=fence,
+                on_unanswered=on_unanswered,
+            )
         except UnsupportedClientError as reason:
             _LOG.warning("Writing through boto3, which is slower, because of the settings of the client: %s", reason)
-    return Boto3Transport(client, renewed_client)
+    return Boto3Transport(client, renewed_client, fence=fence, on_unanswered=on_unanswered)
 
 
 def _apart_from_any_loop(run: Callable[[], int]) -> int:

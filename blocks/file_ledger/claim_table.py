@@ -33,6 +33,8 @@ class HeldClaim:
     claim: Claim
     asked_at: float
     """Monotonic seconds before the request that last set the lease: it ends `claim_seconds` later, or after that."""
+    began_at: datetime
+    """The table's time when the key was claimed."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class ClaimTable(LedgerTable):
             superseded = self._superseded(found, replaced, entries, flow_run_id, email_id)
             written = self._put_claim(claim, taken, [started, *superseded])
             if written:
-                return Owned(HeldClaim(written, asked_at), started, superseded)
+                return Owned(HeldClaim(written, asked_at, now), started, superseded)
 
     def claim_archived(
         self, archived: LedgerEntry, claim_id: str, flow_run_id: str, *, email_id: str | None = None
@@ -150,7 +152,7 @@ class ClaimTable(LedgerTable):
             }
             started = archived.model_copy(update=fields)
             if written := self._put_claim(claim, taken, [started]):
-                return Owned(HeldClaim(written, asked_at), started, [])
+                return Owned(HeldClaim(written, asked_at, now), started, [])
 
     def claim_reload(
         self, bucket: str, key: str, claim_id: str, flow_run_id: str
@@ -177,7 +179,7 @@ class ClaimTable(LedgerTable):
                 continue
             taken = claim.taken(claim_id, flow_run_id, ALL_VERSIONS, lease=self._lease, now=self._clock.latest())
             if written := self._put_claim(claim, taken, []):
-                return HeldClaim(written, asked_at), sorted(versions, key=lambda entry: entry.epoch)
+                return HeldClaim(written, asked_at, now), sorted(versions, key=lambda entry: entry.epoch)
 
     def renew(self, held: HeldClaim) -> bool:
         """Whether the run still holds the key; if so, its lease lasts `claim_seconds` from now."""
@@ -227,11 +229,11 @@ class ClaimTable(LedgerTable):
         self._change_held(held, lambda claim: claim if claim.unsettled else claim.released())
         return held.claim.claim_id is not None
 
-    def end_reload(self, held: HeldClaim, began_at: datetime, *, unanswered: bool = False) -> bool:
-        """As `end_claim`, after the versions of a reload were written again, which began at `began_at` (table time)."""
+    def end_reload(self, held: HeldClaim, *, unanswered: bool = False) -> bool:
+        """As `end_claim`, after the versions of a reload were written again."""
 
         def ended(claim: Claim) -> Claim:
-            done = claim.reloaded(began_at)
+            done = claim.reloaded(held.began_at)
             if unanswered:
                 done = done.with_late_writes(claim.epoch, ALL_VERSIONS, self._clock.latest())
                 done = done.loaded("", self._clock.latest())
@@ -342,9 +344,14 @@ class ClaimTable(LedgerTable):
                 for bucket, key in part:
                     self.change(bucket, key, methodcaller("expected", at))
 
-    def nothing_due(self, file: SensorFile) -> None:
-        """Have the key looked at no more: none of its versions waits."""
-        self.change(file.bucket, file.key, lambda claim: claim if claim.unsettled else claim.with_nothing_due())
+    def nothing_due(self, file: SensorFile, claim_id: str) -> None:
+        """Have the key looked at no more if none of its versions waits; a claim of this run ends."""
+
+        def ended(claim: Claim) -> Claim:
+            free = claim.released() if claim.claim_id == claim_id else claim
+            return free if free.unsettled else free.with_nothing_due()
+
+        self.change(file.bucket, file.key, ended)
 
     def change(self, bucket: str, key: str, change: Change) -> Claim:
         """The claim after the change, which is made again if another writer was faster."""

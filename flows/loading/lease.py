@@ -1,47 +1,173 @@
-"""The lease of a run on a file: renewed while the file is worked on, released if that fails."""
+"""The lease of a run on a key: renewed while its versions are loaded, and the fence before each send of their rows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import Event, Thread
+from dataclasses import dataclass
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
-from prefect import get_run_logger
 
-from blocks.domain.errors import SensorIngestError
+from blocks.domain.errors import LeaseLostError, SensorIngestError
 from blocks.domain.models import LedgerEntry
 from blocks.file_ledger import FileLedger
+from blocks.file_ledger.claim_table import HeldClaim
+from blocks.runtime import runtime
 from flows.recovery.failures import blames_file
 
 RENEWALS_PER_LEASE: Final = 3
 """How often a lease is renewed while it lasts: two renewals may fail before another run can take over."""
 
+LOOKS_PER_LEASE: Final = 6
+"""How often a shard looks at the lease while it lasts."""
+
+FENCE_MARGIN: Final = 1 / 12
+"""Share of a lease before its end from which nothing is sent any more: a request takes time to arrive."""
+
+_AWS_ERRORS: Final = (SensorIngestError, BotoCoreError, ClientError)
+
+
+class Lease:
+    """The lease of this run on a key."""
+
+    def __init__(self, ledger: FileLedger, held: HeldClaim, entry: LedgerEntry | None) -> None:
+        self.held = held
+        self.entry = entry
+        """Of the version that is being loaded; None once it is settled, and for a reload."""
+        self.unanswered = False
+        """Whether rows were sent whose arrival is not known."""
+        self.goes_on = False
+        """Whether another version came while this one was loaded: the key stays held, for that one."""
+        self._ledger, self._is_reload = ledger, entry is None
+        self._lost = False
+
+    def fence(self) -> None:
+        """Return if rows may be sent now.
+
+        Raises:
+            LeaseLostError: the lease may have expired, and another run may own the key.
+        """
+        seconds = self._ledger.claim_seconds
+        if self._lost or runtime().monotonic() - self.held.asked_at >= seconds - seconds * FENCE_MARGIN:
+            raise LeaseLostError(f"s3://{self.held.claim.bucket}/{self.held.claim.key}")
+
+    def note_unanswered(self) -> None:
+        """Rows were sent, and no answer came: they may still arrive."""
+        self.unanswered = True
+
+    @property
+    def for_shards(self) -> "ShardClaim":
+        """The claim, as it is sent to the processes that write shards."""
+        claim = self.held.claim
+        return ShardClaim(claim.bucket, claim.key, claim.claim_id or "")
+
+    def renew(self) -> bool:
+        """Whether to go on renewing: not once another run has the key."""
+        try:
+            self._lost = not self._ledger.renew(self.held)
+        except _AWS_ERRORS as error:
+            runtime().log().warning("The lease on %s could not be renewed: %s", self.held.claim.key, error)
+        return not self._lost
+
+    def settle(self, entry: LedgerEntry) -> None:
+        """Write the settled entry of the version.
+
+        Raises:
+            LeaseLostError: another run has claimed the key since.
+        """
+        self._ledger.settle(self.held, entry, unanswered=self.unanswered)
+        self.entry = None
+
+    def end(self) -> None:
+        """End the claim, unless a version came meanwhile. If that fails the lease expires, and the next run ends it."""
+        try:
+            if self._is_reload:
+                self.goes_on = self._ledger.end_reload(self.held, unanswered=self.unanswered)
+            else:
+                self.goes_on = self._ledger.end_claim(self.held)
+        except _AWS_ERRORS as error:
+            runtime().log().warning("The claim of %s could not be ended: %s", self.held.claim.key, error)
+
+    def give_up(self, error: BaseException) -> None:
+        """End the claim of a load that failed; if that fails too, the lease expires."""
+        with suppress(Exception):  # the ledger may be what failed
+            if not isinstance(error, LeaseLostError):
+                problem = str(error) or type(error).__name__
+                counts, unanswered = blames_file(error), self.unanswered
+                with suppress(LeaseLostError):
+                    self._ledger.release(self.held, self.entry, problem, counts=counts, unanswered=unanswered)
+                    return
+            self._ledger.overtaken(self.held)
+
+
+class ShardLease:
+    """The fence of a shard, which another process or machine writes: the run renews the lease, the shard looks at it."""
+
+    def __init__(self, ledger: FileLedger, claim: "ShardClaim") -> None:
+        self.unanswered = False
+        """Whether rows were sent whose arrival is not known."""
+        self._ledger, self._claim = ledger, claim
+        self._deadline = float("-inf")
+
+    def fence(self) -> None:
+        """Return if rows may be sent now.
+
+        Raises:
+            LeaseLostError: the lease may have expired, and another run may own the key.
+        """
+        if runtime().monotonic() >= self._deadline:
+            raise LeaseLostError(f"s3://{self._claim.bucket}/{self._claim.key}")
+
+    def note_unanswered(self) -> None:
+        """Rows were sent, and no answer came: they may still arrive."""
+        self.unanswered = True
+
+    def look(self) -> bool:
+        """Whether to look again: not once the claim has ended."""
+        asked_at, claim = runtime().monotonic(), self._claim
+        try:
+            left = self._ledger.lease_seconds_left(claim.bucket, claim.key, claim.claim_id)
+        except _AWS_ERRORS as error:
+            runtime().log().warning("The lease on %s could not be looked at: %s", claim.key, error)
+            return True
+        if left is None:
+            self._deadline = float("-inf")
+            return False
+        self._deadline = asked_at + left - self._ledger.claim_seconds * FENCE_MARGIN
+        return True
+
+
+@dataclass(frozen=True)
+class ShardClaim:
+    """The claim that a shard belongs to, as it is sent to the process of the shard."""
+
+    bucket: str
+    key: str
+    claim_id: str
+
 
 @contextmanager
-def lease_kept(entry: LedgerEntry, ledger: FileLedger) -> Iterator[None]:
-    """Renew the lease on the claimed file until the block ends, however long that takes.
+def shard_lease(ledger: FileLedger, claim: ShardClaim) -> Iterator[ShardLease]:
+    """The fence of a shard, kept up to date until the block ends."""
+    lease = ShardLease(ledger, claim)
+    lease.look()
+    with runtime().repeated(lease.look, ledger.claim_seconds / LOOKS_PER_LEASE, f"lease of a shard of {claim.key}"):
+        yield lease
 
-    If the block fails, the lease is released: the next run may claim the file at once.
+
+@contextmanager
+def lease_kept(ledger: FileLedger, held: HeldClaim, entry: LedgerEntry | None) -> Iterator[Lease]:
+    """The lease, renewed until the block ends, however long that takes; then the claim is ended.
+
+    If the block fails, the entry waits for another try. A block that lost its lease has what was loaded since written
+    again, as rows that it sent may arrive late.
     """
-    ended = Event()
-    log = get_run_logger()
-
-    def renew() -> None:
-        while not ended.wait(ledger.lease_seconds / RENEWALS_PER_LEASE):
-            try:
-                if not ledger.renew(entry):
-                    return  # settled, or claimed by another run: `record` finds out which
-            except (SensorIngestError, BotoCoreError, ClientError) as error:
-                log.warning("The lease on %s could not be renewed: %s", entry.uri, error)
-
-    renewing = Thread(target=renew, name=f"lease on {entry.name}", daemon=True)
-    renewing.start()
+    lease = Lease(ledger, held, entry)
+    every = ledger.claim_seconds / RENEWALS_PER_LEASE
     try:
-        yield
+        with runtime().repeated(lease.renew, every, f"lease on {held.claim.key}"):
+            yield lease
     except BaseException as error:  # also when the run is told to end, for example because its worker stops
-        with suppress(Exception):  # the ledger may be what failed; then the lease expires
-            ledger.release(entry, str(error) or type(error).__name__, counts=blames_file(error))
+        lease.give_up(error)
         raise
-    finally:
-        ended.set()
-        renewing.join()
+    if not lease.goes_on:
+        lease.end()

@@ -17,20 +17,26 @@ from blocks.domain.errors import DaskMissingError, ShardsDifferError
 from blocks.domain.models import RowCounts, SensorFile
 from blocks.saved_blocks import run_blocks
 from flows.loading.large_files import LargeFiles
+from flows.loading.lease import Lease, ShardClaim, shard_lease
 from flows.loading.progress import LoadProgress, ProgressBar
 from flows.rows import ValidatedFile, ValidationSettings, validate_file
 from flows.rows.sharding import Shard, shards
 
 
-def write_in_shards(file: SensorFile, validated: ValidatedFile, large_files: LargeFiles) -> int:
+def write_in_shards(file: SensorFile, validated: ValidatedFile, large_files: LargeFiles, lease: Lease) -> int:
     """The number of rows that DynamoDB has acknowledged: all accepted rows.
 
     Raises:
         DaskMissingError: Dask was chosen, but is not installed here.
+        LeaseLostError: another run may own the key.
         ShardsDifferError: the shards together are not what was validated.
     """
     load = load_shards.with_options(task_runner=task_runner(large_files))
-    return load(file, shard_settings(validated.settings, large_files), validated.counts, large_files.shards)
+    settings = shard_settings(validated.settings, large_files)
+    lease.unanswered, unanswered_before = True, lease.unanswered  # until all shards have said
+    written, unanswered = load(file, settings, validated.counts, large_files.shards, lease.for_shards)
+    lease.unanswered = unanswered or unanswered_before
+    return written
 
 
 def shard_settings(settings: ValidationSettings, large_files: LargeFiles) -> ValidationSettings:
@@ -59,27 +65,36 @@ def task_runner(large_files: LargeFiles) -> TaskRunner[Any]:
     description="Write the rows of one large file in shards, at the same time.",
     flow_run_name="{file.name}",
 )
-def load_shards(file: SensorFile, settings: ValidationSettings, counts: RowCounts, count: int) -> int:
-    """The number of rows written by all shards of the file.
+def load_shards(
+    file: SensorFile, settings: ValidationSettings, counts: RowCounts, count: int, claim: ShardClaim
+) -> tuple[int, bool]:
+    """The number of rows written by all shards of the file, and whether rows were sent whose arrival is not known.
 
     Args:
         file: the version that was validated.
         settings: the rules that it was validated with, including the latest accepted second.
         counts: the result of that validation.
         count: the number of shards.
+        claim: the claim of the run that loads the file.
     """
-    loads = write_shard.map(unmapped(file), unmapped(settings), unmapped(counts), shards(count))
-    written = sum(loads.result())
+    loads = write_shard.map(unmapped(file), unmapped(settings), unmapped(counts), shards(count), unmapped(claim))
+    results = loads.result()
+    written = sum(rows for rows, _ in results)
     if written != counts.accepted:
         raise ShardsDifferError(file.uri, f"{written:,} rows written in all", f"{counts.accepted:,} accepted")
-    return written
+    return written, any(unanswered for _, unanswered in results)
 
 
 @task(task_run_name="write shard {shard.number} of {shard.of}", cache_policy=NO_CACHE)
-def write_shard(file: SensorFile, settings: ValidationSettings, counts: RowCounts, shard: Shard) -> int:
-    """The number of rows that DynamoDB has acknowledged: the rows of the sensors of this shard."""
+def write_shard(
+    file: SensorFile, settings: ValidationSettings, counts: RowCounts, shard: Shard, claim: ShardClaim
+) -> tuple[int, bool]:
+    """The number of rows that DynamoDB has acknowledged, and whether rows were sent whose arrival is not known.
+
+    They are the rows of the sensors of this shard.
+    """
     blocks, log = run_blocks(), get_run_logger()
-    with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
+    with TemporaryDirectory(prefix="sensor-ingest-") as workspace, shard_lease(blocks.file_ledger, claim) as lease:
         with blocks.landing_zone.opened(file) as body:
             validated = validate_file(body, Path(workspace), settings)
         if validated.counts != counts:
@@ -87,7 +102,10 @@ def write_shard(file: SensorFile, settings: ValidationSettings, counts: RowCount
         rows = sum(map(len, shard.select(validated.readings())))
         started = time.monotonic()
         progress = LoadProgress(rows, log.info, ProgressBar(f"Rows of {file.name} written, shard {shard.number}"))
-        written = blocks.readings_table.write(shard.select(validated.readings()), progress)
+        selected = shard.select(validated.readings())
+        written = blocks.readings_table.write(
+            selected, progress, fence=lease.fence, on_unanswered=lease.note_unanswered
+        )
     seconds = time.monotonic() - started
     log.info("%s: %d rows written in %.1f s, %.0f a second", file.name, written, seconds, written / seconds)
-    return written
+    return written, lease.unanswered

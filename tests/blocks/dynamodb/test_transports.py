@@ -13,6 +13,7 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 
 from blocks.aws_clients import client_of
+from blocks.domain.errors import LeaseLostError
 from blocks.dynamodb.client_settings import UnsupportedClientError, endpoint_of
 from blocks.dynamodb.errors import TableUnreachableError
 from blocks.readings_table import ReadingsTable
@@ -127,6 +128,21 @@ def test_a_proxy_is_gone_through(
     assert contents(rows(100)) == target.table.contents()
     assert all(re.search(rb"proxy-authorization: basic dXNlcjpwYXNz", head, re.IGNORECASE) for head in Proxy.seen)
     assert Proxy.seen
+
+
+def test_the_fence_is_checked_after_the_wait_for_a_connection(
+    tls_server: CountingServer, certificate: Path, proxy: str
+) -> None:
+    def fence() -> None:
+        if Proxy.seen:
+            raise LeaseLostError("s3://landing/incoming/a.csv", "its lease expired while the proxy connected")
+
+    tls_server.behave()
+    config = {"proxies": {"http": proxy, "https": proxy}}
+    credentials = credentials_for(tls_server.endpoint_url, config, verify_cert_path=certificate)
+    with pytest.raises(LeaseLostError):
+        ReadingsTable(table_name=TABLE, credentials=credentials).write([rows(3)], fence=fence)
+    assert 0 == tls_server.table.requests
 
 
 class RefusingProxy(socketserver.BaseRequestHandler):

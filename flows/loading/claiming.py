@@ -1,0 +1,162 @@
+"""The first step of a key: who loads which version of it, if any does."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.domain.errors import ObjectMissingError
+from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile, StoredFile
+from blocks.domain.s3_keys import decoded_key
+from blocks.file_ledger.claim_table import HeldClaim, Owned, OwnedElsewhere
+from blocks.runtime import runtime
+from blocks.saved_blocks import run_blocks
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State, TaskRun
+    from prefect.tasks import Task
+
+LOOK_AGAIN_SECONDS: Final = [0.5, 1.0, 2.0, 4.0]
+"""Pauses before `claim` looks again for an object that does not exist yet: the event can be faster than S3."""
+
+
+@dataclass
+class Claimed:
+    """What this run is to do about a key."""
+
+    file: SensorFile
+    """The version to load, as S3 has it now."""
+    held: HeldClaim | None = None
+    """The claim of this run; None if there is nothing to load."""
+    entry: LedgerEntry | None = None
+    """Of the version to load; None for a reload."""
+    reload: list[LedgerEntry] = field(default_factory=list)
+    """The archived versions to write again, in this order."""
+    reports: list[FileReport] = field(default_factory=list)
+    """Of the versions that need no load by this run."""
+
+
+def _not_there_yet(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
+    return isinstance(state.result(raise_on_failure=False), ObjectMissingError)
+
+
+@task(
+    task_run_name="claim {file.name}",
+    cache_policy=NO_CACHE,
+    retries=len(LOOK_AGAIN_SECONDS),
+    retry_delay_seconds=LOOK_AGAIN_SECONDS,
+    retry_condition_fn=_not_there_yet,
+)
+def claim(file: SensorFile, claim_id: str, email_id: str | None = None, *, force: bool = False) -> Claimed:
+    """What is to be done about the key, which this run holds if it is to load or write anything.
+
+    The current version in `incoming/` is claimed, also if an older one was announced. If another run holds the key, the
+    version is noted there, and that run goes on with it. With `force` a settled version is loaded again; one that has
+    moved, from where it was archived.
+
+    Raises:
+        ObjectMissingError: the object does not exist and has no entry; retried after `LOOK_AGAIN_SECONDS`.
+        PermissionMissingError: AWS refused a call; not retried.
+    """
+    ledger = run_blocks().file_ledger
+    while True:
+        found = _found(file)
+        if found is None:
+            return _without_object(file, claim_id, email_id, force=force)
+        announced = file.version if found.key == file.key else None
+        result = ledger.claim(
+            found, claim_id, runtime().flow_run_id(), announced=announced, email_id=email_id, again=force
+        )
+        if isinstance(result, Owned):
+            return Claimed(found, result.held, result.entry, reports=[*result.superseded])
+        if isinstance(result, OwnedElsewhere):
+            return Claimed(found, reports=[_already_done(result.entry)])
+        if _moved_settled(found, result):
+            ledger.nothing_due(found, claim_id)
+            return Claimed(found, reports=[_already_done(result)])
+
+
+def _without_object(file: SensorFile, claim_id: str, email_id: str | None, *, force: bool) -> Claimed:
+    """What is to be done about a key whose object is gone, as it was archived, replaced and archived, or deleted."""
+    ledger, run_id = run_blocks().file_ledger, runtime().flow_run_id()
+    archived = ledger.archived(file) if force else None
+    if archived:
+        return _archived_again(archived, claim_id, email_id)
+    if again := ledger.claim_reload(file.bucket, file.key, claim_id, run_id):
+        held, versions = again
+        return Claimed(file, held, reload=versions)
+    closed = ledger.close(file, _ClosedAs(file, run_id, email_id), claim_id)
+    if closed:
+        return Claimed(file, reports=[*closed])
+    known = ledger.entry(file)
+    if known is None:
+        ledger.nothing_due(file, claim_id)
+        raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
+    return Claimed(file, reports=[_already_done(known)])
+
+
+class _ClosedAs:
+    """The settled entry of a version that waited, and whose object is gone."""
+
+    def __init__(self, file: SensorFile, run_id: str, email_id: str | None) -> None:
+        self._file, self._run_id, self._email_id = file, run_id, email_id
+
+    def __call__(self, entry: LedgerEntry) -> LedgerEntry:
+        by = {"flow_run_id": self._run_id, "email_id": self._email_id}
+        if twin := self._archived_twin(entry):
+            # The same bytes were uploaded again while they were loaded, and moved away together.
+            kept = {"landed_at": entry.landed_at, "claimed_at": entry.claimed_at, "notified_at": None}
+            return twin.model_copy(update={"version": entry.version, **kept, **by})
+        if entry.tries:
+            problem = "it was deleted from incoming/ before it was loaded; some of its rows may be in the table"
+        else:
+            problem = "it was replaced or deleted before it was loaded"
+        return entry.model_copy(update={"status": "missing", "problem": problem, **by})
+
+    def _archived_twin(self, entry: LedgerEntry) -> LedgerEntry | None:
+        entries = run_blocks().file_ledger.entries_of(self._file.bucket, self._file.key) if entry.etag else []
+        twins = (each for each in entries if each.status == "archived" and each.etag == entry.etag)
+        return max(twins, key=lambda each: each.epoch, default=None)
+
+
+def _archived_again(archived: LedgerEntry, claim_id: str, email_id: str | None) -> Claimed:
+    """The archived object, claimed for a second load from where it is."""
+    blocks = run_blocks()
+    found = blocks.landing_zone.describe(SensorFile.model_validate(archived.archived_to))
+    if found is None:
+        raise ObjectMissingError(str(archived.archived_to), 0)
+    # Without its version id: to read by version needs a permission that runs have for incoming/ only.
+    found = found.model_copy(update={"version_id": None})
+    result = blocks.file_ledger.claim_archived(archived, claim_id, runtime().flow_run_id(), email_id=email_id)
+    if isinstance(result, OwnedElsewhere):
+        return Claimed(found, reports=[_already_done(result.entry)])
+    return Claimed(found, result.held, result.entry)
+
+
+def _moved_settled(found: StoredFile, entry: LedgerEntry) -> bool:
+    """Whether the settled file is where it belongs now; False if a newer version has replaced it meanwhile.
+
+    Its run may have died before it deleted the original. A file that failed and has no other place stays.
+    """
+    if entry.archived_to is None:
+        return True
+    run_blocks().landing_zone.store_copy(found, entry.status)
+    return run_blocks().landing_zone.remove(found)
+
+
+def _already_done(entry: LedgerEntry) -> FileReport:
+    status = entry.status if entry.status in SETTLED else "loading"
+    return entry.model_copy(update={"already_done": True, "status": status})
+
+
+def _found(file: SensorFile) -> StoredFile | None:
+    """The object under its key as sent, or else under the decoded key.
+
+    Sources disagree on whether EventBridge encodes keys. The key as sent comes first: it may contain a "+" or "%".
+    """
+    for key in dict.fromkeys((file.key, decoded_key(file.key))):
+        found = run_blocks().landing_zone.describe(file.model_copy(update={"key": key}))
+        if found:
+            return found
+    return None

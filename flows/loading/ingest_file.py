@@ -1,0 +1,90 @@
+"""The story of one key: its versions are claimed, validated, written and archived, one after the other."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.domain.errors import ObjectReplacedError
+from blocks.domain.models import FileReport, SensorFile
+from blocks.runtime import runtime
+from blocks.saved_blocks import run_blocks
+from flows.loading.claiming import Claimed, claim
+from flows.loading.large_files import LargeFiles
+from flows.loading.lease import Lease, lease_kept
+from flows.loading.step_runs import as_task_run, within_task_run
+from flows.loading.tasks import (
+    archive_file,
+    give_up,
+    is_hopeless,
+    refuse_file,
+    validate_rows,
+    write_again,
+    write_readings,
+)
+from flows.report import report_of_error
+
+VERSIONS_PER_RUN: Final = 10
+"""Versions of one key that a run loads, if they come faster than they are loaded; then another run goes on."""
+
+Step = Callable[..., Callable[..., Any]]
+
+
+@task(task_run_name="{file.name}", cache_policy=NO_CACHE)
+def ingest_file(
+    file: SensorFile,
+    large_files: LargeFiles = LargeFiles(),  # noqa: B008 - it is frozen
+    email_id: str | None = None,
+    *,
+    force: bool = False,
+    show_steps: bool = True,
+) -> list[FileReport]:
+    """What became of the versions of one key that this run has dealt with: as a rule of one.
+
+    The key is claimed, the rows of its current version are written, and only then the file is moved. A version that
+    comes meanwhile is loaded next. Every step is idempotent, so another run can finish what this run leaves undone.
+    """
+    step: Step = as_task_run if show_steps else within_task_run
+    claim_id, reports = runtime().unique_id(), list[FileReport]()
+    for number in range(VERSIONS_PER_RUN):
+        try:
+            claimed: Claimed = step(claim)(file, claim_id, email_id, force=force)
+            reports += claimed.reports
+            if claimed.held is None:
+                break
+            with lease_kept(run_blocks().file_ledger, claimed.held, claimed.entry) as lease:
+                reports += _load(claimed, lease, large_files, step)
+                lease.goes_on = lease.goes_on and number + 1 < VERSIONS_PER_RUN
+        except Exception as error:
+            if not reports:
+                raise
+            reports.append(report_of_error(file, error))
+            break
+        if not lease.goes_on:
+            break
+        file, force = SensorFile(bucket=claimed.held.claim.bucket, key=claimed.held.claim.key), False
+    return reports
+
+
+def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -> list[FileReport]:
+    """The report of the claimed version; none of a version that was replaced before its rows were read."""
+    found, entry = claimed.file, claimed.entry
+    if entry is None:
+        for archived in claimed.reload:
+            step(write_again)(archived, lease)
+        return []
+    if is_hopeless(entry):
+        return [step(give_up)(found, entry, lease)]
+    with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
+        try:
+            validated = step(validate_rows)(found, Path(workspace))
+        except ObjectReplacedError:
+            lease.goes_on = True  # the next claim settles this version as superseded
+            return []
+        if validated.verdict == "refused":
+            return [step(refuse_file)(found, validated, entry, lease)]
+        step(write_readings)(found, validated, large_files, lease)
+        return [step(archive_file)(found, validated, entry, lease)]
