@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -11,8 +11,9 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from blocks.domain.errors import ArchiveError
 from blocks.domain.expressions import check_expression
 from blocks.domain.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN, TIMESTAMP_BITS
-from blocks.domain.models import WITHOUT_NUL, FileStatus, SensorFile
+from blocks.domain.models import WITHOUT_NUL, FileStatus, SensorFile, StoredFile
 from blocks.domain.s3_keys import REJECTS_SUFFIX, is_folder, moved_key, s3_uri, versioned_key
+from blocks.runtime import runtime
 from blocks.s3_objects import ObjectsBlock
 
 Prefix = Annotated[str, StringConstraints(pattern="^[^/].*/$")]
@@ -78,16 +79,22 @@ class LandingZone(ObjectsBlock):
                 raise ValueError(f"what goes to {prefix!r} would arrive again: it is within {self.incoming_prefix!r}")
         return self
 
-    def waiting(self, older_than: timedelta) -> Iterator[SensorFile]:
+    def waiting(self, older_than: timedelta) -> Iterator[StoredFile]:
         """The objects under `incoming/` that have been there for longer than that, in the order of their keys."""
-        before = datetime.now(UTC) - older_than
+        before = runtime().utc_now() - older_than
+        return (found for found in self.under(self.incoming_prefix) if found.landed_at < before)
+
+    def under(self, prefix: str) -> Iterator[StoredFile]:
+        """The objects under that prefix of the bucket, without version ids, in the order of their keys."""
         pages = self._client("s3").get_paginator("list_objects_v2")
-        with self._naming_permission("s3", s3_uri(self.bucket, self.incoming_prefix)):
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self.incoming_prefix):
+        with self._naming_permission("s3", s3_uri(self.bucket, prefix)):
+            for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
                 for found in page.get("Contents", []):
-                    key, etag = found["Key"], found["ETag"].strip('"')
-                    if found["LastModified"] < before and not is_folder(key) and re.match(WITHOUT_NUL, key):
-                        yield SensorFile(bucket=self.bucket, key=key, etag=etag, size=found["Size"])
+                    key, etag, landed_at = found["Key"], found["ETag"].strip('"'), found["LastModified"]
+                    if not is_folder(key) and re.match(WITHOUT_NUL, key):
+                        yield StoredFile(
+                            bucket=self.bucket, key=key, etag=etag, size=found["Size"], landed_at=landed_at
+                        )
 
     def store_copy(self, file: SensorFile, status: FileStatus) -> str:
         """The address that a file of that status belongs at, and where it is now as well; `remove` is the next step.

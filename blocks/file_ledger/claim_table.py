@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from operator import methodcaller
 from typing import Any, Final
 
 from pydantic import Field
@@ -21,7 +20,7 @@ FIRST_BACK_OFF_SECONDS: Final = 10.0
 LONGEST_BACK_OFF_SECONDS: Final = 3600.0
 
 WRITES_AT_ONCE: Final = 50
-"""Claims that one transaction expects. DynamoDB takes 100. Source: "TransactWriteItems", DynamoDB API reference."""
+"""Claims that one transaction changes. DynamoDB takes 100. Source: "TransactWriteItems", DynamoDB API reference."""
 
 _LARGEST_EXPONENT: Final = 20
 
@@ -330,19 +329,33 @@ class ClaimTable(LedgerTable):
             if free == claim or self._put_claim(claim, free, closed):
                 return closed
 
+    def claims_of(self, files: Sequence[SensorFile]) -> list[Claim]:
+        """The claims of the keys of these files as they are now, in the same order."""
+        found = self._read(_claim_key(file.bucket, file.key) for file in files)
+        return [to_claim(file.bucket, file.key, found.get(_claim_key(file.bucket, file.key))) for file in files]
+
     def expect(self, files: Iterable[SensorFile], within: timedelta) -> None:
-        """Have the keys looked at again after that time, unless runs have claimed them by then."""
+        """Have the keys looked at again after that time, unless runs have claimed them by then.
+
+        It is called before they are announced. The time doubles with each announcement that leads to no claim.
+        """
+        self._change_all(files, lambda claim: claim.expected(self._clock.latest(), within))
+
+    def make_due(self, files: Iterable[SensorFile]) -> None:
+        """Have the keys looked at now, but for those of which it is known when they are to be looked at."""
+        self._change_all(files, lambda claim: claim.due(self._clock.latest()))
+
+    def _change_all(self, files: Iterable[SensorFile], change: Change) -> None:
         keys = list(dict.fromkeys((file.bucket, file.key) for file in files))
         for start in range(0, len(keys), WRITES_AT_ONCE):
             part = keys[start : start + WRITES_AT_ONCE]
             found = self._read([_claim_key(*key) for key in part])
-            at = self._clock.latest() + within
             claims = [to_claim(*key, found.get(_claim_key(*key))) for key in part]
-            changes = [(claim, claim.expected(at)) for claim in claims]
+            changes = [(claim, change(claim)) for claim in claims]
             puts = [_put(old, new) for old, new in changes if old != new]
             if puts and not self._write_together(puts):
                 for bucket, key in part:
-                    self.change(bucket, key, methodcaller("expected", at))
+                    self.change(bucket, key, change)
 
     def nothing_due(self, file: SensorFile, claim_id: str) -> None:
         """Have the key looked at no more if none of its versions waits; a claim of this run ends."""

@@ -27,6 +27,12 @@ Source: "Elements of an AWS API request signature", AWS IAM user guide.
 """
 
 
+LONGEST_PAUSE: Final = timedelta(hours=1)
+"""The longest pause before a key is announced again that no run deals with."""
+
+_LARGEST_EXPONENT: Final = 20
+
+
 @dataclass(frozen=True)
 class Claim:
     """The claim of one key. Times are those of the table's clock."""
@@ -47,6 +53,8 @@ class Claim:
     """The versions that wait or are being loaded, in the order of their coming."""
     next_try_at: datetime | None = None
     """When the key is to be looked at again; the end of the lease while it is held; None if nothing is left to do."""
+    announcements: int = 0
+    """How often the key was announced since a run has last claimed it, or has found that nothing is to be done."""
     late_epoch: int | None = None
     """The lowest epoch whose rows may still arrive in the table."""
     late_version: str | None = None
@@ -74,6 +82,7 @@ class Claim:
             flow_run_id=flow_run_id,
             holds=version,
             unsettled=versions,
+            announcements=0,
         ).renewed(now + lease)
 
     def renewed(self, until: datetime) -> "Claim":
@@ -128,13 +137,24 @@ class Claim:
         """Held by no run, whose rows have all arrived."""
         return self._free(next_try_at)
 
-    def expected(self, at: datetime) -> "Claim":
-        """Looked at again at that time, unless a run holds the key: then its lease says when."""
-        return self if self.claim_id else replace(self, next_try_at=at)
+    def expected(self, now: datetime, within: timedelta) -> "Claim":
+        """Announced, and looked at again after that time, unless a run holds the key: then its lease says when.
+
+        The time doubles with each announcement that leads to no claim, up to an hour: nothing is announced for ever.
+        """
+        if self.claim_id:
+            return self
+        pause = min(within * 2 ** min(self.announcements, _LARGEST_EXPONENT), max(within, LONGEST_PAUSE))
+        reload_at = [self.reload_at] if self.reload_at and self.reload_at > now else []
+        return replace(self, announcements=self.announcements + 1, next_try_at=min([now + pause, *reload_at]))
+
+    def due(self, now: datetime) -> "Claim":
+        """Looked at now, unless it is known when the key is to be looked at."""
+        return self if self.next_try_at else replace(self, next_try_at=now)
 
     def with_nothing_due(self) -> "Claim":
         """Not looked at any more, but for a reload."""
-        return self if self.claim_id else replace(self, next_try_at=self.reload_at)
+        return self if self.claim_id else replace(self, next_try_at=self.reload_at, announcements=0)
 
     def _free(self, next_try_at: datetime | None) -> "Claim":
         times = [each for each in (next_try_at, self.reload_at) if each is not None]
@@ -181,6 +201,7 @@ def to_claim(bucket: str, key: str, attributes: Mapping[str, Any] | None) -> Cla
         flow_run_id=attributes.get("flow_run_id"),
         holds=attributes.get("holds"),
         unsettled=tuple(attributes.get("unsettled", ())),
+        announcements=int(attributes.get("announcements", 0)),
         late_epoch=None if late_epoch is None else int(late_epoch),
         late_version=attributes.get("late_version"),
         **times,

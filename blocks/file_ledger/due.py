@@ -70,7 +70,8 @@ class DueTable(Outbox):
 
     def _query_due(self, kind: str, until: str) -> Iterator[Any]:
         values = {":kind": kind, ":until": until}
-        return self._query(DUE_INDEX, "waits_for = :kind AND next_try_at <= :until", values)
+        condition = "waits_for = :kind AND next_try_at <= :until"
+        return self._query(DUE_INDEX, condition, values, Limit=KEYS_PER_READ)  # pages as small as they are needed
 
 
 class _odd_items_logged:  # noqa: N801 - a context manager, used like a function
