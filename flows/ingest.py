@@ -15,9 +15,11 @@ from blocks.domain.limits import LONGEST_WAIT_SECONDS
 from blocks.domain.models import FileReport, IngestReport, SensorFile
 from blocks.domain.names import INGEST_FLOW
 from blocks.saved_blocks import run_blocks
+from flows.loading.ingest_file import ingest_file
 from flows.loading.large_files import LargeFiles
 from flows.loading.step_runs import FILES_WITH_STEPS
-from flows.loading.tasks import ingest_file, publish_report
+from flows.loading.tasks import publish_report
+from flows.notification.collecting import email_collected
 from flows.notification.wait import notify_later
 from flows.notify import notify
 from flows.report import final_state_name, headline, ingest_run_name, report_of_error
@@ -70,18 +72,20 @@ def ingest_sensor_files(
     """
     run_blocks()  # a missing or invalid block fails the run here, once, and not file by file
     files = list({file.uri: file for file in objects}.values())  # each key once: its current version is loaded
-    loads = ingest_file.map(files, unmapped(large_files), force=force, show_steps=len(files) <= FILES_WITH_STEPS)
-    reports = [_report(file, load) for file, load in zip(files, loads, strict=True)]
-    publish_report(reports, return_state=True)  # if it fails, the email is sent all the same
-    unnotified = [report for report in reports if not report.already_done]
-    notification = notify_later(unnotified, notify_after_seconds, notify) if unnotified else None
+    with email_collected(files, notify_after_seconds) as email_id:
+        show_steps = len(files) <= FILES_WITH_STEPS
+        loads = ingest_file.map(files, unmapped(large_files), unmapped(email_id), force=force, show_steps=show_steps)
+        reports = [report for file, load in zip(files, loads, strict=True) for report in _reports(file, load)]
+        publish_report(reports, return_state=True)  # if it fails, the email is sent all the same
+        unnotified = [report for report in reports if not report.already_done]
+        notification = notify_later(unnotified, notify_after_seconds, notify, email_id)
     return _final_state(IngestReport(files=reports, notification=notification))
 
 
-def _report(file: SensorFile, load: PrefectFuture[FileReport]) -> FileReport:
-    """The report of the load; for a load that raised, a report of the error."""
+def _reports(file: SensorFile, load: PrefectFuture[list[FileReport]]) -> list[FileReport]:
+    """The reports of the key's versions; for a load that raised, a report of the error."""
     result = load.result(raise_on_failure=False)
-    return result if isinstance(result, FileReport) else report_of_error(file, result)
+    return result if isinstance(result, list) else [report_of_error(file, result)]
 
 
 def _final_state(report: IngestReport) -> State[IngestReport]:

@@ -1,13 +1,11 @@
 """One email about files that were dealt with. This module imports no pandas: each run pays for its imports."""
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.flow_runs import pause_flow_run
@@ -15,22 +13,26 @@ from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
+from blocks.domain.errors import EmailClaimedElsewhereError
 from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from blocks.domain.models import FileReport
 from blocks.domain.names import NOTIFY_FLOW
+from blocks.file_ledger.outbox import ClaimedEmail
+from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
+from flows.notification.collecting import email_kept
 from flows.notification.email import Email, compose_email
 from flows.recovery.failures import retry_condition
 from flows.report import email_run_name
 
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
-
 RESUME_AGAIN_SECONDS: Final = 5.0
 """Between two tries to resume a run that is paused in this process: the server may be restarting."""
 
-LEDGER_CALLS_AT_ONCE: Final = 8
-"""Concurrent calls to the ledger; one email covers up to 500 files."""
+_RETRIED: Final[dict[str, Any]] = {
+    "retries": 3,
+    "retry_delay_seconds": [2.0, 10.0, 60.0],
+    "retry_condition_fn": retry_condition,
+}
 
 
 def _run_name() -> str:
@@ -45,65 +47,73 @@ def notify(
     pause_seconds: Annotated[
         float, Field(ge=0, description="Seconds to pause in this process first; 0 for a run that was created paused.")
     ] = 0,
+    email_id: Annotated[
+        str | None, Field(description="The email of the outbox; none for a run that version 0.1 created.")
+    ] = None,
 ) -> str:
-    """The ids that SES gave the messages of the email, or `sent before`."""
+    """The ids that SES gave the messages of the email, or why there is none.
+
+    Raises:
+        SensorIngestError: SES did not take a message; the email is tried again after a pause that doubles.
+    """
     if pause_seconds:
         _pause_in_this_process(pause_seconds)
-    unnotified = find_unnotified(files)
-    if not unnotified:
+    try:
+        claimed = claim_email(email_id or f"0.1-{flow_run.id}", files)
+    except EmailClaimedElsewhereError as elsewhere:
+        return str(elsewhere)
+    if claimed is None:
         return "sent before"
-    messages = send_emails(unnotified)
-    if any(message.is_completed() for message in messages):
-        mark_notified(unnotified)  # also if some messages failed: the next sweep would send the others again
-    return ", ".join([message.result() for message in messages])
+    with email_kept(claimed):
+        return send_email(claimed, files)
 
 
-@task(task_run_name="find unnotified files", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
-def find_unnotified(files: list[FileReport]) -> list[FileReport]:
-    """The files about which no email was sent before: as a rule all of them.
+@task(task_run_name="claim email", cache_policy=NO_CACHE, **_RETRIED)
+def claim_email(email_id: str, files: list[FileReport]) -> ClaimedEmail | None:
+    """The email, which no other run sends while this one has it; None if it was sent before.
 
-    The first file is marked first, so its mark stands for all. A run that is started again after its process died finds
-    its own mark there, marks the rest, and sends nothing. If another run has marked the first file, a sweep took the
-    ingest run for stalled: the files that it has sent an email about are left out.
+    Raises:
+        EmailClaimedElsewhereError: another run is sending it; not retried.
     """
-    ledger, log = run_blocks().file_ledger, get_run_logger()
-    known = _in_the_ledger(files)
-    notified_by = ledger.notifying_run(known[0]) if known else None
-    if notified_by is None:
-        return files
-    if notified_by == flow_run.id:
-        log.info("The email about these files was sent before.")
-        mark_notified.fn(files)
-        return []
-    with ThreadPoolExecutor(LEDGER_CALLS_AT_ONCE) as pool:
-        runs = zip(known, pool.map(ledger.notifying_run, known), strict=True)
-        notified = {file.uri for file, run in runs if run is not None}
-    log.info("An email about %d of the %d files was sent before.", len(notified), len(files))
-    return [file for file in files if file.uri not in notified]
+    blocks = run_blocks()
+    return blocks.file_ledger.claim_email(email_id, runtime().unique_id(), files, blocks.mailer.groups())
 
 
-def send_emails(files: list[FileReport]) -> "list[State[str]]":
-    """The final state of each message; its result is the id from SES.
+def send_email(claimed: ClaimedEmail, files: list[FileReport]) -> str:
+    """The ids that SES gave the messages.
 
-    SES takes 50 recipients per message, so there may be several. Each message is a task run of its own: if one fails,
-    it alone is retried.
+    SES takes 50 recipients per message, so there may be several. Each message is a task run of its own, and is recorded
+    before the next: if one fails, the others are not sent again.
     """
     email = compose_email(files, _pages())
-    groups = run_blocks().mailer.groups()
-    return [
-        send_email.with_options(task_run_name="email" if len(groups) == 1 else f"email {number} of {len(groups)}")(
-            email, group, return_state=True
-        )
-        for number, group in enumerate(groups, start=1)
-    ]
+    groups = claimed.email.groups
+    failed: Exception | None = None
+    for number, group in enumerate(groups):
+        if group.message_id is None:
+            name = "email" if len(groups) == 1 else f"email {number + 1} of {len(groups)}"
+            try:
+                message_id = send_message.with_options(task_run_name=name)(email, list(group.recipients))
+                record_message(claimed, number, message_id)
+            except Exception as error:  # noqa: BLE001 - the other recipients get theirs
+                failed = error
+    if failed:
+        run_blocks().file_ledger.put_off_email(claimed.email)
+        raise failed
+    return ", ".join(group.message_id for group in claimed.email.groups if group.message_id)
 
 
-@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60], retry_condition_fn=retry_condition)
-def send_email(email: Email, recipients: list[str]) -> str:
+@task(cache_policy=NO_CACHE, **_RETRIED)
+def send_message(email: Email, recipients: list[str]) -> str:
     """The id that SES gave the message."""
     message_id = run_blocks().mailer.send(email.subject, email.text, email.html, email.pictures, recipients=recipients)
-    get_run_logger().info("Email sent: %s (SES message %s)", email.subject, message_id)
+    runtime().log().info("Email sent: %s (SES message %s)", email.subject, message_id)
     return message_id
+
+
+@task(task_run_name="record message", cache_policy=NO_CACHE, **_RETRIED)
+def record_message(claimed: ClaimedEmail, number: int, message_id: str) -> None:
+    """Record in the outbox that SES has taken the message; with the last one, that the email is sent."""
+    run_blocks().file_ledger.record_message(claimed, number, message_id, by=runtime().flow_run_id())
 
 
 def _pages() -> list[tuple[str, str]]:
@@ -112,22 +122,6 @@ def _pages() -> list[tuple[str, str]]:
     runs = {"The run that created this email": flow_run.parent_flow_run_id, "The run that sent this email": flow_run.id}
     addresses = {title: url_for("flow-run", obj_id=run_id) for title, run_id in runs.items() if run_id}
     return [(title, address) for title, address in addresses.items() if address]
-
-
-@task(task_run_name="mark as notified", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 60])
-def mark_notified(files: list[FileReport]) -> None:
-    """Mark the ledger entries of the files: an email about them was sent."""
-    mark = partial(run_blocks().file_ledger.mark_notified, by=str(flow_run.id))
-    known = _in_the_ledger(files)
-    for first in known[:1]:
-        mark(first)  # `find_unnotified` reads this mark for all of them
-    with ThreadPoolExecutor(LEDGER_CALLS_AT_ONCE) as pool:
-        list(pool.map(mark, known[1:]))
-
-
-def _in_the_ledger(files: list[FileReport]) -> list[FileReport]:
-    """The files whose ledger entry belongs to their ingest run; a failed load leaves no settled entry to mark."""
-    return [file for file in files if file.version and file.flow_run_id]
 
 
 def _pause_in_this_process(seconds: float) -> None:

@@ -122,16 +122,6 @@ class DeploymentMissingError(SensorIngestError):
         )
 
 
-class LeaseLostError(SensorIngestError):
-    """The lease of this run on a file expired before it was renewed: another run may own the file by now."""
-
-    def __init__(self, uri: str) -> None:
-        super().__init__(
-            f"This run no longer holds {uri}: its lease expired before it was renewed. It has stopped writing. "
-            "Nothing is to be done: the run that holds the file loads it."
-        )
-
-
 class EmailClaimedElsewhereError(SensorIngestError):
     """Another run is sending this email right now."""
 
@@ -144,7 +134,7 @@ class LeaseLostError(SensorIngestError):
 
     def __init__(self, uri: str, reason: str) -> None:
         super().__init__(
-            f"{uri}: writing stopped, because {reason}. Another run may own the file by now. "
+            f"{uri}: this run stopped, because {reason}. Another run may own the file by now. "
             "There is nothing to do: whichever run owns the file loads it, or the next one that claims it does."
         )
 

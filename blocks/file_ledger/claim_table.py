@@ -392,7 +392,7 @@ class ClaimTable(LedgerTable):
         claim, mine = held.claim, held.claim.claim_id
         while True:
             if claim.claim_id != mine or mine is None:
-                raise LeaseLostError(f"s3://{claim.bucket}/{claim.key}")
+                raise LeaseLostError(f"s3://{claim.bucket}/{claim.key}", "its lease expired and the claim has ended")
             changed = change(claim)
             if changed == claim and not entries:
                 held.claim = claim

@@ -92,8 +92,12 @@ class Outbox(ClaimTable):
         """Note which run is to send the email."""
         self.change_email(self.email(email_id), lambda email: replace(email, flow_run_id=flow_run_id))
 
-    def claim_email(self, email_id: str, claim_id: str, groups: Sequence[Sequence[str]]) -> ClaimedEmail | None:
+    def claim_email(
+        self, email_id: str, claim_id: str, reports: Sequence[FileReport], groups: Sequence[Sequence[str]]
+    ) -> ClaimedEmail | None:
         """The email, claimed by this run to send it to these groups of recipients; None if it was sent before.
+
+        Recipients of an earlier try stay, with what SES has taken for them.
 
         Raises:
             EmailClaimedElsewhereError: another run is sending it.
@@ -104,18 +108,22 @@ class Outbox(ClaimTable):
                 return email
             if email.is_claimed_by_another(claim_id, self._clock.earliest()):
                 raise EmailClaimedElsewhereError(email_id, str(email.lease_until))
-            return email.with_groups(groups).leased(claim_id, self._clock.latest() + EMAIL_LEASE)
+            now = self._clock.latest()
+            waiting = email.collected(list(map(_version, reports)), now) if email.state == "collecting" else email
+            return waiting.with_groups(groups).leased(claim_id, now + EMAIL_LEASE)
 
         email = self.change_email(self.email(email_id), claimed)
         return None if email.state == "sent" else ClaimedEmail(email, claim_id)
 
-    def record_message(self, claimed: ClaimedEmail, number: int, message_id: str) -> None:
-        """Note that SES has taken the message for that group of recipients."""
-        claimed.email = self.change_email(claimed.email, lambda email: email.with_message(number, message_id))
+    def record_message(self, claimed: ClaimedEmail, number: int, message_id: str, by: str) -> None:
+        """Record that SES has taken the message of run `by` for that group; with the last group the email is sent."""
 
-    def settle_email(self, claimed: ClaimedEmail, by: str) -> None:
-        """Note that flow run `by` has sent the email to all groups that take it."""
-        claimed.email = self.change_email(claimed.email, lambda email: email.sent(self._clock.latest(), by))
+        def recorded(email: OutboxEmail) -> OutboxEmail:
+            taken = email.with_message(number, message_id)
+            complete = all(group.message_id for group in taken.groups)
+            return taken.sent(self._clock.latest(), by) if complete else taken
+
+        claimed.email = self.change_email(claimed.email, recorded)
 
     def put_off_email(self, email: OutboxEmail) -> None:
         """Have the email looked at again after a pause that doubles."""
@@ -141,15 +149,14 @@ class Outbox(ClaimTable):
         return written if self._write([Put(email_attributes(written), email.revision)]) is None else None
 
     def reports_of(self, email: OutboxEmail) -> list[LedgerEntry]:
-        """The settled entries that the email is about; while it collects, those that name it."""
+        """The entries that the email is about; while it collects, those that name it and are settled."""
         entries: list[LedgerEntry] = []
         if email.state == "collecting":
             for bucket, key, _ in email.files:
                 entries += (entry for entry in self.entries_of(bucket, key) if entry.email_id == email.email_id)
-        else:
-            items = self._read(entry_key(*version) for version in email.files if version[2])
-            entries += map(to_entry, items.values())
-        return [entry for entry in entries if entry.status in SETTLED]
+            return [entry for entry in entries if entry.status in SETTLED]
+        items = self._read(entry_key(*version) for version in email.files if version[2])
+        return list(map(to_entry, items.values()))
 
     def change_email(self, email: OutboxEmail, change: Change) -> OutboxEmail:
         """The email after the change, which is made again if another writer was faster."""

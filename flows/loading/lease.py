@@ -48,7 +48,9 @@ class Lease:
         """
         seconds = self._ledger.claim_seconds
         if self._lost or runtime().monotonic() - self.held.asked_at >= seconds - seconds * FENCE_MARGIN:
-            raise LeaseLostError(f"s3://{self.held.claim.bucket}/{self.held.claim.key}")
+            raise LeaseLostError(
+                f"s3://{self.held.claim.bucket}/{self.held.claim.key}", "its lease was not renewed in time"
+            )
 
     def note_unanswered(self) -> None:
         """Rows were sent, and no answer came: they may still arrive."""
@@ -100,7 +102,7 @@ class Lease:
 
 
 class ShardLease:
-    """The fence of a shard, which another process or machine writes: the run renews the lease, the shard looks at it."""
+    """The fence of a shard, which another process writes: the run renews the lease, the shard looks at it."""
 
     def __init__(self, ledger: FileLedger, claim: "ShardClaim") -> None:
         self.unanswered = False
@@ -115,7 +117,7 @@ class ShardLease:
             LeaseLostError: the lease may have expired, and another run may own the key.
         """
         if runtime().monotonic() >= self._deadline:
-            raise LeaseLostError(f"s3://{self._claim.bucket}/{self._claim.key}")
+            raise LeaseLostError(f"s3://{self._claim.bucket}/{self._claim.key}", "the lease of its run ends")
 
     def note_unanswered(self) -> None:
         """Rows were sent, and no answer came: they may still arrive."""

@@ -22,6 +22,7 @@ from prefect.tasks import Task
 from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from blocks.domain.models import FileReport, Notification
 from blocks.domain.names import NOTIFY_FLOW, deployment_name
+from blocks.saved_blocks import run_blocks
 from flows.notification.run_parameters import fit_into_parameters
 from flows.report import email_run_name
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.flows import Flow
 
-    NotifyFlow = Flow[[list[FileReport], float], str]
+    NotifyFlow = Flow[[list[FileReport], float, str | None], str]
 
 SHORTEST_PAUSE_SECONDS: Final = 10.0
 """A proactive automation cannot wait for less: the server answers 422. Source: Prefect 3.9, `EventTrigger.within`."""
@@ -53,19 +54,32 @@ STATES_AFTER_PAUSED: Final = frozenset(
 )
 
 
-def notify_later(reports: Sequence[FileReport], wait_seconds: float, notify: "NotifyFlow") -> Notification:
+def notify_later(
+    reports: Sequence[FileReport], wait_seconds: float, notify: "NotifyFlow", email_id: str
+) -> Notification | None:
     """The run that will email about these files after `wait_seconds`; until then it has no process.
+
+    None if there are no reports, or if an email about all of them was made before: this run was taken for dead.
 
     Args:
         reports: what became of each file.
         wait_seconds: the wait; 0 means at once.
+        email_id: the email of the outbox that this run has collected for.
         notify: the flow that emails. It runs in this process, and this call waits for it, where no deployment of it
             could run it later.
     """
+    waits_for = run_blocks().file_ledger.collected(email_id, reports, timedelta(seconds=wait_seconds))
+    if waits_for is None:
+        return None
+    return send_later(reports, wait_seconds, notify, waits_for)
+
+
+def send_later(reports: Sequence[FileReport], wait_seconds: float, notify: "NotifyFlow", email_id: str) -> Notification:
+    """As `notify_later`, for an email that is in the outbox with its files."""
     due_at = datetime.now(UTC) + timedelta(seconds=wait_seconds)
     files = fit_into_parameters(reports)
     if not deployment.id:
-        return _notify_in_this_process(notify, files, wait_seconds, due_at)
+        return _notify_in_this_process(notify, files, wait_seconds, due_at, email_id)
     with get_client(sync_client=True) as client:
         try:
             found = client.read_deployment_by_name(deployment_name(NOTIFY_FLOW))
@@ -74,8 +88,9 @@ def notify_later(reports: Sequence[FileReport], wait_seconds: float, notify: "No
                 "There is no deployment %s (`sensor-ingest deploy` makes it): this process waits and sends the email.",
                 deployment_name(NOTIFY_FLOW),
             )
-            return _notify_in_this_process(notify, files, wait_seconds, due_at)
-        child = _create_subflow(client, found, files, wait_seconds, due_at)
+            return _notify_in_this_process(notify, files, wait_seconds, due_at, email_id)
+        child = _create_subflow(client, found, files, wait_seconds, due_at, email_id)
+    run_blocks().file_ledger.assigned(email_id, str(child.id))
     state = child.state_name or "?"
     get_run_logger().info("The email about the files is due at %s: subflow %s, %s.", due_at, child.name, state)
     return Notification(flow_run_id=str(child.id), flow_run_name=child.name, state=state, due_at=due_at)
@@ -123,23 +138,24 @@ def wait_of(tags: Iterable[str]) -> timedelta | None:
     return None
 
 
-def _create_subflow(
+def _create_subflow(  # noqa: PLR0917 - private, and called once
     client: SyncPrefectClient,
     notify_deployment: "DeploymentResponse",
     files: list[FileReport],
     wait_seconds: float,
     due_at: datetime,
+    email_id: str,
 ) -> "FlowRun":
     """A run of `notify`, linked to this run as its subflow. It is idempotent: each attempt of this run has one."""
 
     def create(state: "State[None]") -> "FlowRun":
         return client.create_flow_run_from_deployment(
             notify_deployment.id,
-            parameters={"files": [file.model_dump(mode="json") for file in files]},
+            parameters={"files": [file.model_dump(mode="json") for file in files], "email_id": email_id},
             state=state,
             name=email_run_name([file.name for file in files]),
             tags=[wait_tag(wait_seconds)],
-            idempotency_key=f"notify-{flow_run.id}-{flow_run.run_count}",  # a retried run reports other files
+            idempotency_key=f"notify-{email_id}-{flow_run.id}",
             parent_task_run_id=placeholder.id,
         )
 
@@ -163,9 +179,9 @@ def _create_subflow(
 
 
 def _notify_in_this_process(
-    notify: "NotifyFlow", files: list[FileReport], wait_seconds: float, due_at: datetime
+    notify: "NotifyFlow", files: list[FileReport], wait_seconds: float, due_at: datetime, email_id: str
 ) -> Notification:
-    state = notify(files, wait_seconds, return_state=True)
+    state = notify(files, wait_seconds, email_id, return_state=True)
     run_id = state.state_details.flow_run_id
     return Notification(
         flow_run_id=str(run_id),

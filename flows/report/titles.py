@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from blocks.domain.errors import ClaimedElsewhereError, ObjectMissingError
+from blocks.domain.errors import LeaseLostError, ObjectMissingError
 from blocks.domain.models import FileReport, SensorFile
 from flows.report.wording import rows_text, truncated
 
@@ -48,9 +48,9 @@ def final_state_name(files: Sequence[FileReport]) -> str:
 def report_of_error(file: SensorFile, error: object) -> FileReport:
     """The report of a file whose load raised an error.
 
-    A file that another run has claimed counts as done: that run reports it.
+    A file whose lease this run has lost counts as done: the run that claimed it since reports it.
     """
-    elsewhere = isinstance(error, ClaimedElsewhereError)
+    elsewhere = isinstance(error, LeaseLostError)
     return FileReport(
         bucket=file.bucket,
         key=file.key,

@@ -22,7 +22,7 @@ PROBLEM_SHOWN: Final = 1000
 ADDRESS_SHOWN: Final = 400
 """Characters shown of an address."""
 
-_URGENCY: Final = ("failed", "missing", "refused", "superseded", "loading", "loaded", "archived")
+_URGENCY: Final = ("failed", "missing", "refused", "waiting", "superseded", "loading", "archived")
 
 # Markdown's own characters, those that turn a plain address into a link, and those that begin a heading or a list.
 _MEANING_IN_MARKDOWN: Final = re.compile(r"[|`*_\[\]\\~:@]|(?i:(?<=www)\.)|^[#+-]|(?<=\d)[.)](?= )")

@@ -71,7 +71,7 @@ def history_page(entries: Sequence[LedgerEntry], made_at: datetime) -> str:
     ]
     return template(Path(__file__).with_name("page.html.j2")).render(
         entries=entries,
-        loaded=sum(entry.status in ("archived", "loaded") for entry in entries),
+        loaded=sum(entry.status == "archived" for entry in entries),
         made_at=made_at,
         charts=charts if periods else [],
         files=entries[:FILES_SHOWN],
@@ -99,7 +99,7 @@ def _chart(title: str, periods: Sequence[Period], good: Measure, bad: Measure = 
 
 
 def _failures(claimed: Sequence[LedgerEntry]) -> int:
-    return sum(entry.status not in ("archived", "loaded", "loading") for entry in claimed)
+    return sum(entry.status not in ("archived", "waiting", "loading") for entry in claimed)
 
 
 def _median_latency(claimed: Sequence[LedgerEntry]) -> float:
