@@ -6,12 +6,11 @@ The relay does most of it every few seconds. A sweep does the same without a rel
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import islice
-from typing import Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.tasks import Task
 from pydantic import Field
 
 from blocks.domain.errors import SweepFailedError
@@ -28,6 +27,9 @@ from flows.recovery.due_files import announce_expected, take_up_due
 from flows.recovery.run_slots import DeploymentSlots, Slots
 from flows.recovery.stalled_runs import cancel_runs_without_queue, end_runs, silent_runs
 from flows.recovery.unannounced import find_unannounced
+
+if TYPE_CHECKING:
+    from prefect.tasks import Task
 
 OLDER_THAN_SECONDS: Final = 900
 """Age from which a file in `incoming/` that was never announced is announced: an event takes seconds."""

@@ -160,7 +160,7 @@ def _last_events(client: SyncPrefectClient, run_ids: list[UUID]) -> dict[UUID, d
 
 
 def _runs(client: SyncPrefectClient, flow_names: list[str], criteria: dict[str, Any]) -> Iterator[FlowRun]:
-    """The runs of these flows, page by page. A run that changes its state meanwhile may be missed until the next look."""
+    """The runs of these flows, page by page. One that changes its state meanwhile may be missed until the next look."""
     offset = 0
     while True:
         page = client.read_flow_runs(
