@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -22,6 +22,7 @@ from blocks.domain.s3_keys import (
     s3_uri,
     versioned_key,
 )
+from blocks.runtime import runtime
 from blocks.s3_objects import ObjectsBlock
 
 Prefix = Annotated[str, StringConstraints(pattern="^[^/].*/$")]
@@ -87,12 +88,10 @@ class LandingZone(ObjectsBlock):
                 raise ValueError(f"what goes to {prefix!r} would arrive again: it is within {self.incoming_prefix!r}")
         return self
 
-    def waiting(self, older_than: timedelta) -> Iterator[SensorFile]:
+    def waiting(self, older_than: timedelta) -> Iterator[StoredFile]:
         """The objects under `incoming/` that have been there for longer than that, in the order of their keys."""
-        before = datetime.now(UTC) - older_than
-        for found in self.under(self.incoming_prefix):
-            if found.landed_at < before:
-                yield SensorFile(bucket=found.bucket, key=found.key, etag=found.etag, size=found.size)
+        before = runtime().utc_now() - older_than
+        return (found for found in self.under(self.incoming_prefix) if found.landed_at < before)
 
     def under(self, prefix: str) -> Iterator[StoredFile]:
         """The objects under that prefix of the bucket, without version ids, in the order of their keys."""

@@ -1,11 +1,11 @@
 """One class per situation. Each carries the evidence and the remedy, and says what a failed load means."""
 
 import copyreg
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from blocks.domain.models import IngestReport
+    from blocks.domain.models import IngestReport, SweepReport
 
 
 class SensorIngestError(Exception):
@@ -30,6 +30,17 @@ class IngestFailedError(SensorIngestError):
 
     def __init__(self, headline: str, report: "IngestReport") -> None:
         super().__init__(headline)
+        self.report = report
+
+
+class SweepFailedError(SensorIngestError):
+    """Some steps of a sweep failed; the others were done. It carries the report of those."""
+
+    def __init__(self, failed: Mapping[str, str], report: "SweepReport") -> None:
+        reasons = "; ".join(f"{step}: {problem}" for step, problem in failed.items())
+        super().__init__(
+            f"{len(failed)} step(s) of the sweep failed, the others were done. {reasons}. The next sweep tries again."
+        )
         self.report = report
 
 

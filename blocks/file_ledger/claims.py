@@ -20,11 +20,20 @@ WAITS_FOR_LOAD: Final = "load"
 ALL_VERSIONS: Final = "*"
 """Stands for the version where a run writes several versions again, or where late writes may be of any version."""
 
+SAME_PACE: Final = 4
+"""Announcements of a file at the same interval; later intervals double."""
+
 LATE_WRITES_END_AFTER: Final = timedelta(minutes=10)
 """How long a request that was sent may still arrive: its signature lasts five minutes, and clocks may differ by five.
 
 Source: "Elements of an AWS API request signature", AWS IAM user guide.
 """
+
+
+LONGEST_PAUSE: Final = timedelta(hours=1)
+"""The longest pause before a key is announced again that no run deals with."""
+
+_LARGEST_EXPONENT: Final = 20
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ class Claim:
     """The versions that wait or are being loaded, in the order of their coming."""
     next_try_at: datetime | None = None
     """When the key is to be looked at again; the end of the lease while it is held; None if nothing is left to do."""
+    announcements: int = 0
+    """How often the key was announced since a run has last claimed it, or has found that nothing is to be done."""
     late_epoch: int | None = None
     """The lowest epoch whose rows may still arrive in the table."""
     late_version: str | None = None
@@ -74,6 +85,7 @@ class Claim:
             flow_run_id=flow_run_id,
             holds=version,
             unsettled=versions,
+            announcements=0,
         ).renewed(now + lease)
 
     def renewed(self, until: datetime) -> "Claim":
@@ -138,13 +150,28 @@ class Claim:
         reload_at = None if self.reload_at is None else max(self.reload_at, until)
         return replace(self._free(until), next_try_at=until, reload_at=reload_at)
 
-    def expected(self, at: datetime, now: datetime) -> "Claim":
-        """Looked at again at that time, unless a run holds the key: then its lease says when."""
-        return self if self.is_held(now) else replace(self, next_try_at=at)
+    def expected(self, now: datetime, within: timedelta) -> "Claim":
+        """Announced, and looked at again after that time, unless a run holds the key: then its lease says when.
+
+        After some announcements that led to no claim the time doubles, up to an hour: runs that fail before they
+        claim a file are not started for ever at the same pace. The first few may have met a server that restarted.
+        """
+        if self.is_held(now):
+            return self
+        pause = min(
+            within * 2 ** min(max(self.announcements - SAME_PACE, 0), _LARGEST_EXPONENT), max(within, LONGEST_PAUSE)
+        )
+        reload_at = [self.reload_at] if self.reload_at and self.reload_at > now else []
+        return replace(self, announcements=self.announcements + 1, next_try_at=min([now + pause, *reload_at]))
+
+    def due(self, now: datetime) -> "Claim":
+        """Looked at now, unless it is known when the key is to be looked at."""
+        return self if self.next_try_at else replace(self, next_try_at=now)
 
     def with_nothing_due(self) -> "Claim":
         """Not looked at any more, but for a reload, or while a version waits or is being loaded."""
-        return self if self.claim_id or self.unsettled else replace(self, next_try_at=self.reload_at)
+        waits = self.claim_id or self.unsettled
+        return self if waits else replace(self, next_try_at=self.reload_at, announcements=0)
 
     def _free(self, next_try_at: datetime | None) -> "Claim":
         times = [each for each in (next_try_at, self.reload_at) if each is not None]
@@ -185,6 +212,7 @@ def to_claim(bucket: str, key: str, attributes: Mapping[str, Any] | None) -> Cla
         flow_run_id=attributes.get("flow_run_id"),
         holds=attributes.get("holds"),
         unsettled=tuple(attributes.get("unsettled", ())),
+        announcements=int(attributes.get("announcements", 0)),
         late_epoch=None if late_epoch is None else int(late_epoch),
         late_version=attributes.get("late_version"),
         **moments(attributes, _TIMES),

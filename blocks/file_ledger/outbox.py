@@ -138,6 +138,24 @@ class Outbox(ClaimTable):
 
         self.change_email(email, put_off)
 
+    def taken_up(self, email: OutboxEmail, *, counts: bool) -> OutboxEmail | None:
+        """The due email, put off by whoever takes it up now; None if it has changed since it was read.
+
+        So of several processes that see the same due email one takes it up, and a run that has claimed it keeps it.
+
+        Args:
+            email: as it was read.
+            counts: whether the pause doubles each time; else it is always `FIRST_PAUSE`.
+        """
+        pause = min(FIRST_PAUSE * 2 ** min(email.tries, 10), LONGEST_PAUSE) if counts else FIRST_PAUSE
+        written = replace(
+            email,
+            revision=email.revision + 1,
+            tries=email.tries + counts,
+            next_try_at=self._clock.latest() + pause,
+        )
+        return written if self._write([Put(email_attributes(written), email.revision)]) is None else None
+
     def reports_of(self, email: OutboxEmail) -> list[LedgerEntry]:
         """The entries that the email is about; while it collects, those that name it and are settled."""
         entries: list[LedgerEntry] = []
