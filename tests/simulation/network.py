@@ -46,8 +46,12 @@ class ClientSettings:
 DEFAULTS: Final[Mapping[str, ClientSettings]] = {
     "dynamodb": ClientSettings(attempts=10, first_back_off=0.05),
     "s3": ClientSettings(signature_seconds=900.0),
+    "readings": ClientSettings(attempts=1),
 }
-"""Source: `_retry.json`, botocore 1.43: ten attempts for DynamoDB, five for the others."""
+"""Source: `_retry.json`, botocore 1.43: ten attempts for DynamoDB, five for the others.
+
+The writer of readings has a transport of its own, which makes one attempt.
+"""
 
 
 class Service(Protocol):

@@ -4,9 +4,15 @@ from collections.abc import Callable
 from typing import Self
 
 from tests.simulation.aws.dynamodb import DynamoDb
+from tests.simulation.aws.readings import Readings
+from tests.simulation.aws.s3 import S3
+from tests.simulation.aws.service import Client
+from tests.simulation.aws.ses import Ses
+from tests.simulation.aws.sqs import Sqs
 from tests.simulation.faults import Faults
 from tests.simulation.network import Network
 from tests.simulation.processes import MOST_SKEW_SECONDS, Process
+from tests.simulation.runtime import SimulatedRuntime
 from tests.simulation.scheduler import Scheduler
 
 
@@ -24,7 +30,12 @@ class World:
         self.trace = self.scheduler.trace
         self.faults = faults or Faults.drawn(self.random)
         self.network = Network(self.scheduler, self.faults)
+        self.runtime = SimulatedRuntime(self.scheduler)
         self.dynamodb = DynamoDb(self.network)
+        self.s3 = S3(self.network)
+        self.sqs = Sqs(self.network)
+        self.ses = Ses(self.network)
+        self.readings = Readings(self.network)
         self.processes: list[Process] = []
 
     def __enter__(self) -> Self:
@@ -33,6 +44,11 @@ class World:
     def __exit__(self, *_: object) -> None:
         for process in self.processes:
             process.end_quietly()
+
+    def client(self, service: str) -> Client:
+        """What `client_of` returns in a simulation."""
+        clients = {each.name: each.client for each in (self.dynamodb, self.s3, self.sqs, self.ses)}
+        return clients[service]
 
     def process(
         self, name: str, function: Callable[[], object], *, skew: float | None = None, faults: bool = True

@@ -26,6 +26,9 @@ class FakeService:
     """
 
     name: ClassVar[str]
+    api: ClassVar[str] = ""
+    """What botocore calls the service, if that is another name."""
+    client_class: "ClassVar[type[Client]]"
     parameters: ClassVar[Mapping[str, frozenset[str]]]
     """The parameters that each method knows."""
     paginated: ClassVar[Mapping[str, tuple[str, str]]] = {}
@@ -35,7 +38,7 @@ class FakeService:
         self.network = network
         self.scheduler = network.scheduler
         self.random = network.scheduler.random
-        self.client = Client(self)
+        self.client = self.client_class(self)
         self._requests = 0
 
     def prepared(self, _operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +61,7 @@ class FakeService:
         """The error of the class that botocore raises for this code."""
         response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": self._metadata(status), **more}
         name = "".join(word[0].upper() + word[1:] for word in operation.split("_"))
-        return _real_client(self.name).exceptions.from_code(code)(response, name)  # type: ignore[no-any-return]
+        return _real_client(self.api or self.name).exceptions.from_code(code)(response, name)  # type: ignore[no-any-return]
 
     def after(self, seconds: float, action: Callable[[], T]) -> T | Deferred:
         """What the action returns after that time; at once if the test itself makes the call."""
@@ -90,7 +93,7 @@ class Client:
 
     def __init__(self, service: FakeService) -> None:
         self._service = service
-        self.exceptions = _real_client(service.name).exceptions
+        self.exceptions = _real_client(service.api or service.name).exceptions
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         service = self._service
@@ -127,6 +130,9 @@ class Paginator:
             if self._following not in page:
                 return
             parameters[self._parameter] = page[self._following]
+
+
+FakeService.client_class = Client
 
 
 @lru_cache
