@@ -149,7 +149,7 @@ class _Attempt:
     handler: Handler
     settings: ClientSettings
     ticket: int = 0
-    sent_at: float = 0.0
+    signed_at: float = 0.0
     answered: bool = True
     """Whether its answer comes back."""
 
@@ -158,6 +158,7 @@ class _Attempt:
         network, thread = self.network, self.thread
         process, scheduler = thread.process, network.scheduler
         network.calls += 1
+        self.signed_at = scheduler.now  # before a stall, which the signature may not outlive
         fault = network.faults.of_call(scheduler.random) if process.faults else None
         if fault == "stalled before":
             process.stall(network.faults.stall_seconds(scheduler.random))
@@ -165,7 +166,7 @@ class _Attempt:
         elif fault == "killed before":
             process.kill()
             thread.wait()  # for its end
-        self.ticket, self.sent_at = thread.ticket(), scheduler.now
+        self.ticket = thread.ticket()
         if fault is None:
             scheduler.later(network.latency(), self._arrive)
         else:
@@ -178,7 +179,7 @@ class _Attempt:
         match fault:
             case "request lost":
                 self._log("request is lost")
-                self._fail()
+                self._fail(sent=False)
                 return
             case "answer lost":
                 self._log("answer will be lost")
@@ -202,20 +203,20 @@ class _Attempt:
                 pass
         scheduler.later(latency, self._arrive)
 
-    def _fail(self) -> None:
+    def _fail(self, *, sent: bool = True) -> None:
         """No answer comes: the connection breaks soon, or the client waits for its read timeout."""
         self.answered = False
-        random = self.network.scheduler.random
-        if random.random() < 0.5:
+        if self.network.scheduler.random.random() < 0.5:
             error: BotoCoreError = ReadTimeoutError(endpoint_url=self.service.name)
             after = self.settings.read_timeout
         else:
-            kind = ConnectionClosedError if random.random() < 0.5 else EndpointConnectionError
+            # Without a connection, the request has certainly not been sent, and product code may rely on that.
+            kind = ConnectionClosedError if sent else EndpointConnectionError
             error, after = kind(endpoint_url=self.service.name, error="simulated"), _QUICK_SECONDS
         self.network.scheduler.later(after, self._end_without_answer, error)
 
     def _end_without_answer(self, error: Exception) -> None:
-        self._log(f"no answer after {self.network.scheduler.now - self.sent_at:.1f} s: {type(error).__name__}")
+        self._log(f"no answer after {self.network.scheduler.now - self.signed_at:.1f} s: {type(error).__name__}")
         self.thread.wake(self.ticket, error)
 
     def _answer_with_server_error(self) -> None:
@@ -234,11 +235,13 @@ class _Attempt:
     def _arrive(self) -> None:
         """The request arrives: the service does what it asks for."""
         network, process = self.network, self.thread.process
-        off = self.sent_at + process.skew - network.scheduler.now
+        off = self.signed_at + process.skew - network.scheduler.now
         if abs(off) > self.settings.signature_seconds:
             self._log(f"is refused: its signature is {off:+.0f} s off")
-            code = "InvalidSignatureException"
-            return self._answer(self.service.error(self.operation, code, "Signature expired", 400))
+            code = "RequestTimeTooSkewed" if self.service.name == "s3" else "InvalidSignatureException"
+            return self._answer(
+                self.service.error(self.operation, code, "Signature expired", 403 if self.service.name == "s3" else 400)
+            )
         network.caller = process
         try:
             answer = self.handler(self.parameters)
@@ -251,7 +254,7 @@ class _Attempt:
         return None
 
     def _answer(self, answer: Any) -> None:  # noqa: ANN401 - as above
-        network, age = self.network, self.network.scheduler.now - self.sent_at
+        network, age = self.network, self.network.scheduler.now - self.signed_at
         log = network.scheduler.log
         log(str(self.thread), _described, self.service.name, self.operation, self.parameters, answer, age)
         if self.answered:

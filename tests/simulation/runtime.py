@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from tests.simulation.processes import Flag, Process, Thread, running_thread
+from tests.simulation.processes import Flag, Process, Thread, current_thread, running_thread
 from tests.simulation.scheduler import Scheduler
 
 T = TypeVar("T")
@@ -34,11 +34,13 @@ class SimulatedRuntime:
     events: list[Event] = field(default_factory=list)
 
     def monotonic(self) -> float:
-        return running_process().monotonic()
+        thread = current_thread()
+        return thread.process.monotonic() if thread else self.scheduler.now
 
     def utc_now(self) -> datetime:
-        """The time by the process's wall clock, which may be minutes off."""
-        return running_process().utc_now()
+        """The time by the process's wall clock, which may be minutes off; true time for the test itself."""
+        thread = current_thread()
+        return thread.process.utc_now() if thread else self.scheduler.true_time
 
     def sleep(self, seconds: float) -> None:
         running_thread().sleep(seconds)
@@ -47,20 +49,20 @@ class SimulatedRuntime:
         return self.scheduler.random.uniform(low, high)
 
     def unique_id(self) -> str:
-        return str(UUID(int=self.scheduler.random.getrandbits(128), version=4))
+        return UUID(int=self.scheduler.random.getrandbits(128), version=4).hex
 
-    def flow_run_id(self) -> str | None:
-        """The property `flow_run_id` of the process."""
-        return running_process().properties.get("flow_run_id")
+    def flow_run_id(self) -> str:
+        """The property `flow_run_id` of the process; empty if it has none."""
+        thread = current_thread()
+        return str(thread.process.properties.get("flow_run_id", "")) if thread else ""
 
     def log(self) -> logging.Logger:
         """A logger whose messages are steps of the trace."""
-        return _TraceLogger(self.scheduler, str(running_thread()))
+        return _TraceLogger(self.scheduler, str(current_thread() or "test"))
 
-    def emit_event(self, event: str, resource: Mapping[str, str], payload: Mapping[str, Any]) -> None:
-        """Record a Prefect event; emitting is no call that can fail, as Prefect sends events in the background."""
+    def emit(self, event: str, resource: Mapping[str, str], payload: Mapping[str, Any]) -> None:
+        """Record a Prefect event. It is sent in the background, so a process that ends soon may not have sent it."""
         process = running_process()
-        process.check()
         self.events.append(Event(self.scheduler.now, process.name, event, resource, payload))
         self.scheduler.log(process.name, "emits {} of {}".format, event, resource.get("prefect.resource.id", ""))
 
@@ -69,14 +71,13 @@ class SimulatedRuntime:
         return Flag(self.scheduler)
 
     @contextmanager
-    def repeated(self, action: Callable[[], object], seconds: float, name: str = "repeated") -> Iterator[None]:
-        """Call the action every so many seconds, in a thread of its own, until the block ends or it returns False."""
+    def repeated(self, action: Callable[[], bool], every_seconds: float, name: str) -> Iterator[None]:
+        """While the block lasts, call the action in another thread at this interval, until it returns False."""
         ended = Flag(self.scheduler)
 
         def repeat() -> None:
-            while not ended.wait(seconds):
-                if action() is False:
-                    return
+            while not ended.wait(every_seconds) and action():
+                pass
 
         thread = self.spawn(name, repeat)
         try:

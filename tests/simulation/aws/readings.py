@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from tests.simulation.aws.service import FakeService
 from tests.simulation.network import Network
@@ -29,16 +29,6 @@ class Write:
     version: str
     """The version of the file that the row is from."""
     row: Row
-
-
-@dataclass(frozen=True)
-class Written:
-    """What came of a write."""
-
-    rows: int
-    """All are acknowledged."""
-    unanswered: int
-    """Sends without an answer: each may still have its effect, and was made again."""
 
 
 class Readings(FakeService):
@@ -67,25 +57,25 @@ class Readings(FakeService):
         *,
         version: str,
         fence: Callable[[], object] = lambda: None,
+        on_unanswered: Callable[[], object] = lambda: None,
         batch_rows: int = 25,
         connections: int = 4,
         patience_seconds: float = 300.0,
-    ) -> Written:
-        """What came of it, when all rows are acknowledged.
+    ) -> int:
+        """The number of rows written; all are acknowledged.
 
         Args:
             rows: each key once.
             version: the version of the file that they are from, for the log.
             fence: called before each send; its error ends the write, while other sends are on their way.
+            on_unanswered: called after each send that may have its effect later, as nobody knows what became of it.
             batch_rows: rows in one send.
             connections: sends at the same time.
             patience_seconds: time without an answer after which the error of the last send is raised.
         """
         everything = list(rows)
         batches = [everything[start : start + batch_rows] for start in range(0, len(everything), batch_rows)]
-        sender = _Sender(self, version, fence, patience_seconds)
-        unanswered = mapped(sender.send, batches, connections)
-        return Written(len(everything), sum(unanswered))
+        return sum(mapped(_Sender(self, version, fence, on_unanswered, patience_seconds).send, batches, connections))
 
 
 @dataclass
@@ -93,25 +83,32 @@ class _Sender:
     readings: Readings
     version: str
     fence: Callable[[], object]
+    on_unanswered: Callable[[], object]
     patience_seconds: float
     failed: bool = False
 
     def send(self, batch: Sequence[Row]) -> int:
-        """The number of sends without an answer until one was acknowledged."""
+        """The number of rows in the batch, once they are acknowledged."""
         thread, random = running_thread(), self.readings.random
-        started, unanswered = thread.process.monotonic(), 0
+        started, attempts = thread.process.monotonic(), 0
         while not self.failed:
             try:
                 self.fence()
                 self.readings.client.batch_write(Rows=batch, Version=self.version)
-                break
-            except (BotoCoreError, ClientError):
-                unanswered += 1
+                return len(batch)
+            except (BotoCoreError, ClientError) as error:
+                attempts += 1
+                self._note(error)
                 if thread.process.monotonic() - started > self.patience_seconds:
                     self.failed = True
                     raise
-                thread.sleep(random.random() * min(0.05 * 2**unanswered, 5.0))
+                thread.sleep(random.random() * min(0.05 * 2**attempts, 5.0))
             except BaseException:
                 self.failed = True
                 raise
-        return unanswered
+        return 0
+
+    def _note(self, error: Exception) -> None:
+        refused = isinstance(error, ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
+        if not refused and not isinstance(error, EndpointConnectionError):
+            self.on_unanswered()

@@ -56,12 +56,13 @@ class FakeService:
         code: str,
         message: str,
         status: int = HTTPStatus.BAD_REQUEST,
+        kind: str = "",
         **more: Any,  # noqa: ANN401 - further members of the error
     ) -> ClientError:
-        """The error of the class that botocore raises for this code."""
+        """The error of the class that botocore raises for this code, or for `kind` where a service has another name."""
         response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": self._metadata(status), **more}
         name = "".join(word[0].upper() + word[1:] for word in operation.split("_"))
-        return _real_client(self.api or self.name).exceptions.from_code(code)(response, name)  # type: ignore[no-any-return]
+        return _real_client(self.api or self.name).exceptions.from_code(kind or code)(response, name)  # type: ignore[no-any-return]
 
     def after(self, seconds: float, action: Callable[[], T]) -> T | Deferred:
         """What the action returns after that time; at once if the test itself makes the call."""

@@ -135,7 +135,7 @@ class Sqs(FakeService):
         queue = self.queues.get(call["QueueUrl"])
         if queue is None:
             code = "AWS.SimpleQueueService.NonExistentQueue"
-            raise self.error(operation, code, "The specified queue does not exist.")
+            raise self.error(operation, code, "The specified queue does not exist.", kind="QueueDoesNotExist")
         return queue
 
     def _received_now(self, queue: Queue, call: Mapping[str, Any]) -> list[dict[str, Any]]:
