@@ -198,7 +198,8 @@ class _Attempt:
             case "stalled during":
                 scheduler.later(scheduler.random.random() * latency, process.stall, self._stall_seconds())
             case "killed during":
-                scheduler.later(scheduler.random.random() * latency * 2, process.kill)
+                before_the_answer = latency + network.least_latency
+                scheduler.later(scheduler.random.random() * before_the_answer, process.kill)
             case _:
                 pass
         scheduler.later(latency, self._arrive)
@@ -226,7 +227,7 @@ class _Attempt:
     def _lateness(self) -> float:
         """How late the request arrives: up to when its signature is no longer valid, and a little after that."""
         random = self.network.scheduler.random
-        longest = max(self.settings.signature_seconds + self.thread.process.skew, 0) + 20
+        longest = 1.2 * max(self.settings.signature_seconds + self.thread.process.skew, 10)
         return float(random.choice((random.uniform(0.1, 5), random.uniform(5, 90), random.uniform(0, longest))))
 
     def _stall_seconds(self) -> float:
