@@ -22,7 +22,7 @@ class Recovery:
     group: str
     """Faults that are reported together."""
     loaded: dict[FileVersion, float]
-    """Seconds from everything being up to the file being archived or refused; 0 if it was by then, infinite if never."""
+    """Seconds from everything being up to the file being archived or refused; 0 if it was by then, else `NEVER`."""
     emailed: dict[FileVersion, float]
     """Seconds from the due time, or from everything being up if that is later, to the email; likewise."""
 
@@ -56,10 +56,6 @@ class Watch:
                     self._emailed_at.setdefault(file, now)
         return len(self._emailed_at) == len(self.files)
 
-    @property
-    def all_loaded(self) -> bool:
-        return len(self._loaded_at) == len(self.files)
-
     def result(self, group: str) -> Recovery:
         due_at: dict[str, float] = defaultdict(lambda: self.up_at)
         for file, at in self._loaded_at.items():  # an email is due once the last of its files is loaded
@@ -71,4 +67,3 @@ class Watch:
             for file in self.files
         }
         return Recovery(group, loaded, emailed)
-

@@ -20,7 +20,7 @@ class Case:
     fault: str
     step: str
     how: str
-    """`kill -9`, or `AWS` for what AWS or the way there does."""
+    """`kill -9 of`, `SIGSTOP of`, or `AWS` for what AWS or the way there does."""
     passed: bool
 
 
@@ -42,7 +42,7 @@ def _with_section(page: str, begin: str, end: str, text: str) -> str:
 
 def matrix(cases: Sequence[Case]) -> str:
     """Markdown: how many cases, how many of them passed, and a table for each kind of fault."""
-    combinations = {(case.fault, case.step) for case in cases}
+    combinations = {(case.how, case.fault, case.step) for case in cases}
     passed = sum(case.passed for case in cases)
     lines = [f"{len(cases)} cases, {len(combinations)} combinations of fault and step; {passed} passed.", ""]
     for how in dict.fromkeys(case.how for case in cases):

@@ -38,7 +38,7 @@ def _default(block_type: type[Any], name: str) -> float:
 
 
 AS_INSTALLED: Final = Settings(
-    name="as installed",
+    name="settings as installed",
     lease_seconds=_default(FileLedger, "lease_seconds"),
     patience_seconds=_default(ReadingsTable, "patience_seconds"),
     runs_at_once=RUNS_AT_ONCE,

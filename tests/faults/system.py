@@ -276,7 +276,8 @@ class FaultySystem(System):
 
     def wait_until_announced(self, file: FileVersion) -> None:
         """There is a run for the file, so what is dropped now gets another one."""
-        eventually(lambda: self._runs_for(file, "SCHEDULED", "PENDING", "RUNNING"), WITHIN_SECONDS, f"a run for {file}")
+        states = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED")
+        self._eventually(lambda: bool(self._runs_for(file, *states)), f"a run for {file.label}")
 
     def wait_until_noted(self, files: Sequence[FileVersion]) -> None:
         """Each of these versions has an entry, or a run that was to load it has ended."""
@@ -286,18 +287,20 @@ class FaultySystem(System):
             missing = [file for file in files if (file.name, file.etag) not in known]
             return all(self._runs_for(file, "COMPLETED", "FAILED", "CRASHED") for file in missing)
 
-        eventually(all_noted, WITHIN_SECONDS, f"a note of {[file.label for file in files]}")
+        self._eventually(all_noted, f"a note of {[file.label for file in files]}")
 
-    def wait_until_loaded(self, files: Sequence[FileVersion]) -> None:
-        """Each of these versions is settled, and its object is not in `incoming/` any more."""
+    def wait_until_finished(self, files: Sequence[FileVersion]) -> None:
+        """Each of these versions is settled, its object is not in `incoming/` any more, and its email was sent."""
         watch = Watch(files, 0)
+        self._eventually(lambda: watch.see(self.ledger().entries, self.object_keys(), 0), "versions to be finished")
 
-        def all_loaded() -> bool:
-            watch.see(self.ledger().entries, self.object_keys(), 0)
-            return watch.all_loaded
+    def wait_for_longer_than_a_lease(self) -> None:
+        """How long a part stands still that is stalled."""
+        time.sleep(self.settings.lease_seconds * 2)
 
+    def _eventually(self, check: Callable[[], bool], what: str) -> None:
         try:
-            eventually(all_loaded, WITHIN_SECONDS, "versions to be loaded")
+            eventually(check, WITHIN_SECONDS, what)
         except TimeoutError as late:
             raise TimeoutError(f"{late}; {self.evidence()}") from late
 

@@ -41,7 +41,9 @@ class State:
             rejects_at=f"s3://bucket/{rejects}{version.revision}.{version.name}.rejects.csv",
         )
         result = "refused" if version.is_refused else f"{len(version.readings)} rows loaded, 2 rejected"
-        self.mails.append(f"2 files\n{version.name}: {result}\n  line 42: {version.mark} (field_count)\n\nothers.csv: …")
+        self.mails.append(
+            f"2 files\n{version.name}: {result}\n  line 42: {version.mark} (field_count)\n\nothers.csv: …"
+        )
 
     def write(self, rows: set[Reading]) -> None:
         self.rows |= {(sensor, second): (sensor, second, value) for sensor, second, value in rows}
