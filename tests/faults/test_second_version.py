@@ -59,7 +59,7 @@ class Newer:
     name: str
     then: Literal["goes on", "stalls", "dies"]
     moment: Moment = "before"
-    """Of the held calls: those of a run that goes on arrive at AWS once the newer version has landed, or is archived."""
+    """Of the held calls: those of a run that goes on reach AWS once the newer version has landed, or is archived."""
     how: str = "newer version, first run"
 
 
