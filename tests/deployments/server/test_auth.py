@@ -27,6 +27,7 @@ from deployments.doctor import all_checks, run_checks
 from deployments.relay.relay import Relay
 from deployments.relay.sqs_queue import SqsQueue
 from deployments.relay.stop_signal import StopSignal
+from deployments.relay.upkeep import LedgerOfServer
 from deployments.server.crash_automation import AUTOMATION
 from deployments.server.deploy import deploy_all
 from flows.events.file_arrivals import announce
@@ -112,7 +113,8 @@ def test_deploying_with_the_auth_string_creates_deployments_automations_and_bloc
 def test_deploying_and_relaying_without_the_auth_string_fail_with_the_setting_to_change(
     api_url: str, aws: Aws, outputs: StackOutputs, auth_string: str | None, mistake: str
 ) -> None:
-    relay = Relay(SqsQueue(aws.client("sqs"), outputs.queue_url), outputs.incoming_prefix, DeploymentSlots())
+    queue = SqsQueue(aws.client("sqs"), outputs.queue_url)
+    relay = Relay(queue, outputs.incoming_prefix, DeploymentSlots(), LedgerOfServer())
     with StopSignal() as stop:
         calls = (deploy_all, lambda: relay.relay_once(stop))
     for call in calls:
