@@ -150,7 +150,7 @@ def close_abandoned_entries(snapshot: RecoverySnapshot) -> None:
 def announce_files_to_retry(snapshot: RecoverySnapshot) -> list[SensorFile]:
     """The files in `incoming/` that no run holds and that are not in back-off; they are announced again."""
     zone = run_blocks().landing_zone
-    files = retry_decisions.files_to_retry(snapshot, zone.waiting(snapshot.patience))
+    files = filter(_is_loadable, retry_decisions.files_to_retry(snapshot, zone.waiting(snapshot.patience)))
     groups = list(islice(_in_events(files, retry_decisions.poison_files(snapshot)), EVENTS_PER_SWEEP))
     for group in groups:
         announce(group, zone.incoming_prefix, occasion=f"sweep {snapshot.now.isoformat()}")
@@ -187,6 +187,12 @@ def _in_events(files: Iterable[SensorFile], alone: set[str]) -> Iterator[list[Se
         else:
             others.append(file)
     yield from in_groups(others)
+
+
+def _is_loadable(file: SensorFile) -> bool:
+    """Whether a run could do something about the file: not if this content failed for good and stays where it is."""
+    entries = run_blocks().file_ledger.entries_of(file.bucket, file.key)
+    return not any(entry.stays_in_incoming and entry.etag == file.etag for entry in entries)
 
 
 def _problem_of_missing(entry: LedgerEntry) -> str:

@@ -293,9 +293,9 @@ def _emit(event: str, settled: LedgerEntry) -> None:
 def _move_settled(file: SensorFile, entry: LedgerEntry) -> None:
     """Move a settled file that is still in `incoming/`, where every sweep would find it again.
 
-    One without `archived_to` cannot be moved (`fail_for_good`).
+    One that failed for good may be a file that cannot be moved (`fail_for_good`).
     """
-    if entry.status in ("archived", "refused", "failed") and entry.archived_to:
+    if entry.status in ("archived", "refused", "failed") and not entry.stays_in_incoming:
         run_blocks().landing_zone.store_copy(file, entry.status)
         run_blocks().landing_zone.remove(file)
 
