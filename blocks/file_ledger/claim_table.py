@@ -1,8 +1,9 @@
 """The ledger's table with the calls that claim a key, keep it, settle its versions, and end the claim."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial, reduce
 from typing import Any, Final
 
 from pydantic import Field
@@ -19,8 +20,14 @@ SETTLED_AS_GONE: Final[frozenset[FileStatus]] = frozenset({"missing", "supersede
 FIRST_BACK_OFF_SECONDS: Final = 10.0
 LONGEST_BACK_OFF_SECONDS: Final = 3600.0
 
+LONGEST_WITHOUT_CLAIM: Final = timedelta(hours=1)
+"""The longest time before a key is announced again that no run claims, though it is announced."""
+
 WRITES_AT_ONCE: Final = 50
 """Claims that one transaction changes. DynamoDB takes 100. Source: "TransactWriteItems", DynamoDB API reference."""
+
+SETTLED_AT_ONCE: Final = 90
+"""Replaced versions that one transaction settles, besides the claim and the entry of the version that is claimed."""
 
 _LARGEST_EXPONENT: Final = 20
 
@@ -34,6 +41,23 @@ class HeldClaim:
     """Monotonic seconds before the request that last set the lease: it ends `claim_seconds` later, or after that."""
     began_at: datetime
     """The table's time when the key was claimed."""
+
+
+@dataclass(frozen=True)
+class KeyAsRead:
+    """The claim of a key and entries of its versions, read one after the other: others may have written in between."""
+
+    claim: Claim
+    items: dict[str, dict[str, Any]]
+    """The attributes of the entries that exist, by version: at least those of all unsettled versions."""
+
+    def entry(self, version: str) -> LedgerEntry | None:
+        """The entry of the version, if it exists."""
+        return to_entry(self.items[version]) if version in self.items else None
+
+    def put(self, entry: LedgerEntry) -> Put:
+        """The entry to be written, on the condition that its item is as it was read."""
+        return Put(entry_attributes(entry), as_read=self.items.get(entry.version, {}))
 
 
 @dataclass(frozen=True)
@@ -100,25 +124,28 @@ class ClaimTable(LedgerTable):
         Raises:
             PermissionMissingError: DynamoDB refused the call.
         """
-        version = found.version or ""
+        version, settled = found.version or "", list[LedgerEntry]()
         while True:
-            claim, entries = self._claim_and_entries(found.bucket, found.key, {version, announced} - {None})
-            entry, now = entries.get(version), self._clock.earliest()
+            read = self._read_key(found.bucket, found.key, version, announced)
+            claim, entry, now = read.claim, read.entry(version), self._clock.earliest()
             if entry and entry.status in SETTLED and not (again or _is_back(entry, found)):
                 return entry
             if claim.is_held_by_another(claim_id, now):
-                if self._noted(claim, entry, found, flow_run_id):
-                    waiting = entry or _new_entry(found, flow_run_id, email_id)
+                if waiting := self._noted(read, found, flow_run_id):
                     return OwnedElsewhere(waiting, claim.flow_run_id or "?")
+                continue
+            replaced = _replaced(claim, found, announced)
+            part = replaced[:SETTLED_AT_ONCE]
+            superseded = [*_superseded(read, part, found, flow_run_id, email_id)]
+            puts = list(map(read.put, superseded))
+            if len(replaced) > len(part):
+                settled += superseded if self._put_claim(claim, reduce(Claim.settled, part, claim), puts) else []
                 continue
             asked_at = runtime().monotonic()
             taken = claim.taken(claim_id, flow_run_id, version, lease=self._lease, now=self._clock.latest())
             started = _started(found, entry, taken, flow_run_id, email_id)
-            replaced = (set(claim.unsettled) | {announced or version}) - {version}
-            superseded = self._superseded(found, replaced, entries, flow_run_id, email_id)
-            written = self._put_claim(claim, taken, [started, *superseded])
-            if written:
-                return Owned(HeldClaim(written, asked_at, now), started, superseded)
+            if written := self._put_claim(claim, taken, [read.put(started), *puts]):
+                return Owned(HeldClaim(written, asked_at, now), started, [*settled, *superseded])
 
     def claim_archived(
         self, archived: LedgerEntry, claim_id: str, flow_run_id: str, *, email_id: str | None = None
@@ -129,7 +156,8 @@ class ClaimTable(LedgerTable):
         still archived and its rows are still in the table.
         """
         while True:
-            claim = self.claim_of(archived.bucket, archived.key)
+            read = self._read_key(archived.bucket, archived.key, archived.version)
+            claim, known = read.claim, read.entry(archived.version)
             if claim.is_held_by_another(claim_id, self._clock.earliest()):
                 return OwnedElsewhere(archived, claim.flow_run_id or "?")
             asked_at = runtime().monotonic()
@@ -149,16 +177,17 @@ class ClaimTable(LedgerTable):
                 "notified_at": None,
                 "notified_by": None,
             }
-            started = archived.model_copy(update=fields)
-            if written := self._put_claim(claim, taken, [started]):
+            started = (known if known and known.is_kept else archived).model_copy(update=fields)
+            if written := self._put_claim(claim, taken, [read.put(started)]):
                 return Owned(HeldClaim(written, asked_at, now), started, [])
 
     def claim_reload(
         self, bucket: str, key: str, claim_id: str, flow_run_id: str
     ) -> tuple[HeldClaim, list[LedgerEntry]] | None:
-        """The key, held by this run to write versions again, and these in their order; None if none are due.
+        """The key, held by this run to write versions again, and these in their order; None if no reload is due.
 
-        They are the archived versions that were loaded after rows of an older epoch could still arrive.
+        They are the archived versions that were loaded after rows of an older epoch could still arrive: none if a load
+        was taken for dead, and none was archived since.
         """
         while True:
             claim = self.claim_of(bucket, key)
@@ -166,19 +195,10 @@ class ClaimTable(LedgerTable):
             due = claim.reload_at is not None and claim.reload_at <= now
             if not due or claim.is_held_by_another(claim_id, now):
                 return None
-            versions = [
-                entry
-                for entry in self.entries_of(bucket, key)
-                if entry.is_kept and entry.epoch > (claim.late_epoch or 0)
-            ]
             asked_at = runtime().monotonic()
-            if not {entry.version for entry in versions} - {claim.late_version}:
-                if self._put_claim(claim, claim.reloaded(now).with_nothing_due(), []):
-                    return None
-                continue
             taken = claim.taken(claim_id, flow_run_id, ALL_VERSIONS, lease=self._lease, now=self._clock.latest())
-            if written := self._put_claim(claim, taken, []):
-                return HeldClaim(written, asked_at, now), sorted(versions, key=lambda entry: entry.epoch)
+            if written := self._put_claim(claim, taken):
+                return HeldClaim(written, asked_at, now), self._to_write_again(written)
 
     def renew(self, held: HeldClaim) -> bool:
         """Whether the run still holds the key; if so, its lease lasts `claim_seconds` from now."""
@@ -212,7 +232,7 @@ class ClaimTable(LedgerTable):
         def settled(claim: Claim) -> Claim:
             now = self._clock.latest()
             late = claim.with_late_writes(claim.epoch, claim.holds, now) if unanswered else claim
-            done = late.loaded(entry.version, now) if entry.status == "archived" else late.settled(entry.version)
+            done = late.loaded(entry.version) if entry.status == "archived" else late.settled(entry.version)
             return done.renewed(now + self._lease)
 
         asked_at = runtime().monotonic()
@@ -225,18 +245,17 @@ class ClaimTable(LedgerTable):
         Raises:
             LeaseLostError: the lease expired, and another run has claimed the key since.
         """
-        self._change_held(held, lambda claim: claim if claim.unsettled else claim.released())
+        self._change_held(held, lambda claim: claim if claim.unsettled else claim.released(self._clock.latest()))
         return held.claim.claim_id is not None
 
     def end_reload(self, held: HeldClaim, *, unanswered: bool = False) -> bool:
         """As `end_claim`, after the versions of a reload were written again."""
 
         def ended(claim: Claim) -> Claim:
-            done = claim.reloaded(held.began_at)
-            if unanswered:
-                done = done.with_late_writes(claim.epoch, ALL_VERSIONS, self._clock.latest())
-                done = done.loaded("", self._clock.latest())
-            return done if done.unsettled else done.released()
+            now = self._clock.latest()
+            late = claim.with_late_writes(claim.epoch, ALL_VERSIONS, now) if unanswered else claim
+            done = late.reloaded(held.began_at)
+            return done if done.unsettled else done.released(now)
 
         self._change_held(held, ended)
         return held.claim.claim_id is not None
@@ -275,12 +294,12 @@ class ClaimTable(LedgerTable):
                 waiting = waiting.model_copy(update={"next_try_at": None, "finished_at": runtime().utc_now()})
 
         def released(claim: Claim) -> Claim:
-            late = claim.with_late_writes(claim.epoch, claim.holds, self._clock.latest()) if unanswered else claim
+            now = self._clock.latest()
+            late = claim.with_late_writes(claim.epoch, claim.holds, now) if unanswered else claim
             if waiting and waiting.status == "archived":
-                late = late.loaded(waiting.version, self._clock.latest())
-                return late.released(self._clock.latest() if late.unsettled else None)
-            came = any(version != claim.holds for version in claim.unsettled)
-            return late.released(self._clock.latest() if came and claim.holds != ALL_VERSIONS else later)
+                return late.loaded(waiting.version).released(now)
+            newer = claim.holds != ALL_VERSIONS and any(version != claim.holds for version in claim.unsettled)
+            return late.released(now) if newer else late.put_off(later)
 
         self._change_held(held, released, [waiting] if waiting else [])
         return waiting
@@ -308,26 +327,23 @@ class ClaimTable(LedgerTable):
             closed_as: the settled entry for the entry of a version that waits.
             claim_id: of this run, which may hold the key.
         """
+        settled: list[LedgerEntry] = []
         while True:
-            claim = self.claim_of(file.bucket, file.key)
-            now = self._clock.latest()
+            read = self._read_key(file.bucket, file.key)
+            claim, now = read.claim, self._clock.latest()
             if claim.is_held_by_another(claim_id, self._clock.earliest()):
-                return None
-            free = claim.released() if claim.claim_id == claim_id else claim.freed(now)
-            _, entries = self._claim_and_entries(file.bucket, file.key, claim.unsettled)
-            closed = [
-                (_reload_ended(entry) if entry.archived_to else closed_as(entry)).model_copy(
-                    update={"finished_at": runtime().utc_now(), "next_try_at": None}
-                )
-                for entry in entries.values()
-                if entry.status not in SETTLED
-            ]
-            for version in claim.unsettled:
-                loaded = any(entry.version == version and entry.status == "archived" for entry in closed)
-                free = free.loaded(version, now) if loaded else free.settled(version)
+                return settled or None
+            part = claim.unsettled[:SETTLED_AT_ONCE]
+            closed = [*_closed(read, part, closed_as)]
+            free = claim.released(now) if claim.claim_id == claim_id else claim.freed(now)
+            free = reduce(Claim.settled, part, free)
+            for entry in closed:
+                free = free.loaded(entry.version) if entry.status == "archived" else free
             free = free.with_nothing_due()
-            if free == claim or self._put_claim(claim, free, closed):
-                return closed
+            if free == claim or self._put_claim(claim, free, map(read.put, closed)):
+                settled += closed
+                if len(part) == len(claim.unsettled):
+                    return settled
 
     def claims_of(self, files: Sequence[SensorFile]) -> list[Claim]:
         """The claims of the keys of these files as they are now, in the same order."""
@@ -337,32 +353,21 @@ class ClaimTable(LedgerTable):
     def expect(self, files: Iterable[SensorFile], within: timedelta) -> None:
         """Have the keys looked at again after that time, unless runs have claimed them by then.
 
-        It is called before they are announced. The time doubles with each announcement that leads to no claim.
+        It is called before they are announced. The time doubles with each announcement that leads to no claim, up to an
+        hour: nothing is announced over and over.
         """
-        self._change_all(files, lambda claim: claim.expected(self._clock.latest(), within))
+        self._change_all(files, partial(self._expected, within=within))
 
     def make_due(self, files: Iterable[SensorFile]) -> None:
         """Have the keys looked at now, but for those of which it is known when they are to be looked at."""
         self._change_all(files, lambda claim: claim.due(self._clock.latest()))
 
-    def _change_all(self, files: Iterable[SensorFile], change: Change) -> None:
-        keys = list(dict.fromkeys((file.bucket, file.key) for file in files))
-        for start in range(0, len(keys), WRITES_AT_ONCE):
-            part = keys[start : start + WRITES_AT_ONCE]
-            found = self._read([_claim_key(*key) for key in part])
-            claims = [to_claim(*key, found.get(_claim_key(*key))) for key in part]
-            changes = [(claim, change(claim)) for claim in claims]
-            puts = [_put(old, new) for old, new in changes if old != new]
-            if puts and not self._write_together(puts):
-                for bucket, key in part:
-                    self.change(bucket, key, change)
-
     def nothing_due(self, file: SensorFile, claim_id: str) -> None:
-        """Have the key looked at no more if none of its versions waits; a claim of this run ends."""
+        """End a claim of this run, and have the key looked at no more unless a version waits or a reload is due."""
 
         def ended(claim: Claim) -> Claim:
-            free = claim.released() if claim.claim_id == claim_id else claim
-            return free if free.unsettled else free.with_nothing_due()
+            free = claim.released(self._clock.latest()) if claim.claim_id == claim_id else claim
+            return free.with_nothing_due()
 
         self.change(file.bucket, file.key, ended)
 
@@ -403,71 +408,104 @@ class ClaimTable(LedgerTable):
                 return
             claim = to_claim(claim.bucket, claim.key, existing)
 
-    def _put_claim(self, old: Claim, new: Claim, entries: Iterable[LedgerEntry]) -> Claim | None:
+    def _expected(self, claim: Claim, within: timedelta) -> Claim:
+        pause = min(within * 2 ** min(claim.announcements, _LARGEST_EXPONENT), max(within, LONGEST_WITHOUT_CLAIM))
+        return claim.expected(self._clock.latest() + pause, self._clock.earliest())
+
+    def _change_all(self, files: Iterable[SensorFile], change: Change) -> None:
+        keys = list(dict.fromkeys((file.bucket, file.key) for file in files))
+        for start in range(0, len(keys), WRITES_AT_ONCE):
+            part = keys[start : start + WRITES_AT_ONCE]
+            found = self._read([_claim_key(*key) for key in part])
+            claims = [to_claim(*key, found.get(_claim_key(*key))) for key in part]
+            changes = [(claim, change(claim)) for claim in claims]
+            puts = [_put(old, new) for old, new in changes if old != new]
+            if puts and not self._write_together(puts):
+                for key in part:
+                    self.change(*key, change)
+
+    def _put_claim(self, old: Claim, new: Claim, entries: Iterable[Put] = ()) -> Claim | None:
         """The claim as written, with the entries; None if another writer was faster."""
-        if self._write([_put(old, new), *map(_entry_put, entries)]) is None:
-            return _revised(new, old)
-        return None
+        return _revised(new, old) if self._write([_put(old, new), *entries]) is None else None
 
-    def _claim_and_entries(
-        self, bucket: str, key: str, versions: Iterable[str | None]
-    ) -> tuple[Claim, dict[str, LedgerEntry]]:
-        """The claim, and the entries of these versions that exist."""
-        keys = [entry_key(bucket, key, version) for version in versions if version]
-        items = self._read([_claim_key(bucket, key), *keys])
-        claim = to_claim(bucket, key, items.pop(_claim_key(bucket, key), None))
-        return claim, {item_key.version: to_entry(item) for item_key, item in items.items()}
+    def _read_key(self, bucket: str, key: str, *versions: str | None) -> KeyAsRead:
+        """The claim, and the entries of these and of all unsettled versions."""
+        wanted = [_claim_key(bucket, key), *(entry_key(bucket, key, version) for version in versions if version)]
+        found = self._read(wanted)
+        claim = to_claim(bucket, key, found.get(_claim_key(bucket, key)))
+        others = {entry_key(bucket, key, version) for version in claim.unsettled} - {*wanted}
+        found |= self._read(others) if others else {}
+        return KeyAsRead(claim, {each.version: item for each, item in found.items() if each.version != CLAIM})
 
-    def _noted(self, claim: Claim, entry: LedgerEntry | None, found: StoredFile, flow_run_id: str) -> bool:
-        """Whether the claim of another run has this version now, which has an entry; False to look again."""
-        version = found.version or ""
-        if version in claim.unsettled:
-            return True
+    def _to_write_again(self, claim: Claim) -> list[LedgerEntry]:
+        """The archived versions that rows of late writes may have come over, in the order of their epochs."""
+        kept = [entry for entry in self.entries_of(claim.bucket, claim.key) if entry.is_kept]
+        since = sorted(
+            (entry for entry in kept if entry.epoch > (claim.late_epoch or 0)), key=lambda entry: entry.epoch
+        )
+        return since if {entry.version for entry in since} - {claim.late_version} else []
+
+    def _noted(self, read: KeyAsRead, found: StoredFile, flow_run_id: str) -> LedgerEntry | None:
+        """The entry of the version, which the claim of another run has now; None to look again."""
+        claim, version = read.claim, found.version or ""
+        entry = read.entry(version)
+        if entry and version in claim.unsettled:
+            return entry
         waiting = _new_entry(found, flow_run_id, None)
         if entry:  # it has landed again
             waiting = entry.model_copy(update={"status": "waiting", "landed_at": found.landed_at, "finished_at": None})
-        return self._put_claim(claim, claim.noted(version), [waiting]) is not None
+        return waiting if self._put_claim(claim, claim.noted(version), [read.put(waiting)]) else None
 
-    def _superseded(
-        self,
-        found: StoredFile,
-        versions: Iterable[str],
-        known: dict[str, LedgerEntry],
-        flow_run_id: str,
-        email_id: str | None,
-    ) -> list[LedgerEntry]:
-        """The settled entries of these versions, which the found one has replaced; none of those settled before."""
-        missing = [version for version in versions if version and version not in known]
-        if missing:
-            _, others = self._claim_and_entries(found.bucket, found.key, missing)
-            known = known | others
-        now, superseded = runtime().utc_now(), []
-        for version in sorted(filter(None, versions)):
-            entry = known.get(version)
-            if entry is None:
-                problem = f"version {found.version} of this key replaced it before it was loaded"
-                entry = LedgerEntry(
-                    bucket=found.bucket, key=found.key, version=version, status="superseded", claimed_at=now, tries=0,
-                    attempts=0,
-                )  # fmt: skip
-            elif entry.status in SETTLED:
-                continue
-            elif entry.archived_to:
-                superseded.append(_reload_ended(entry).model_copy(update={"finished_at": now}))
-                continue
-            else:
-                rows = "some of its rows may be in the table" if entry.tries else "it was not loaded"
-                problem = f"version {found.version} of this key replaced it; {rows}"
-            fields: dict[str, Any] = {
-                "status": "superseded",
-                "problem": problem,
-                "finished_at": now,
-                "next_try_at": None,
-                "flow_run_id": flow_run_id,
-                "email_id": email_id,
-            }
-            superseded.append(entry.model_copy(update=fields))
-        return superseded
+
+def _replaced(claim: Claim, found: StoredFile, announced: str | None) -> list[str]:
+    """The versions that the found one has replaced, in the order of their coming."""
+    versions = dict.fromkeys((*claim.unsettled, announced or found.version))
+    # A listing of the bucket names no version id, so the ETag of the found version may be what was announced.
+    return [version for version in versions if version and version not in (found.version, found.etag)]
+
+
+def _superseded(
+    read: KeyAsRead, versions: Iterable[str], found: StoredFile, flow_run_id: str, email_id: str | None
+) -> Iterator[LedgerEntry]:
+    """The settled entries of these versions, which the found one has replaced; none of those settled before."""
+    for version in versions:
+        now, entry = runtime().utc_now(), read.entry(version)
+        if entry and entry.status in SETTLED:
+            continue
+        if entry and entry.archived_to:
+            yield _reload_ended(entry).model_copy(update={"finished_at": now, "next_try_at": None})
+            continue
+        problem = f"version {found.version} of this key replaced it before it was loaded"
+        if entry and entry.tries:
+            problem = f"version {found.version} of this key replaced it; some of its rows may be in the table"
+        entry = entry or LedgerEntry(
+            bucket=found.bucket,
+            key=found.key,
+            version=version,
+            status="superseded",
+            claimed_at=now,
+            tries=0,
+            attempts=0,
+        )
+        fields: dict[str, Any] = {
+            "status": "superseded",
+            "problem": problem,
+            "finished_at": now,
+            "next_try_at": None,
+            "flow_run_id": flow_run_id,
+            "email_id": email_id,
+        }
+        yield entry.model_copy(update=fields)
+
+
+def _closed(
+    read: KeyAsRead, versions: Iterable[str], closed_as: Callable[[LedgerEntry], LedgerEntry]
+) -> Iterator[LedgerEntry]:
+    """The settled entries of these versions, whose object is gone; none of those settled before."""
+    for entry in filter(None, map(read.entry, versions)):
+        if entry.status not in SETTLED:
+            settled = _reload_ended(entry) if entry.archived_to else closed_as(entry)
+            yield settled.model_copy(update={"finished_at": runtime().utc_now(), "next_try_at": None})
 
 
 def _new_entry(found: StoredFile, flow_run_id: str, email_id: str | None) -> LedgerEntry:

@@ -4,7 +4,7 @@ Every change is a function from the claim as it was read to the claim as it is t
 item has not changed in between. docs/architecture.md draws how claims, leases and late writes belong together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -25,12 +25,6 @@ LATE_WRITES_END_AFTER: Final = timedelta(minutes=10)
 
 Source: "Elements of an AWS API request signature", AWS IAM user guide.
 """
-
-
-LONGEST_PAUSE: Final = timedelta(hours=1)
-"""The longest pause before a key is announced again that no run deals with."""
-
-_LARGEST_EXPONENT: Final = 20
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,7 @@ class Claim:
         free = self if self.claim_id == claim_id else self.freed(now)
         versions = self.unsettled if version == ALL_VERSIONS else (version,)
         return replace(
-            free,
+            free.without_arrived_writes(now),
             epoch=self.epoch + 1,
             claim_id=claim_id,
             flow_run_id=flow_run_id,
@@ -93,17 +87,21 @@ class Claim:
         """Held by no run. The holder did not end its claim, so its rows may still arrive."""
         if self.claim_id is None:
             return self
-        return self.with_late_writes(self.epoch, self.holds, now).released()
+        return self.with_late_writes(self.epoch, self.holds, now).released(now)
 
     def with_late_writes(self, epoch: int, version: str | None, now: datetime) -> "Claim":
         """Rows of the version, sent in that epoch, may still arrive from now on."""
-        over = self.late_until is not None and self.late_until < now and self.reload_at is None
-        known = (
-            self if self.late_epoch is not None and not over else replace(self, late_epoch=epoch, late_version=version)
-        )
-        late_epoch = min(epoch, known.late_epoch or epoch)
-        late_version = version if known.late_version == version else ALL_VERSIONS
-        return replace(known, late_epoch=late_epoch, late_version=late_version, late_until=now + LATE_WRITES_END_AFTER)
+        until = now + LATE_WRITES_END_AFTER
+        if self.late_epoch is None:
+            return replace(self, late_epoch=epoch, late_version=version, late_until=until)
+        late_version = version if self.late_version == version else ALL_VERSIONS
+        return replace(self, late_epoch=min(epoch, self.late_epoch), late_version=late_version, late_until=until)
+
+    def without_arrived_writes(self, now: datetime) -> "Claim":
+        """Without late writes that have all arrived before the next load begins, and came over no loaded version."""
+        if self.late_until is None or self.late_until >= now or self.reload_at is not None:
+            return self
+        return replace(self, late_epoch=None, late_version=None, late_until=None)
 
     def overtaken(self, epoch: int, version: str | None, now: datetime) -> "Claim":
         """A run found that it had lost the key while it was writing: what was loaded since is written again at once."""
@@ -118,53 +116,51 @@ class Claim:
         """Without the version, which needs no load any more."""
         return replace(self, unsettled=tuple(each for each in self.unsettled if each != version))
 
-    def loaded(self, version: str, now: datetime) -> "Claim":
-        """With the version's rows in the table. If older rows may still arrive over them, they are written again."""
+    def loaded(self, version: str) -> "Claim":
+        """With the version's rows in the table. If older rows may come over them, they are written again later.
+
+        It does not matter how late it is now: older rows may have come over those that this load wrote first.
+        """
         done = self.settled(version)
         if self.late_until is None or self.late_version == version:
             return done
-        if self.late_until < now and self.reload_at is None:
-            return replace(done, late_epoch=None, late_version=None, late_until=None)
         return replace(done, reload_at=min(self.reload_at or self.late_until, self.late_until))
 
     def reloaded(self, began_at: datetime) -> "Claim":
         """With all versions written again; once more later if rows could still arrive after `began_at`."""
-        if self.late_until is not None and self.late_until >= began_at:
+        if self.late_until is not None and self.late_until > began_at:
             return replace(self, reload_at=self.late_until)
         return replace(self, late_epoch=None, late_version=None, late_until=None, reload_at=None)
 
-    def released(self, next_try_at: datetime | None = None) -> "Claim":
-        """Held by no run, whose rows have all arrived."""
-        return self._free(next_try_at)
+    def released(self, now: datetime) -> "Claim":
+        """Held by no run, whose rows have all arrived. The key is due now if a version waits."""
+        return self._free(now if self.unsettled else self.reload_at)
 
-    def expected(self, now: datetime, within: timedelta) -> "Claim":
-        """Announced, and looked at again after that time, unless a run holds the key: then its lease says when.
+    def put_off(self, until: datetime) -> "Claim":
+        """Held by no run after a load that failed, and not looked at before that time, for a reload neither."""
+        reload_at = None if self.reload_at is None else max(self.reload_at, until)
+        return replace(self._free(until), next_try_at=until, reload_at=reload_at)
 
-        The time doubles with each announcement that leads to no claim, up to an hour: nothing is announced for ever.
-        """
-        if self.claim_id:
+    def expected(self, at: datetime, now: datetime) -> "Claim":
+        """Announced, and looked at again at that time, unless a run holds the key: then its lease says when."""
+        if self.is_held(now):
             return self
-        pause = min(within * 2 ** min(self.announcements, _LARGEST_EXPONENT), max(within, LONGEST_PAUSE))
-        reload_at = [self.reload_at] if self.reload_at and self.reload_at > now else []
-        return replace(self, announcements=self.announcements + 1, next_try_at=min([now + pause, *reload_at]))
+        return replace(self, next_try_at=at, announcements=self.announcements + 1)
 
     def due(self, now: datetime) -> "Claim":
         """Looked at now, unless it is known when the key is to be looked at."""
         return self if self.next_try_at else replace(self, next_try_at=now)
 
     def with_nothing_due(self) -> "Claim":
-        """Not looked at any more, but for a reload."""
-        return self if self.claim_id else replace(self, next_try_at=self.reload_at, announcements=0)
+        """Not looked at any more, but for a reload, or while a version waits or is being loaded."""
+        if self.claim_id or self.unsettled:
+            return self
+        return replace(self, next_try_at=self.reload_at, announcements=0)
 
     def _free(self, next_try_at: datetime | None) -> "Claim":
         times = [each for each in (next_try_at, self.reload_at) if each is not None]
         return replace(
-            self,
-            claim_id=None,
-            flow_run_id=None,
-            holds=None,
-            lease_until=None,
-            next_try_at=min(times, default=None),
+            self, claim_id=None, flow_run_id=None, holds=None, lease_until=None, next_try_at=min(times, default=None)
         )
 
 
@@ -190,7 +186,6 @@ def to_claim(bucket: str, key: str, attributes: Mapping[str, Any] | None) -> Cla
     """The claim that an item holds; of a key that was never claimed where there is none."""
     if not attributes:
         return Claim(bucket, key)
-    times = {name: datetime.fromisoformat(attributes[name]) for name in _TIMES if name in attributes}
     late_epoch = attributes.get("late_epoch")
     return Claim(
         bucket=bucket,
@@ -204,5 +199,17 @@ def to_claim(bucket: str, key: str, attributes: Mapping[str, Any] | None) -> Cla
         announcements=int(attributes.get("announcements", 0)),
         late_epoch=None if late_epoch is None else int(late_epoch),
         late_version=attributes.get("late_version"),
-        **times,
+        **moments(attributes, _TIMES),
     )
+
+
+def moments(attributes: Mapping[str, Any], names: Iterable[str]) -> dict[str, datetime]:
+    """The times that an item holds, by the name of their attribute.
+
+    Raises:
+        ValueError: one of them is no time with an offset.
+    """
+    times = {name: datetime.fromisoformat(attributes[name]) for name in names if name in attributes}
+    if naive := [name for name, time in times.items() if time.tzinfo is None]:
+        raise ValueError(f"a time without an offset: {naive}")
+    return times

@@ -1,11 +1,9 @@
 """What is due: keys to be looked at again, and emails, in the order of their times."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
-
-from pydantic import ValidationError
+from typing import Any, TypeVar
 
 from blocks.domain.models import LedgerEntry, utc_text
 from blocks.file_ledger.claims import CLAIM, WAITS_FOR_LOAD, Claim, to_claim
@@ -13,6 +11,9 @@ from blocks.file_ledger.emails import EMAIL, WAITS_FOR_EMAIL, OutboxEmail, to_em
 from blocks.file_ledger.outbox import Outbox
 from blocks.file_ledger.table import DUE_INDEX, KEYS_PER_READ, Key, to_entry
 from blocks.runtime import runtime
+
+_Made = TypeVar("_Made")
+_Record = TypeVar("_Record", Claim, OutboxEmail)
 
 
 @dataclass(frozen=True)
@@ -29,62 +30,61 @@ class DueTable(Outbox):
 
     def due_files(self, limit: int | None = None) -> Iterator[DueFile]:
         """The keys that are due, the longest due first, up to `limit`; read page by page, so memory is bounded."""
-        for keys in self._due(WAITS_FOR_LOAD, limit):
-            claims = []
-            for key, attributes in self._read(Key(each, CLAIM) for each in keys).items():
-                with _odd_items_logged(key):
-                    claims.append(to_claim(attributes["bucket"], attributes["key"], attributes))
-            now = self._clock.earliest()
-            due = [claim for claim in claims if claim.next_try_at and claim.next_try_at <= now]
-            due.sort(key=lambda claim: utc_text(claim.next_try_at or now))
-            newest = {
-                claim: Key(f"{claim.bucket}/{claim.key}", claim.unsettled[-1]) for claim in due if claim.unsettled
-            }
-            items = self._read(newest.values())
-            for claim in due:
-                entry = None
-                with _odd_items_logged(newest.get(claim)):
-                    if (item := items.get(newest[claim]) if claim in newest else None) is not None:
-                        entry = to_entry(item)
-                yield DueFile(claim, entry)
+        return islice(self._due_files(limit), limit)
 
     def due_emails(self, limit: int | None = None) -> Iterator[OutboxEmail]:
         """The emails that are due and not sent, the longest due first, up to `limit`."""
-        for keys in self._due(WAITS_FOR_EMAIL, limit):
-            for key, attributes in self._read(Key(each, EMAIL) for each in keys).items():
-                with _odd_items_logged(key):
-                    email = to_email(attributes["email_id"], attributes)
-                    if email.next_try_at and email.next_try_at <= self._clock.earliest():
-                        yield email
+        return islice(self._due_emails(limit), limit)
 
     def waiting_keys(self, limit: int) -> int:
         """The number of keys that wait for a load or are being loaded, counted up to `limit`."""
-        return len(list(islice(self._query_due(WAITS_FOR_LOAD, "9999"), limit)))
+        return len(list(islice(self._query_due(WAITS_FOR_LOAD, "9999", limit), limit)))
 
-    def _due(self, kind: str, limit: int | None) -> Iterator[list[str]]:
-        """The `file` of the due items, in groups that one read takes."""
+    def _due_files(self, page_size: int | None) -> Iterator[DueFile]:
+        for items in self._due_items(WAITS_FOR_LOAD, CLAIM, page_size):
+            claims = [*_valid(items, lambda each: to_claim(each["bucket"], each["key"], each))]
+            due = self._by_due_time(claims)
+            newest = {
+                claim: Key(f"{claim.bucket}/{claim.key}", claim.unsettled[-1]) for claim in due if claim.unsettled
+            }
+            entries = self._read(newest.values())
+            for claim in due:
+                item = entries.get(newest[claim]) if claim in newest else None
+                yield DueFile(claim, next(_valid([item] if item else [], to_entry), None))
+
+    def _due_emails(self, page_size: int | None) -> Iterator[OutboxEmail]:
+        for items in self._due_items(WAITS_FOR_EMAIL, EMAIL, page_size):
+            yield from self._by_due_time([*_valid(items, lambda each: to_email(each["email_id"], each))])
+
+    def _due_items(self, kind: str, version: str, page_size: int | None) -> Iterator[list[dict[str, Any]]]:
+        """The items that the index names as due, in groups that one read takes. The index may be behind the table."""
         self._set_clock()
-        items = islice(self._query_due(kind, utc_text(self._clock.earliest())), limit)
-        while group := [item["file"]["S"] for item in islice(items, KEYS_PER_READ)]:
-            yield group
+        named = self._query_due(kind, utc_text(self._clock.earliest()), page_size)
+        while group := [item["file"]["S"] for item in islice(named, min(page_size or KEYS_PER_READ, KEYS_PER_READ))]:
+            yield list(self._read(Key(each, version) for each in group).values())
 
-    def _query_due(self, kind: str, until: str) -> Iterator[Any]:
+    def _by_due_time(self, records: Sequence[_Record]) -> list[_Record]:
+        """The records that are due by the table itself, the longest due first."""
+        now = self._clock.earliest()
+        due = [(record.next_try_at, number) for number, record in enumerate(records) if record.next_try_at]
+        return [records[number] for next_try_at, number in sorted(due) if next_try_at <= now]
+
+    def _query_due(self, kind: str, until: str, page_size: int | None) -> Iterator[Any]:
         values = {":kind": kind, ":until": until}
-        condition = "waits_for = :kind AND next_try_at <= :until"
-        return self._query(DUE_INDEX, condition, values, Limit=KEYS_PER_READ)  # pages as small as they are needed
+        limit = page_size or KEYS_PER_READ  # who needs more than the first page asks for the next
+        return self._query(DUE_INDEX, "waits_for = :kind AND next_try_at <= :until", values, Limit=limit)
 
 
-class _odd_items_logged:  # noqa: N801 - a context manager, used like a function
-    """Log and pass over an item that somebody else has written: it must not end what deals with the others."""
+def _valid(items: Iterable[dict[str, Any]], made_of: Callable[[dict[str, Any]], _Made]) -> Iterator[_Made]:
+    """What the items stand for. One that somebody else has written is logged and left out: the others are dealt with.
 
-    def __init__(self, key: Key | None) -> None:
-        self._key = key
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if not isinstance(error, KeyError | ValueError | TypeError | ValidationError):
-            return False
-        runtime().log().warning("the ledger's item %s is not valid and is left out: %s", self._key, error)
-        return True
+    It stays due, so it is read again each time.
+    """
+    for item in items:
+        try:
+            made = made_of(item)
+        except (KeyError, ValueError, TypeError) as error:  # pydantic's ValidationError is a ValueError
+            name = f"{item.get('file')} {item.get('version')}"
+            runtime().log().warning("the ledger's item %s is not valid and is left out: %r", name, error)
+        else:
+            yield made

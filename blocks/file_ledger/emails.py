@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from blocks.domain.models import utc_text
+from blocks.file_ledger.claims import moments
 
 EMAIL: Final = "#email"
 """The `version` of an email's item; its `file` is `#email/ID`."""
@@ -126,5 +127,5 @@ def to_email(email_id: str, attributes: Mapping[str, Any] | None) -> OutboxEmail
         groups=tuple(Group(tuple(each["recipients"]), each.get("message_id")) for each in attributes.get("groups", ())),
         claim_id=attributes.get("claim_id"),
         tries=int(attributes.get("tries", 0)),
-        **{name: datetime.fromisoformat(attributes[name]) for name in _TIMES if name in attributes},
+        **moments(attributes, _TIMES),
     )

@@ -68,7 +68,7 @@ class Outbox(ClaimTable):
         return claimed.email.claim_id == claimed.claim_id
 
     def collected(self, email_id: str, reports: Sequence[FileReport], due_in: timedelta) -> str | None:
-        """The id of the email about these reports, which waits now; None if an email was made about all of them.
+        """The id of the email about these reports, which waits now; None if there is nothing to send.
 
         The run that collects may have been taken for dead, and an email made about the files settled by then. Reports
         about other files get an email of their own.
@@ -86,7 +86,9 @@ class Outbox(ClaimTable):
         changed = self.change_email(
             known, lambda email: email.collected(files, due_at) if email.state == "collecting" else email
         )
-        return email_id if changed.files == tuple(files) else self.collected(email_id, reports, due_in)
+        if changed.files != tuple(files):
+            return self.collected(email_id, reports, due_in)
+        return email_id if files else None
 
     def assigned(self, email_id: str, flow_run_id: str) -> None:
         """Note which run is to send the email."""
@@ -110,6 +112,8 @@ class Outbox(ClaimTable):
                 raise EmailClaimedElsewhereError(email_id, str(email.lease_until))
             now = self._clock.latest()
             waiting = email.collected(list(map(_version, reports)), now) if email.state == "collecting" else email
+            if waiting.state == "sent":  # it is about nothing
+                return waiting
             return waiting.with_groups(groups).leased(claim_id, now + EMAIL_LEASE)
 
         email = self.change_email(self.email(email_id), claimed)
@@ -126,9 +130,13 @@ class Outbox(ClaimTable):
         claimed.email = self.change_email(claimed.email, recorded)
 
     def put_off_email(self, email: OutboxEmail) -> None:
-        """Have the email looked at again after a pause that doubles."""
+        """Have the email looked at again after a pause that doubles, unless another run has claimed it since."""
         pause = min(FIRST_PAUSE * 2 ** min(email.tries, 10), LONGEST_PAUSE)
-        self.change_email(email, lambda each: each.put_off(self._clock.latest() + pause))
+
+        def put_off(current: OutboxEmail) -> OutboxEmail:
+            return current.put_off(self._clock.latest() + pause) if current.claim_id == email.claim_id else current
+
+        self.change_email(email, put_off)
 
     def taken_up(self, email: OutboxEmail, *, counts: bool) -> OutboxEmail | None:
         """The due email, put off by whoever takes it up now; None if it has changed since it was read.

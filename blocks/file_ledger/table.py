@@ -31,10 +31,11 @@ MONTH_INDEX: Final = "by-month"
 KEYS_PER_READ: Final = 100
 """The most keys of one BatchGetItem. Source: "BatchGetItem", Amazon DynamoDB API reference."""
 
-_NOT_AS_READ: Final = ("ConditionalCheckFailedException", "TransactionCanceledException")
-
 _CONFLICT_ROUNDS: Final = 20
 _CONFLICT_PAUSE_SECONDS: Final = 0.05
+
+_CONFLICTS: Final = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+"""Reasons for which a transaction was cancelled that pass. Source: "TransactWriteItems", DynamoDB API reference."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,13 @@ class Key:
 class Put:
     """An item to be written if the item of that key is as it was read.
 
-    `revision` is the revision that was read, 0 for no item. None sets no condition: another write of the same
-    transaction guards this one.
+    `revision` is the revision that was read, 0 for no item. `as_read` are the attributes that were read of an entry,
+    which has no revision. With neither there is no condition: another write of the same transaction guards this one.
     """
 
     attributes: Mapping[str, Any]
     revision: int | None = None
+    as_read: Mapping[str, Any] | None = None
 
 
 class LedgerTable(AwsBlock):
@@ -88,6 +90,8 @@ class LedgerTable(AwsBlock):
                     attributes = from_item(item)
                     found[Key(attributes["file"], attributes["version"])] = attributes
                 rest = answer.get("UnprocessedKeys", {}).get(self.table_name, {}).get("Keys", [])
+                if rest:  # the table is throttled, or the items are more than one answer takes
+                    runtime().sleep(runtime().uniform(0, _CONFLICT_PAUSE_SECONDS))
         return found
 
     def _query(
@@ -119,15 +123,18 @@ class LedgerTable(AwsBlock):
 
         Only the first put has a revision: a claim, or an email, which guards the entries beside it.
         """
+        write_id = runtime().unique_id()
         items = [to_item(_without_none(put.attributes)) for put in puts]
+        items[0]["write_id"] = {"S": write_id}
         for round_ in range(_CONFLICT_ROUNDS):
             try:
                 self._put_all(puts, items)
             except ClientError as error:
                 existing = _item_in_the_way(error)
                 if existing is not None:
-                    # An equal item was written by this very call: its answer was lost, and botocore made it again.
-                    return None if existing == items[0] else from_item(existing)
+                    attributes = from_item(existing)
+                    # This very call wrote the item: its answer was lost, and botocore made it again.
+                    return None if attributes.get("write_id") == write_id else attributes
                 if not _is_conflict(error) or round_ == _CONFLICT_ROUNDS - 1:
                     raise
                 runtime().sleep(runtime().uniform(0, _CONFLICT_PAUSE_SECONDS * (round_ + 1)))
@@ -140,7 +147,7 @@ class LedgerTable(AwsBlock):
         try:
             self._put_all(puts, [to_item(_without_none(put.attributes)) for put in puts])
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _NOT_AS_READ:
+            if _item_in_the_way(error) is None and not _is_conflict(error):
                 raise
             return False
         return True
@@ -228,30 +235,43 @@ def _without_none(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _condition(put: Put) -> dict[str, Any]:
-    if put.revision is None:
+    if put.revision:
+        return {
+            "ConditionExpression": "revision = :revision",
+            "ExpressionAttributeValues": to_item({":revision": put.revision}),
+        }
+    if put.as_read:
+        return _as_read(put.as_read)
+    if put.revision is None and put.as_read is None:
         return {}
-    if not put.revision:
-        return {"ConditionExpression": "attribute_not_exists(#file)", "ExpressionAttributeNames": {"#file": "file"}}
+    return {"ConditionExpression": "attribute_not_exists(#file)", "ExpressionAttributeNames": {"#file": "file"}}
+
+
+def _as_read(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The condition that an entry has not changed: every change of one changes its status, or the epoch of its load."""
+    names = ("status", "epoch")
+    known = {f":{name}": attributes[name] for name in names if name in attributes}
+    tests = [f"#{name} = :{name}" if f":{name}" in known else f"attribute_not_exists(#{name})" for name in names]
     return {
-        "ConditionExpression": "revision = :revision",
-        "ExpressionAttributeValues": to_item({":revision": put.revision}),
+        "ConditionExpression": " AND ".join(tests),
+        "ExpressionAttributeNames": {f"#{name}": name for name in names},
+        **({"ExpressionAttributeValues": to_item(known)} if known else {}),
     }
 
 
 def _item_in_the_way(error: ClientError) -> "Item | None":
-    """The first item as it is, empty if there is none, where a condition on it failed; None for another error."""
+    """The first item as it is, empty if there is none, where a condition failed; None for another error."""
     response: Any = error.response
     if response["Error"]["Code"] == "ConditionalCheckFailedException":
         return response.get("Item", {})  # type: ignore[no-any-return] # botocore puts the item beside "Error"
-    if response["Error"]["Code"] == "TransactionCanceledException":
-        reasons = response.get("CancellationReasons", [])
-        if reasons and reasons[0].get("Code") == "ConditionalCheckFailed":
-            return reasons[0].get("Item", {})  # type: ignore[no-any-return] # likewise
+    reasons = response.get("CancellationReasons", [])
+    if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+        return reasons[0].get("Item", {})  # type: ignore[no-any-return] # likewise
     return None
 
 
 def _is_conflict(error: ClientError) -> bool:
-    """Whether another transaction was at work on the same item: the same call may succeed at once.
+    """Whether another transaction was at work on the same item, or too many were: the same call may succeed soon.
 
     Source: "TransactWriteItems" and "PutItem", Amazon DynamoDB API reference (TransactionConflict).
     """
@@ -259,4 +279,4 @@ def _is_conflict(error: ClientError) -> bool:
     if response["Error"]["Code"] in ("TransactionConflictException", "TransactionInProgressException"):
         return True
     codes = {reason.get("Code") for reason in response.get("CancellationReasons", [])} - {"None"}
-    return response["Error"]["Code"] == "TransactionCanceledException" and codes == {"TransactionConflict"}
+    return bool(codes) and codes <= _CONFLICTS

@@ -25,6 +25,10 @@ class TableClock:
     def __init__(self) -> None:
         self._reading: _Reading | None = None
 
+    def __reduce__(self) -> tuple[type["TableClock"], tuple[()]]:
+        """Pickled without its reading: the monotonic clock of another process means nothing here."""
+        return TableClock, ()
+
     @property
     def is_set(self) -> bool:
         """Whether the table has answered; until then the time is that of this machine."""

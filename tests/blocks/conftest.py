@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from blocks.aws_clients import client_of
 from blocks.domain.models import FileStatus, SensorFile, StoredFile
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.table import LEASED_INDEX, MONTH_INDEX, UNFINISHED_INDEX
+from blocks.file_ledger.table import DUE_INDEX, MONTH_INDEX
 from blocks.landing_zone import LandingZone
 from tests.support.servers import REGION, Aws
 
@@ -206,31 +206,25 @@ def dynamodb(aws: Aws) -> "DynamoDBClient":
 
 @pytest.fixture
 def file_ledger(dynamodb: "DynamoDBClient", credentials: AwsCredentials) -> FileLedger:
-    table_name = make_table(dynamodb, "files", ("file", "S"), ("version", "S"))
-    for index, key, order in (
-        (UNFINISHED_INDEX, "unfinished", "claimed_at"),
-        (MONTH_INDEX, "month", "claimed_at"),
-        (LEASED_INDEX, "in_hand", "lease_until"),
-    ):
-        dynamodb.update_table(
-            TableName=table_name,
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"} for name in ("file", "version", key, order)
-            ],
-            GlobalSecondaryIndexUpdates=[
-                {
-                    "Create": {
-                        "IndexName": index,
-                        "KeySchema": [
-                            {"AttributeName": key, "KeyType": "HASH"},
-                            {"AttributeName": order, "KeyType": "RANGE"},
-                        ],
-                        "Projection": {"ProjectionType": "ALL"},
-                    }
-                }
-            ],
-        )
+    """A ledger of its own, whose table has the keys and indexes of the template's."""
+    indexes = ((MONTH_INDEX, "month", "claimed_at", "ALL"), (DUE_INDEX, "waits_for", "next_try_at", "KEYS_ONLY"))
+    names = {name for _, key, order, _ in indexes for name in (key, order)} | {"file", "version"}
+    table_name = f"files-{uuid.uuid4()}"
+    dynamodb.create_table(
+        TableName=table_name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in sorted(names)],
+        KeySchema=key_schema("file", "version"),
+        GlobalSecondaryIndexes=[
+            {"IndexName": name, "KeySchema": key_schema(key, order), "Projection": {"ProjectionType": projection}}
+            for name, key, order, projection in indexes
+        ],
+    )
     return FileLedger(table_name=table_name, credentials=credentials)
+
+
+def key_schema(key: str, order: str) -> Any:  # noqa: ANN401 - boto3's own
+    return [{"AttributeName": key, "KeyType": "HASH"}, {"AttributeName": order, "KeyType": "RANGE"}]
 
 
 @pytest.fixture
@@ -243,9 +237,6 @@ def make_table(client: "DynamoDBClient", name: str, key: tuple[str, Any], order:
         TableName=f"{name}-{uuid.uuid4()}",
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": each, "AttributeType": kind} for each, kind in (key, order)],
-        KeySchema=[
-            {"AttributeName": key[0], "KeyType": "HASH"},
-            {"AttributeName": order[0], "KeyType": "RANGE"},
-        ],
+        KeySchema=key_schema(key[0], order[0]),
     )
     return made["TableDescription"]["TableName"]

@@ -5,7 +5,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
-from blocks.domain.errors import BlockInvalidError, IngestFailedError, PermissionMissingError
+from blocks.domain.errors import BlockInvalidError, IngestFailedError, LeaseLostError, PermissionMissingError
 from blocks.domain.models import IngestReport, SensorFile
 from blocks.dynamodb.errors import RowRefusedError
 from blocks.file_ledger import FileLedger
@@ -156,7 +156,7 @@ def test_a_file_that_fails_too_often_is_put_aside_with_its_last_error_and_can_be
 ) -> None:
     uri = world.put("0014-0001,1483906366,1\n", "incoming/poison.csv")
 
-    def poisoned(*_: object) -> int:
+    def poisoned(*_: object, **__: object) -> int:
         raise RowRefusedError("readings", "0014-0001", "1483906366", "1", "it is cursed")
 
     with monkeypatch.context() as patch:
@@ -179,7 +179,7 @@ def test_a_load_that_takes_longer_than_its_lease_keeps_the_file(world: World, mo
     ledger = load_blocks().file_ledger
     write = ReadingsTable.write
 
-    def until_the_lease_was_renewed_twice(table: ReadingsTable, *taken: Any) -> int:  # noqa: ANN401 - as `write`
+    def until_the_lease_was_renewed_twice(table: ReadingsTable, *taken: Any, **named: Any) -> int:  # noqa: ANN401 - as `write`
         seen: set[object] = set()
 
         def renewals() -> bool:
@@ -188,16 +188,45 @@ def test_a_load_that_takes_longer_than_its_lease_keeps_the_file(world: World, mo
             return len(seen) > 2
 
         eventually(renewals, 20, "two renewals of the lease")
-        return write(table, *taken)
+        return write(table, *taken, **named)
 
     ledger_with_short_leases = FileLedger.load(BLOCK_NAME)
     assert isinstance(ledger_with_short_leases, FileLedger)
     try:
-        ledger_with_short_leases.model_copy(update={"lease_seconds": 0.6}).save(BLOCK_NAME, overwrite=True)
+        ledger_with_short_leases.model_copy(update={"lease_seconds": 3}).save(BLOCK_NAME, overwrite=True)
         monkeypatch.setattr(ReadingsTable, "write", until_the_lease_was_renewed_twice)
         assert "Completed" == ingest(uri)[0].name
     finally:
         ledger_with_short_leases.save(BLOCK_NAME, overwrite=True)
+
+
+def test_a_run_that_has_lost_its_claim_writes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = world.put("0018-0001,1483906366,1\n", "incoming/lost.csv")
+    write, ledger = ReadingsTable.write, FileLedger.load(BLOCK_NAME)
+    assert isinstance(ledger, FileLedger)
+
+    def once_the_claim_is_lost(table: ReadingsTable, *taken: Any, **named: Any) -> int:  # noqa: ANN401 - as `write`
+        def lost() -> bool:
+            try:
+                named["fence"]()
+            except LeaseLostError as error:
+                return "not this run's" in str(error)
+            return False
+
+        eventually(lost, 20, "a renewal that was refused")
+        return write(table, *taken, **named)
+
+    try:
+        ledger.model_copy(update={"lease_seconds": 3}).save(BLOCK_NAME, overwrite=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(FileLedger, "renew", lambda *_: False)
+            patch.setattr(ReadingsTable, "write", once_the_claim_is_lost)
+            [file] = ingest(uri)[1].files
+    finally:
+        ledger.save(BLOCK_NAME, overwrite=True)
+    assert "failed" == file.status
+    assert "Another run may own the file" in str(file.problem)
+    assert [] == world.values_of("0018-0001")
 
 
 def test_a_file_whose_load_failed_can_be_loaded_by_the_next_run_at_once(
@@ -205,7 +234,7 @@ def test_a_file_whose_load_failed_can_be_loaded_by_the_next_run_at_once(
 ) -> None:
     uri = world.put("0009-0001,1483906366,1\n", "incoming/second-try.csv")
 
-    def refused(*_: object) -> int:
+    def refused(*_: object, **__: object) -> int:
         raise PermissionMissingError("dynamodb:BatchWriteItem", "table", "sensor-readings-table/sensor-ingest")
 
     with monkeypatch.context() as patch:
