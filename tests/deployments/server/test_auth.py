@@ -20,14 +20,13 @@ from prefect.settings import (
 from blocks.domain.errors import ApiRefusedError
 from blocks.domain.models import SensorFile
 from blocks.domain.names import WORK_POOL
-from blocks.saved_blocks import BLOCK_NAME, BLOCK_TYPES
+from blocks.saved_blocks import BLOCK_NAME, BLOCK_TYPES, load_ledger
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import ensure_stack
 from deployments.doctor import all_checks, run_checks
 from deployments.relay.relay import Relay
 from deployments.relay.sqs_queue import SqsQueue
 from deployments.relay.stop_signal import StopSignal
-from deployments.relay.upkeep import LedgerOfServer
 from deployments.server.crash_automation import AUTOMATION
 from deployments.server.deploy import deploy_all
 from flows.events.file_arrivals import announce
@@ -114,7 +113,7 @@ def test_deploying_and_relaying_without_the_auth_string_fail_with_the_setting_to
     api_url: str, aws: Aws, outputs: StackOutputs, auth_string: str | None, mistake: str
 ) -> None:
     queue = SqsQueue(aws.client("sqs"), outputs.queue_url)
-    relay = Relay(queue, outputs.incoming_prefix, DeploymentSlots(), LedgerOfServer())
+    relay = Relay(queue, outputs.incoming_prefix, DeploymentSlots(), load_ledger)
     with StopSignal() as stop:
         calls = (deploy_all, lambda: relay.relay_once(stop))
     for call in calls:
