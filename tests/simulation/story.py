@@ -13,7 +13,7 @@ from tests.simulation.prefect_server import Chances
 from tests.simulation.product import BUCKET, Product
 from tests.simulation.world import World
 
-CHAOS_SECONDS = 900.0
+CHAOS_SECONDS = 500.0
 """How long things fail."""
 
 QUIET_SECONDS = 4 * 3600.0
@@ -28,13 +28,13 @@ def ownership(world: World) -> None:
         calm = lambda: world.scheduler.now >= CHAOS_SECONDS  # noqa: E731 - a name for what is asked in several places
         for number in range(world.random.choice((1, 1, 2))):
             product.start_relay(f"relay-{number + 1}", calm)
-        for minute in range(0, 300, 10):
+        for minute in range(5, 300, 10):
             world.scheduler.at(minute * 60 + world.random.uniform(0, 30), product.start_sweep)
         world.run(CHAOS_SECONDS)
         world.network.faults = Faults()
         product.server.chances = Chances(0, 0, 0, 0)
         product.start_relay("relay-at-last", calm)
-        world.run(CHAOS_SECONDS + QUIET_SECONDS)
+        world.run(CHAOS_SECONDS + QUIET_SECONDS, ended=lambda: _is_quiet(product))
         check_rows(product)
         check_objects(product)
         check_entries(product)
@@ -63,8 +63,24 @@ def _drop_files(product: Product) -> None:
             elif kind < 0.15:
                 content = f"refuse\n{number}"
             world.scheduler.at(at, product.drop, f"incoming/file-{key}.csv", content)
-            before = content
-            at += random.choice((random.uniform(0, 1), random.uniform(1, 20), random.uniform(20, 300)))
+            before, product.last_drop_at = content, max(product.last_drop_at, at + 1)
+            at += random.choice((random.uniform(0, 1), random.uniform(1, 20), random.uniform(20, 150)))
+
+
+def _is_quiet(product: Product) -> bool:
+    """Whether nothing is left to happen but looks."""
+    world = product.world
+    if int(world.scheduler.now) == product.quiet_asked_at:  # asked before each action; once a second will do
+        return False
+    product.quiet_asked_at = int(world.scheduler.now)
+    return (
+        world.scheduler.now > product.last_drop_at
+        and not product.bucket.keys("incoming/")
+        and not product.queue.messages
+        and all(run.is_over for run in product.server.runs.values())
+        and not any("waits_for" in item for item in world.dynamodb.tables["files"].items())
+        and all(process.ended or process.name.startswith("relay") for process in world.processes)
+    )
 
 
 # ---- Invariants ---------------------------------------------------------------------------------------------------
