@@ -54,7 +54,7 @@ class LandingZone(ObjectsBlock):
     refused_prefix: Prefix = Field(
         default="refused/", description="Prefix of files over the reject limit or unreadable."
     )
-    failed_prefix: Prefix = Field(default="failed/", description="Prefix of files that failed too often to try again.")
+    failed_prefix: Prefix = Field(default="failed/", description="Prefix of files that failed for good.")
     rejects_prefix: Prefix = Field(default="rejects/", description="Prefix of the rejected rows with their reasons.")
 
     sensor_id_pattern: str = Field(

@@ -20,20 +20,11 @@ WAITS_FOR_LOAD: Final = "load"
 ALL_VERSIONS: Final = "*"
 """Stands for the version where a run writes several versions again, or where late writes may be of any version."""
 
-SAME_PACE: Final = 4
-"""Announcements of a file at the same interval; later intervals double."""
-
 LATE_WRITES_END_AFTER: Final = timedelta(minutes=10)
 """How long a request that was sent may still arrive: its signature lasts five minutes, and clocks may differ by five.
 
 Source: "Elements of an AWS API request signature", AWS IAM user guide.
 """
-
-
-LONGEST_PAUSE: Final = timedelta(hours=1)
-"""The longest pause before a key is announced again that no run deals with."""
-
-_LARGEST_EXPONENT: Final = 20
 
 
 @dataclass(frozen=True)
@@ -150,19 +141,11 @@ class Claim:
         reload_at = None if self.reload_at is None else max(self.reload_at, until)
         return replace(self._free(until), next_try_at=until, reload_at=reload_at)
 
-    def expected(self, now: datetime, within: timedelta) -> "Claim":
-        """Announced, and looked at again after that time, unless a run holds the key: then its lease says when.
-
-        After some announcements that led to no claim the time doubles, up to an hour: runs that fail before they
-        claim a file are not started for ever at the same pace. The first few may have met a server that restarted.
-        """
+    def expected(self, at: datetime, now: datetime) -> "Claim":
+        """Announced, and looked at again at that time, unless a run holds the key: then its lease says when."""
         if self.is_held(now):
             return self
-        pause = min(
-            within * 2 ** min(max(self.announcements - SAME_PACE, 0), _LARGEST_EXPONENT), max(within, LONGEST_PAUSE)
-        )
-        reload_at = [self.reload_at] if self.reload_at and self.reload_at > now else []
-        return replace(self, announcements=self.announcements + 1, next_try_at=min([now + pause, *reload_at]))
+        return replace(self, next_try_at=at, announcements=self.announcements + 1)
 
     def due(self, now: datetime) -> "Claim":
         """Looked at now, unless it is known when the key is to be looked at."""
@@ -170,8 +153,9 @@ class Claim:
 
     def with_nothing_due(self) -> "Claim":
         """Not looked at any more, but for a reload, or while a version waits or is being loaded."""
-        waits = self.claim_id or self.unsettled
-        return self if waits else replace(self, next_try_at=self.reload_at, announcements=0)
+        if self.claim_id or self.unsettled:
+            return self
+        return replace(self, next_try_at=self.reload_at, announcements=0)
 
     def _free(self, next_try_at: datetime | None) -> "Claim":
         times = [each for each in (next_try_at, self.reload_at) if each is not None]

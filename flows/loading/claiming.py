@@ -88,14 +88,15 @@ def _without_object(file: SensorFile, claim_id: str, email_id: str | None, *, fo
     if again := ledger.claim_reload(file.bucket, file.key, claim_id, run_id):
         held, versions = again
         return Claimed(file, held, reload=versions)
-    closed = ledger.close(file, _ClosedAs(file, run_id, email_id), claim_id)
-    if closed:
+    closed_as = _ClosedAs(file, run_id, email_id)
+    if closed := ledger.close(file, closed_as, claim_id):
         return Claimed(file, reports=[*closed])
-    known = ledger.entry(file)
-    if known is None:
-        ledger.nothing_due(file, claim_id)
-        raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
-    return Claimed(file, reports=[_already_done(known)])
+    if known := ledger.entry(file):
+        return Claimed(file, reports=[_already_done(known)])
+    if skipped := ledger.skip(file, closed_as):
+        return Claimed(file, reports=[skipped])
+    ledger.nothing_due(file, claim_id)
+    raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
 
 
 class _ClosedAs:
@@ -112,9 +113,9 @@ class _ClosedAs:
             return twin.model_copy(update={"version": entry.version, **kept, **by})
         if entry.tries:
             problem = "it was deleted from incoming/ before it was loaded; some of its rows may be in the table"
-        else:
-            problem = "it was replaced or deleted before it was loaded"
-        return entry.model_copy(update={"status": "missing", "problem": problem, **by})
+            return entry.model_copy(update={"status": "missing", "problem": problem, **by})
+        problem = "another version of this key replaced it, or it was deleted, before it was loaded"
+        return entry.model_copy(update={"status": "superseded", "problem": problem, **by})
 
     def _archived_twin(self, entry: LedgerEntry) -> LedgerEntry | None:
         entries = run_blocks().file_ledger.entries_of(self._file.bucket, self._file.key) if entry.etag else []

@@ -138,7 +138,9 @@ def fail_for_good(file: SensorFile, entry: LedgerEntry, problem: str, lease: Lea
         if permanent_problem(error) is None:
             raise
     stays = f"{problem} It stays in {run_blocks().landing_zone.incoming_prefix}."
-    return _settled(entry.model_copy(update={"status": "failed", "problem": stays}), lease, event=FILE_FAILED)
+    settled = _recorded(entry.model_copy(update={"status": "failed", "problem": stays}), lease)
+    _emit(FILE_FAILED, settled)
+    return settled
 
 
 def is_hopeless(entry: LedgerEntry) -> bool:
@@ -175,22 +177,23 @@ def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, lease: Lea
     """
     zone = run_blocks().landing_zone
     archived_to = entry.archived_to or zone.store_copy(file, status)
-    settled = _settled(entry.model_copy(update={"status": status, "archived_to": archived_to}), lease, event=event)
+    settled = _recorded(entry.model_copy(update={"status": status, "archived_to": archived_to}), lease)
     if file.uri != archived_to and not zone.remove(file):
         lease.goes_on = True
+    _emit(event, settled)
     return settled
 
 
-def _settled(entry: LedgerEntry, lease: Lease, *, event: str) -> LedgerEntry:
-    """The entry as it is in the ledger now. Once it is there, a run that dies leaves only the original behind."""
+def _recorded(entry: LedgerEntry, lease: Lease) -> LedgerEntry:
+    """The settled entry as it is in the ledger now."""
     settled = entry.model_copy(update={"finished_at": runtime().utc_now()})
     lease.settle(settled)
-    runtime().emit(
-        event,
-        {"prefect.resource.id": settled.uri, "prefect.resource.name": settled.name},
-        settled.model_dump(mode="json"),
-    )
     return settled
+
+
+def _emit(event: str, settled: LedgerEntry) -> None:
+    resource = {"prefect.resource.id": settled.uri, "prefect.resource.name": settled.name}
+    runtime().emit(event, resource, settled.model_dump(mode="json"))
 
 
 def _store_rejects(entry: LedgerEntry, validated: ValidatedFile, *, refused: bool) -> str | None:

@@ -13,6 +13,7 @@ from blocks.domain.errors import IngestFailedError
 from blocks.domain.models import IngestReport, LedgerEntry, SensorFile
 from blocks.saved_blocks import load_blocks
 from flows.ingest import ingest_sensor_files
+from flows.sweep import sweep
 from tests.blocks.conftest import Line, s3_refusal
 from tests.support.world import World
 
@@ -64,23 +65,24 @@ def copies_refused(code: str) -> Iterator[Line]:
         yield line
 
 
-def test_an_archived_object_fails_at_once_stays_and_is_loaded_on_request_when_it_is_restored(world: World) -> None:
+def test_an_archived_object_fails_at_once_and_stays_and_nothing_takes_it_up_until_it_is_replaced(world: World) -> None:
     file = put(world, "incoming/archived.csv", "0040-0001,1483906366,1\n", StorageClass="GLACIER")
     with copies_refused("ObjectNotInActiveTierError") as line:
         state, report = ingest(file)
         assert 1 == len(line.calls), "a copy that is refused for good is not tried again"
+        assert ["AlreadyLoaded", "AlreadyLoaded"] == [ingest(again)[0] for again in (file, as_swept(file))]
+        assert file.uri not in {each.uri for each in sweep(0).announced}
     [failed] = report.files
     assert ("Failed", "failed", None) == (state, failed.status, failed.archived_to)
     assert "in GLACIER" in str(failed.problem)
     assert "It stays in incoming/" in str(failed.problem)
     assert {"incoming/archived.csv"} == world.keys("archived.csv")
-
-    assert ["AlreadyLoaded", "AlreadyLoaded"] == [ingest(again)[0] for again in (file, as_swept(file))]
     assert 1 == len(world.mails_about("archived.csv"))
     assert [("failed", 1)] == [(entry.status, entry.attempts) for entry in entries(file)]
 
-    put_back = put(world, "incoming/archived.csv", "0040-0001,1483906366,2\n")
-    assert "Completed" == ingest(put_back)[0], "a new version is loaded"
+    replaced = put(world, "incoming/archived.csv", "0040-0001,1483906366,2\n")
+    assert file.uri in {each.uri for each in sweep(0).announced}
+    assert "Completed" == ingest(replaced)[0], "a new version is loaded"
     assert [2] == world.values_of("0040-0001")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 LONGEST_VALUE = 160
+LONGEST_MEMBER = 60
 _PLACEHOLDER = re.compile(r"[#:]\w+")
 _EXPRESSIONS = {
     "UpdateExpression": "{}",
@@ -15,6 +16,8 @@ _EXPRESSIONS = {
     "FilterExpression": "filter {}",
     "ConditionExpression": "if {}",
 }
+_IDENTIFYING = ("file", "version")
+"""All that is shown of an item that is put: what it changes is a step of its own."""
 _NOT_SHOWN = {
     "ExpressionAttributeNames",
     "ExpressionAttributeValues",
@@ -47,6 +50,23 @@ def answer_text(answer: object) -> str:
     return value_text(answer)
 
 
+def change_text(
+    table: str, key: tuple[object, ...], old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
+) -> str:
+    """What a write has changed in an item."""
+    where = f"    {table} {' '.join(map(str, key))}"
+    if new is None:
+        return f"{where}: removed" if old else f"{where}: was not there"
+    before = old or {}
+    names = [name for name in dict.fromkeys([*before, *new]) if before.get(name) != new.get(name)]
+    changes = [f"{name} {_shown(before.get(name))} > {_shown(new.get(name))}" for name in names]
+    if old is None:
+        changes = [
+            f"{name} {_shown(value)}" for name, value in new.items() if _shown(value) not in (*map(str, key), "0")
+        ]
+    return f"{where}: {', '.join(changes) or 'as before'}" if old is not None else f"{where}: new, {', '.join(changes)}"
+
+
 def value_text(value: object) -> str:
     """A value as short text; DynamoDB's types are left out."""
     text = _text(value)
@@ -58,6 +78,8 @@ def _parameter(name: str, value: object) -> str:
         return str(value).rsplit("/", maxsplit=1)[-1]
     if name == "Key":
         return _key_text(value)
+    if name == "Item" and isinstance(value, Mapping) and value.keys() & set(_IDENTIFYING):
+        return " ".join(_text(value[each]) for each in _IDENTIFYING if each in value)
     if name == "TransactItems" and isinstance(value, Sequence):
         return "[" + "; ".join(f"{kind} {call_text(each)}" for one in value for kind, each in one.items()) + "]"
     return f"{name}={value_text(value)}"
@@ -65,6 +87,12 @@ def _parameter(name: str, value: object) -> str:
 
 def _key_text(key: object) -> str:
     return " ".join(_text(each) for each in key.values()) if isinstance(key, Mapping) else str(key)
+
+
+def _shown(value: object) -> str:
+    """A value as it was before or is after a change."""
+    text = "-" if value is None else _text(value)
+    return text if len(text) <= LONGEST_MEMBER else f"{text[:LONGEST_MEMBER]}…"
 
 
 def _filled_in(expression: str, parameters: Mapping[str, Any]) -> str:

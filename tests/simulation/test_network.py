@@ -133,14 +133,13 @@ def test_a_repeated_transaction_has_its_effect_once() -> None:
 
 def test_transactions_that_meet_conflict_and_none_is_lost() -> None:
     codes: list[str] = []
-    done: list[int] = []
+    done: list[dict[str, object]] = []
 
     def add_to_both(world: World) -> None:
         actions = [{"Update": {**ADDED, "Key": key}} for key in (CLAIM, ENTRY)]
         for _ in range(20):
             try:
-                world.dynamodb.client.transact_write_items(TransactItems=actions)
-                done.append(1)
+                done.append(world.dynamodb.client.transact_write_items(TransactItems=actions))
             except ClientError as error:
                 codes.extend(each["Code"] for each in error.response["CancellationReasons"])
 
@@ -151,6 +150,7 @@ def test_transactions_that_meet_conflict_and_none_is_lost() -> None:
         assert set(codes) <= {"TransactionConflict", "None"}
         assert "TransactionConflict" in codes
         assert (counted(world), counted(world, "1")) == (len(done), len(done))
+        assert {tuple(answer) for answer in done} == {("ResponseMetadata",)}
 
 
 def test_an_index_lags_behind_its_table() -> None:
@@ -249,6 +249,7 @@ def test_the_trace_is_readable() -> None:
     lines = str(world.trace).splitlines()
     assert lines[0] == "     0.0000  worker                    starts, clock off by +0 s"
     assert any("dynamodb.update_item files a #claim ADD n 1 -> ok" in line for line in lines)
+    assert any(line.endswith("    files a #claim: new, n 1") for line in lines)
     assert any("no answer after" in line for line in lines)
 
 

@@ -52,7 +52,8 @@ def test_a_failing_seed_shows_the_trace_and_how_to_repeat_it() -> None:
         check(lost_updates, range(100))
     text = str(failed.value)
     assert text.startswith(f"SEED={seed} repeats this: ")
-    assert "dynamodb.put_item counts Item={file: a, version: 1, n: 1} -> ok" in text
+    assert "dynamodb.put_item counts a 1 -> ok" in text
+    assert "    counts a 1: new, n 1\n" in text
 
 
 def test_one_seed_is_repeated_exactly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from deployments.commands.stack_selection import use_stack
 def retry(
     addresses: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ADDRESS]…", help="Addresses under failed/ or refused/, or those they landed under."),
+        typer.Argument(metavar="ADDRESS", help="Addresses under failed/ or refused/, or those they landed under."),
     ] = None,
     *,
     failed: Annotated[bool, typer.Option("--failed", help="All files under failed/.")] = False,

@@ -139,7 +139,7 @@ class Retry:
             self._done.moved.append((moved.uri, self._zone.put_back(moved, file.key).uri))
             return
         entries = self._ledger.entries_of(file.bucket, file.key)
-        if not any(entry.status == "failed" and entry.version in (found.version, found.etag) for entry in entries):
+        if not any(entry.stays_in_incoming and entry.version in (found.version, found.etag) for entry in entries):
             raise NotRetriedError(
                 "it waits in incoming/ to be loaded; `sensor-ingest run` with its address loads it now"
             )

@@ -25,6 +25,7 @@ from tests.simulation.aws.service import FakeService
 from tests.simulation.aws.tables import Index, Key, Table
 from tests.simulation.aws.updates import updated
 from tests.simulation.network import Deferred, Network
+from tests.simulation.readable import change_text
 
 _NAMES: Final = "ExpressionAttributeNames"
 _VALUES: Final = "ExpressionAttributeValues"
@@ -51,6 +52,8 @@ class _Action:
     call: Mapping[str, Any]
     change: Callable[[Item | None], Item | None]
     """The new item, from the old one."""
+    caller: str
+    """The process that asked for it."""
 
 
 class DynamoDb(FakeService):
@@ -355,7 +358,9 @@ class DynamoDb(FakeService):
 
     def _store(self, action: _Action, new: Item | None) -> None:
         if action.operation != "condition_check":
+            old = action.table.get(action.key)
             action.table.write(action.key, new, self.scheduler.now, self._lags())
+            self.scheduler.log(action.caller, change_text, action.table.name, action.key, old, new)
 
     def _lags(self) -> Iterator[float]:
         while True:
@@ -391,7 +396,8 @@ class DynamoDb(FakeService):
                 change = lambda _: None  # noqa: E731 - as above
             case _:
                 change = lambda old: old  # noqa: E731 - as above
-        return _Action(operation, table, table.key_of(key), call, change)
+        caller = self.network.caller
+        return _Action(operation, table, table.key_of(key), call, change, caller.name if caller else "test")
 
     def _changed(self, table: Table, call: Mapping[str, Any], old: Item | None) -> Item:
         context = Context(old or call["Key"], call.get(_NAMES, {}), call.get(_VALUES, {}))

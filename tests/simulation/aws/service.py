@@ -75,9 +75,14 @@ class FakeService:
     @staticmethod
     def _resolve(deferred: Deferred, action: Callable[[], object]) -> None:
         try:
-            deferred.resolve(action())
+            result = action()
         except ClientError as error:
             deferred.resolve(error)
+            return
+        if isinstance(result, Deferred):  # it takes longer
+            result.then(deferred.resolve)
+        else:
+            deferred.resolve(result)
 
     def _metadata(self, status: int) -> dict[str, Any]:
         self._requests += 1

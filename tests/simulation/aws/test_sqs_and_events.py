@@ -42,10 +42,10 @@ def test_a_long_poll_ends_when_a_message_comes() -> None:
 
 def test_a_message_that_is_not_deleted_comes_again_until_it_is_a_dead_letter() -> None:
     with World(1, Faults()) as world:
-        queue = world.sqs.create_queue("queue", visibility_timeout=120, most_receives=5)
+        queue = world.sqs.create_queue("queue", visibility_timeout=125, most_receives=5)
         world.sqs.put(queue, "hello")
         times = [at for at, _ in received(world, queue, delete=False)]
-        assert [round(later - earlier) for earlier, later in pairwise(times)] == [120] * 4
+        assert [round(later - earlier) for earlier, later in pairwise(times)] == [125] * 4
         assert queue.dead_letters is not None
         assert [message.body for message in queue.dead_letters.messages] == ["hello"]
         assert queue.messages == []
