@@ -40,7 +40,7 @@ def _default(block_type: type[Any], name: str) -> float:
 
 AS_INSTALLED: Final = Settings(
     name="settings as installed",
-    lease_seconds=_default(FileLedger, "lease_seconds"),
+    lease_seconds=_default(FileLedger, "claim_seconds"),
     patience_seconds=_default(ReadingsTable, "patience_seconds"),
     runs_at_once=RUNS_AT_ONCE,
     heartbeat_seconds=30,
