@@ -17,6 +17,9 @@ class SensorIngestError(Exception):
     blames_file: ClassVar[bool] = False
     """Whether a load that ended with it counts against the file: after too many, the file moves to `failed/`."""
 
+    permanent: ClassVar[bool] = False
+    """Whether no later load of the same version could end otherwise: the file is settled as `failed` at once."""
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with its text, as `__init__` takes other arguments: the process of a shard sends it to the run."""
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined] # typeshed has it not
@@ -143,6 +146,19 @@ class ArchiveError(SensorIngestError):
     """The copy of an object is not whole, or has no place to go, so the original stays where it is."""
 
     blames_file = True
+
+
+class KeyTooLongError(SensorIngestError):
+    """The full key of the file does not fit under another prefix, so the file could be loaded, but not moved."""
+
+    blames_file = True
+    permanent = True
+
+    def __init__(self, prefix: str, key_bytes: int, longest: int) -> None:
+        super().__init__(
+            f"The key is {key_bytes - longest:,} byte(s) too long: under {prefix} it would have {key_bytes:,} bytes, "
+            f"and S3 allows {longest:,}. Upload the file under a shorter key."
+        )
 
 
 class ThrottledError(SensorIngestError):

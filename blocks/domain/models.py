@@ -191,6 +191,11 @@ class LedgerEntry(FileReport):
         """Whether the file was loaded and archived, also if it is being loaded again from there."""
         return self.archived_to is not None and self.status in ("archived", "loading", "waiting")
 
+    @property
+    def stays_in_incoming(self) -> bool:
+        """Whether it failed for good where it landed, as S3 cannot move it: only a person has this version loaded."""
+        return self.status == "failed" and self.archived_to is None
+
 
 class Notification(BaseModel):
     """The run that emails about the files of an ingest run."""

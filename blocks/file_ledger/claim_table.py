@@ -29,6 +29,9 @@ WRITES_AT_ONCE: Final = 50
 SETTLED_AT_ONCE: Final = 90
 """Replaced versions that one transaction settles, besides the claim and the entry of the version that is claimed."""
 
+SAME_PACE: Final = 4
+"""Announcements of a file at the same interval, as the server may have restarted; later intervals double."""
+
 _LARGEST_EXPONENT: Final = 20
 
 
@@ -345,6 +348,33 @@ class ClaimTable(LedgerTable):
                 if len(part) == len(claim.unsettled):
                     return settled
 
+    def skip(self, late: SensorFile, closed_as: Callable[[LedgerEntry], LedgerEntry]) -> LedgerEntry | None:
+        """The settled entry of a version without one, which is announced after its object has gone.
+
+        None if the key was never claimed: then nothing says that another version has replaced it.
+        """
+        version = late.version or ""
+        while True:
+            read = self._read_key(late.bucket, late.key, version)
+            if not read.claim.epoch or not version:
+                return None
+            if entry := read.entry(version):
+                return entry
+            now = runtime().utc_now()
+            new = LedgerEntry(
+                bucket=late.bucket,
+                key=late.key,
+                version=version,
+                etag=late.etag,
+                status="waiting",
+                claimed_at=now,
+                tries=0,
+                attempts=0,
+            )
+            entry = closed_as(new).model_copy(update={"finished_at": now})
+            if self._write([read.put(entry)]) is None:
+                return entry
+
     def claims_of(self, files: Sequence[SensorFile]) -> list[Claim]:
         """The claims of the keys of these files as they are now, in the same order."""
         found = self._read(_claim_key(file.bucket, file.key) for file in files)
@@ -409,7 +439,8 @@ class ClaimTable(LedgerTable):
             claim = to_claim(claim.bucket, claim.key, existing)
 
     def _expected(self, claim: Claim, within: timedelta) -> Claim:
-        pause = min(within * 2 ** min(claim.announcements, _LARGEST_EXPONENT), max(within, LONGEST_WITHOUT_CLAIM))
+        doublings = min(max(claim.announcements - SAME_PACE, 0), _LARGEST_EXPONENT)
+        pause = min(within * 2**doublings, max(within, LONGEST_WITHOUT_CLAIM))
         return claim.expected(self._clock.latest() + pause, self._clock.earliest())
 
     def _change_all(self, files: Iterable[SensorFile], change: Change) -> None:

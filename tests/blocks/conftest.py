@@ -20,6 +20,7 @@ from blocks.domain.models import FileStatus, SensorFile, StoredFile
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.table import DUE_INDEX, MONTH_INDEX
 from blocks.landing_zone import LandingZone
+from tests.blocks.ledger_entries import with_moved_clock
 from tests.support.servers import REGION, Aws
 
 if TYPE_CHECKING:
@@ -207,20 +208,27 @@ def dynamodb(aws: Aws) -> "DynamoDBClient":
 @pytest.fixture
 def file_ledger(dynamodb: "DynamoDBClient", credentials: AwsCredentials) -> FileLedger:
     """A ledger of its own, whose table has the keys and indexes of the template's."""
-    indexes = ((MONTH_INDEX, "month", "claimed_at", "ALL"), (DUE_INDEX, "waits_for", "next_try_at", "KEYS_ONLY"))
-    names = {name for _, key, order, _ in indexes for name in (key, order)} | {"file", "version"}
+    names = ("file", "version", "month", "claimed_at", "waits_for", "next_try_at")
     table_name = f"files-{uuid.uuid4()}"
     dynamodb.create_table(
         TableName=table_name,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in sorted(names)],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
         KeySchema=key_schema("file", "version"),
         GlobalSecondaryIndexes=[
-            {"IndexName": name, "KeySchema": key_schema(key, order), "Projection": {"ProjectionType": projection}}
-            for name, key, order, projection in indexes
+            {
+                "IndexName": MONTH_INDEX,
+                "KeySchema": key_schema("month", "claimed_at"),
+                "Projection": {"ProjectionType": "ALL"},
+            },
+            {
+                "IndexName": DUE_INDEX,
+                "KeySchema": key_schema("waits_for", "next_try_at"),
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            },
         ],
     )
-    return FileLedger(table_name=table_name, credentials=credentials)
+    return with_moved_clock(FileLedger(table_name=table_name, credentials=credentials))
 
 
 def key_schema(key: str, order: str) -> Any:  # noqa: ANN401 - boto3's own
