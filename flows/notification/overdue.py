@@ -10,6 +10,7 @@ from uuid import UUID
 from httpx import TransportError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 
@@ -94,17 +95,24 @@ def _take_up(
         return
     run = _run_of(email, client)
     if run and _will_send(run):
-        if ledger.taken_up(email, counts=False) and run.state_type == StateType.PAUSED:
-            runtime().log().warning("%s is paused, and its email is overdue: it is resumed", run.name)
-            client.resume_flow_run(run.id)
+        if ledger.taken_up(email, counts=False) is None or run.state_type != StateType.PAUSED:
+            return
+        if _resumed(run, client):
             done.resumed.append(run.name)
+            return
+    elif ledger.taken_up(email, counts=True) is None:
         return
-    reports = _reports(email, ledger, run)
-    if ledger.taken_up(email, counts=True):
-        runtime().log().warning("the email %s is overdue, and no run sends it: a run is started", email.email_id)
-        notification = send(reports, email.email_id)
-        ledger.assigned(email.email_id, notification.flow_run_id)
-        done.notifications.append(notification)
+    runtime().log().warning("the email %s is overdue, and no run will send it: a run is started", email.email_id)
+    notification = send(_reports(email, ledger, run), email.email_id)
+    ledger.assigned(email.email_id, notification.flow_run_id)
+    done.notifications.append(notification)
+
+
+def _resumed(run: FlowRun, client: SyncPrefectClient) -> bool:
+    """Whether the paused run goes on now; the server refuses it if its deployment was deleted, for example."""
+    runtime().log().warning("%s is paused, and its email is overdue: it is resumed", run.name)
+    result = client.resume_flow_run(run.id)
+    return result.status == SetStateStatus.ACCEPT
 
 
 def _make_of_what_is_settled(email: OutboxEmail, ledger: FileLedger) -> None:

@@ -155,7 +155,9 @@ class Product:
         relay.run(stop)  # type: ignore[arg-type]
 
     def _overdue_emails(self) -> None:
-        take_up_overdue_emails(_blocks().file_ledger, lambda reports, email: notification(self.server, reports, 0, email))
+        take_up_overdue_emails(
+            _blocks().file_ledger, lambda reports, email: notification(self.server, reports, 0, email)
+        )
 
     def _sweep(self) -> None:
         log = runtime().log()
@@ -306,5 +308,3 @@ def _send_later(
     created = notification(server, reports, wait_seconds, email_id)
     blocks.saved_blocks.run_blocks().file_ledger.assigned(email_id, created.flow_run_id)
     return created
-
-
