@@ -26,7 +26,6 @@ from tests.blocks.ledger_entries import (
     put_raw,
     seconds_until,
     statuses,
-    stored,
     version,
 )
 
@@ -190,7 +189,7 @@ def test_a_settled_version_waits_no_more_and_its_key_stays_held(file_ledger: Fil
     assert finished(owned.entry, status).model_dump_json() == entry.model_dump_json()
     claim = claim_now(file_ledger)
     assert ((), "c1") == (claim.unsettled, claim.claim_id)
-    assert stored(owned.held.claim) == claim
+    assert owned.held.claim == claim
 
 
 def test_settling_renews_the_lease(file_ledger: FileLedger) -> None:
@@ -290,7 +289,7 @@ def test_a_version_whose_load_failed_waits_until_its_back_off_ends(file_ledger: 
     claim = claim_now(file_ledger)
     assert (None, ("v1",), entry.next_try_at) == (claim.claim_id, claim.unsettled, claim.next_try_at)
     assert waiting.model_dump_json() == entry.model_dump_json()
-    assert stored(owned.held.claim) == claim
+    assert owned.held.claim == claim
 
 
 class Chance(Runtime):
