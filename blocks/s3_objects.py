@@ -31,6 +31,7 @@ class ObjectsBlock(AwsBlock):
         The sequencer of `file` is kept only if that is the version found.
 
         Raises:
+            ClientError: S3 answered otherwise. The error names S3's reason, also where that of a HEAD does not.
             PermissionMissingError: S3 answered 403.
         """
         with self._naming_permission("s3", file.uri):
@@ -39,6 +40,8 @@ class ObjectsBlock(AwsBlock):
             except ClientError as error:
                 if _status(error) == HTTPStatus.NOT_FOUND:
                     return None
+                if _status(error) == HTTPStatus.BAD_REQUEST:
+                    self._ask_for_reason(file)
                 raise
         found = StoredFile(
             bucket=file.bucket,
@@ -50,6 +53,34 @@ class ObjectsBlock(AwsBlock):
             landed_at=head["LastModified"],
         )
         return found if found.is_version_of(file) else found.model_copy(update={"sequencer": None})
+
+    def listed(self, file: SensorFile) -> StoredFile | None:
+        """The object as a listing shows it: with ETag, size and age, also if it is encrypted with a customer's key.
+
+        The version id of `file` is kept only if the ETag is that of `file`.
+        """
+        with self._naming_permission("s3", file.uri):
+            found = self._client("s3").list_objects_v2(Bucket=file.bucket, Prefix=file.key, MaxKeys=1)
+        for each in found.get("Contents", []):  # the first in order is the shortest: the key itself, if it exists
+            if each["Key"] == file.key:
+                etag = each["ETag"].strip('"')
+                announced = {"version_id": file.version_id, "sequencer": file.sequencer} if etag == file.etag else {}
+                return StoredFile(
+                    bucket=file.bucket,
+                    key=file.key,
+                    etag=etag,
+                    size=each["Size"],
+                    landed_at=each["LastModified"],
+                    **announced,
+                )
+        return None
+
+    def _ask_for_reason(self, file: SensorFile) -> None:
+        """Raise the error that a GET of the object meets, if any: the answer to a HEAD has no body, so no reason.
+
+        S3 answers 400 for an object with a customer's key, and also for an expired token, which is soon renewed.
+        """
+        self._client("s3").get_object(Bucket=file.bucket, Key=file.key, Range="bytes=0-0")["Body"].close()
 
     @contextmanager
     def opened(self, file: SensorFile) -> Iterator[BinaryIO]:
@@ -96,8 +127,8 @@ class ObjectsBlock(AwsBlock):
             raise ArchiveError(f"the copy of {file.uri} at {target.uri} is not whole; the original stays where it is")
         return True
 
-    def _copy(self, file: SensorFile, target: SensorFile) -> None:
-        """Copy exactly that version, unless another run writes the target at the same time."""
+    def _copy(self, file: SensorFile, target: SensorFile) -> bool:
+        """Whether this call has copied exactly that version; not if another run wrote the target at the same time."""
         source = {"Bucket": file.bucket, "Key": file.key}
         if file.version_id:
             source["VersionId"] = file.version_id
@@ -107,7 +138,7 @@ class ObjectsBlock(AwsBlock):
             if (file.size or 0) > self.copy_in_one_bytes:
                 # boto3 copies in parts; it has no condition on the target.
                 client.copy(source, target.bucket, target.key, ExtraArgs=condition, Config=_IN_PARTS)  # type: ignore[arg-type]
-                return
+                return True
             try:
                 client.copy_object(
                     CopySource=source,  # type: ignore[arg-type]
@@ -119,6 +150,8 @@ class ObjectsBlock(AwsBlock):
             except ClientError as error:
                 if _status(error) != HTTPStatus.PRECONDITION_FAILED or not self.describe(target):
                     raise
+                return False
+        return True
 
     def _delete(self, file: SensorFile) -> bool:
         """Whether the object is gone now; False if a newer version has replaced it, which stays."""

@@ -76,6 +76,16 @@ def load_blocks() -> SavedBlocks:
         return SavedBlocks(landing_zone.result(), readings_table.result(), file_ledger.result(), mailer.result())
 
 
+def load_ledger() -> FileLedger:
+    """The ledger's block as the Prefect server has it now, for who needs no other block.
+
+    Raises:
+        BlockInvalidError: the saved block has an invalid field.
+        BlockMissingError: the block is not saved there.
+    """
+    return _load(FileLedger)
+
+
 def save_blocks(outputs: StackOutputs, credentials: AwsCredentials) -> list[str]:
     """The names of the block documents saved: all four, and the credentials they share.
 

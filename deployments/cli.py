@@ -14,6 +14,7 @@ from deployments.commands.history import history
 from deployments.commands.put import put
 from deployments.commands.redrive import redrive
 from deployments.commands.relay import relay
+from deployments.commands.retry import retry
 from deployments.commands.run import run
 from deployments.commands.sweep import sweep
 from deployments.commands.up import up
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, up, env, put, check, run, history, sweep, deploy, relay, doctor, redrive):
+for command in (demo, up, env, put, check, run, history, sweep, deploy, relay, doctor, redrive, retry):
     app.command()(command)
 
 

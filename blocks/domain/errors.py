@@ -1,11 +1,11 @@
 """One class per situation. Each carries the evidence and the remedy, and says what a failed load means."""
 
 import copyreg
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from blocks.domain.models import IngestReport
+    from blocks.domain.models import IngestReport, SweepReport
 
 
 class SensorIngestError(Exception):
@@ -17,6 +17,9 @@ class SensorIngestError(Exception):
     blames_file: ClassVar[bool] = False
     """Whether a load that ended with it counts against the file: after too many, the file moves to `failed/`."""
 
+    permanent: ClassVar[bool] = False
+    """Whether no later load of the same version could end otherwise: the file is settled as `failed` at once."""
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with its text, as `__init__` takes other arguments: the process of a shard sends it to the run."""
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined] # typeshed has it not
@@ -27,6 +30,17 @@ class IngestFailedError(SensorIngestError):
 
     def __init__(self, headline: str, report: "IngestReport") -> None:
         super().__init__(headline)
+        self.report = report
+
+
+class SweepFailedError(SensorIngestError):
+    """Some steps of a sweep failed; the others were done. It carries the report of those."""
+
+    def __init__(self, failed: Mapping[str, str], report: "SweepReport") -> None:
+        reasons = "; ".join(f"{step}: {problem}" for step, problem in failed.items())
+        super().__init__(
+            f"{len(failed)} step(s) of the sweep failed, the others were done. {reasons}. The next sweep tries again."
+        )
         self.report = report
 
 
@@ -132,6 +146,19 @@ class ArchiveError(SensorIngestError):
     """The copy of an object is not whole, or has no place to go, so the original stays where it is."""
 
     blames_file = True
+
+
+class KeyTooLongError(SensorIngestError):
+    """The full key of the file does not fit under another prefix, so the file could be loaded, but not moved."""
+
+    blames_file = True
+    permanent = True
+
+    def __init__(self, prefix: str, key_bytes: int, longest: int) -> None:
+        super().__init__(
+            f"The key is {key_bytes - longest:,} byte(s) too long: under {prefix} it would have {key_bytes:,} bytes, "
+            f"and S3 allows {longest:,}. Upload the file under a shorter key."
+        )
 
 
 class ThrottledError(SensorIngestError):

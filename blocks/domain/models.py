@@ -191,6 +191,11 @@ class LedgerEntry(FileReport):
         """Whether the file was loaded and archived, also if it is being loaded again from there."""
         return self.archived_to is not None and self.status in ("archived", "loading", "waiting")
 
+    @property
+    def stays_in_incoming(self) -> bool:
+        """Whether it failed for good where it landed, as S3 cannot move it: only a person has this version loaded."""
+        return self.status == "failed" and self.archived_to is None
+
 
 class Notification(BaseModel):
     """The run that emails about the files of an ingest run."""
@@ -213,22 +218,21 @@ class IngestReport(BaseModel):
 class SweepReport(BaseModel):
     """What one sweep took up."""
 
-    crashed: Annotated[list[str], Field(description="Names of the stalled runs that were set to Crashed.")] = []
+    crashed: Annotated[list[str], Field(description="Names of the runs without a sign of life, which were ended.")] = []
+    cancelled: Annotated[
+        list[str], Field(description="Names of the scheduled runs that no worker would have taken up.")
+    ] = []
     announced: list[SensorFile] = []
     resumed: Annotated[
         list[str], Field(description="Names of the paused runs that were resumed, as their wait was over.")
     ] = []
-    notification: Annotated[
-        Notification | None, Field(description="The email about settled files without one; None if there are none.")
-    ] = None
-    left_to: Annotated[str | None, Field(description="Name of the older sweep that does the work of this one.")] = None
+    notifications: Annotated[list[Notification], Field(description="The runs that send overdue emails.")] = []
 
     def __str__(self) -> str:
         """One line for each thing that was taken up."""
-        if self.left_to:
-            return f"left to an older sweep that is running: {printable(self.left_to)}"
         lines = [f"set to Crashed: {printable(name)}" for name in self.crashed]
+        lines += [f"cancelled: {printable(name)}" for name in self.cancelled]
         lines += [f"announced again: {file.uri}" for file in self.announced]
         lines += [f"resumed: {printable(name)}" for name in self.resumed]
-        lines += [f"email scheduled: {printable(self.notification.flow_run_name)}"] if self.notification else []
+        lines += [f"email scheduled: {printable(each.flow_run_name)}" for each in self.notifications]
         return "\n".join(lines) or "nothing to take up"

@@ -1,9 +1,19 @@
 """Rules about S3 keys and versions: addresses, names, keys under another prefix, the order of versions."""
 
 import re
+from typing import Final
 from urllib.parse import unquote_plus
 
 REJECTS_SUFFIX = ".rejects.csv"
+
+PUT_BACK: Final = "put-back"
+"""What stands where a version would in the key of a file that is on its way back to `incoming/`."""
+
+LONGEST_KEY_BYTES: Final = 1024
+"""Source: "Naming Amazon S3 objects", Amazon S3 user guide (1,024 bytes of UTF-8)."""
+
+_LONGEST_ENDING: Final = 32
+"""Characters of an ending that a version goes before; a longer one is no ending that a program looks at."""
 
 _ENDING = re.compile(r"(?:\.[A-Za-z]\w*){1,2}$")
 """`.csv` or `.csv.gz`, but not the `.11` of `sensors-2026.11.csv`."""
@@ -35,10 +45,30 @@ def moved_key(key: str, *, from_prefix: str, to_prefix: str) -> str:
     return to_prefix + key.removeprefix(from_prefix)
 
 
-def versioned_key(key: str, version: str) -> str:
-    """The same key with the version before the ending: `processed/a.3f2c.csv`, for a name that is already in use."""
+def key_bytes(key: str) -> int:
+    """The length that S3 limits to `LONGEST_KEY_BYTES`."""
+    return len(key.encode("utf-8", "surrogatepass"))
+
+
+def versioned_key(key: str, version: str, suffix: str = "") -> str:
+    """The same key with the version before the ending: `processed/a.3f2c.csv`, for a name that is already in use.
+
+    Where it would be too long for S3, the part before the version is cut off at its end: the version tells it apart.
+    """
     ending = _ENDING.search(key)
-    return f"{key[: ending.start()]}.{version}{ending.group()}" if ending else f"{key}.{version}"
+    if ending and len(ending.group()) > _LONGEST_ENDING:
+        ending = None
+    stem, rest = (key[: ending.start()], ending.group()) if ending else (key, "")
+    tail = f".{version}{rest}{suffix}"
+    return _shortened(stem, LONGEST_KEY_BYTES - key_bytes(tail)) + tail
+
+
+def _shortened(text: str, most_bytes: int) -> str:
+    return (
+        text
+        if key_bytes(text) <= most_bytes
+        else text.encode("utf-8", "surrogatepass")[:most_bytes].decode(errors="ignore")
+    )
 
 
 def is_folder(key: str) -> bool:

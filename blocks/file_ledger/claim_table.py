@@ -20,11 +20,17 @@ SETTLED_AS_GONE: Final[frozenset[FileStatus]] = frozenset({"missing", "supersede
 FIRST_BACK_OFF_SECONDS: Final = 10.0
 LONGEST_BACK_OFF_SECONDS: Final = 3600.0
 
+LONGEST_WITHOUT_CLAIM: Final = timedelta(hours=1)
+"""The longest time before a key is announced again that no run claims, though it is announced."""
+
 WRITES_AT_ONCE: Final = 50
-"""Claims that one transaction expects. DynamoDB takes 100. Source: "TransactWriteItems", DynamoDB API reference."""
+"""Claims that one transaction changes. DynamoDB takes 100. Source: "TransactWriteItems", DynamoDB API reference."""
 
 SETTLED_AT_ONCE: Final = 90
 """Replaced versions that one transaction settles, besides the claim and the entry of the version that is claimed."""
+
+SAME_PACE: Final = 4
+"""Announcements of a file at the same interval, as the server may have restarted; later intervals double."""
 
 _LARGEST_EXPONENT: Final = 20
 
@@ -342,19 +348,49 @@ class ClaimTable(LedgerTable):
                 if len(part) == len(claim.unsettled):
                     return settled
 
+    def skip(self, late: SensorFile, closed_as: Callable[[LedgerEntry], LedgerEntry]) -> LedgerEntry | None:
+        """The settled entry of a version without one, which is announced after its object has gone.
+
+        None if the key was never claimed: then nothing says that another version has replaced it.
+        """
+        version = late.version or ""
+        while True:
+            read = self._read_key(late.bucket, late.key, version)
+            if not read.claim.epoch or not version:
+                return None
+            if entry := read.entry(version):
+                return entry
+            now = runtime().utc_now()
+            new = LedgerEntry(
+                bucket=late.bucket,
+                key=late.key,
+                version=version,
+                etag=late.etag,
+                status="waiting",
+                claimed_at=now,
+                tries=0,
+                attempts=0,
+            )
+            entry = closed_as(new).model_copy(update={"finished_at": now})
+            if self._write([read.put(entry)]) is None:
+                return entry
+
+    def claims_of(self, files: Sequence[SensorFile]) -> list[Claim]:
+        """The claims of the keys of these files as they are now, in the same order."""
+        found = self._read(_claim_key(file.bucket, file.key) for file in files)
+        return [to_claim(file.bucket, file.key, found.get(_claim_key(file.bucket, file.key))) for file in files]
+
     def expect(self, files: Iterable[SensorFile], within: timedelta) -> None:
-        """Have the keys looked at again after that time, unless runs have claimed them by then."""
-        keys = list(dict.fromkeys((file.bucket, file.key) for file in files))
-        for start in range(0, len(keys), WRITES_AT_ONCE):
-            part = keys[start : start + WRITES_AT_ONCE]
-            found = self._read([_claim_key(*key) for key in part])
-            at = self._clock.latest() + within
-            claims = [to_claim(*key, found.get(_claim_key(*key))) for key in part]
-            changes = [(claim, self._expected(claim, at)) for claim in claims]
-            puts = [_put(old, new) for old, new in changes if old != new]
-            if puts and not self._write_together(puts):
-                for key in part:
-                    self.change(*key, partial(self._expected, at=at))
+        """Have the keys looked at again after that time, unless runs have claimed them by then.
+
+        It is called before they are announced. The time doubles with each announcement that leads to no claim, up to an
+        hour: nothing is announced over and over.
+        """
+        self._change_all(files, partial(self._expected, within=within))
+
+    def make_due(self, files: Iterable[SensorFile]) -> None:
+        """Have the keys looked at now, but for those of which it is known when they are to be looked at."""
+        self._change_all(files, lambda claim: claim.due(self._clock.latest()))
 
     def nothing_due(self, file: SensorFile, claim_id: str) -> None:
         """End a claim of this run, and have the key looked at no more unless a version waits or a reload is due."""
@@ -402,8 +438,22 @@ class ClaimTable(LedgerTable):
                 return
             claim = to_claim(claim.bucket, claim.key, existing)
 
-    def _expected(self, claim: Claim, at: datetime) -> Claim:
-        return claim.expected(at, self._clock.earliest())
+    def _expected(self, claim: Claim, within: timedelta) -> Claim:
+        doublings = min(max(claim.announcements - SAME_PACE, 0), _LARGEST_EXPONENT)
+        pause = min(within * 2**doublings, max(within, LONGEST_WITHOUT_CLAIM))
+        return claim.expected(self._clock.latest() + pause, self._clock.earliest())
+
+    def _change_all(self, files: Iterable[SensorFile], change: Change) -> None:
+        keys = list(dict.fromkeys((file.bucket, file.key) for file in files))
+        for start in range(0, len(keys), WRITES_AT_ONCE):
+            part = keys[start : start + WRITES_AT_ONCE]
+            found = self._read([_claim_key(*key) for key in part])
+            claims = [to_claim(*key, found.get(_claim_key(*key))) for key in part]
+            changes = [(claim, change(claim)) for claim in claims]
+            puts = [_put(old, new) for old, new in changes if old != new]
+            if puts and not self._write_together(puts):
+                for key in part:
+                    self.change(*key, change)
 
     def _put_claim(self, old: Claim, new: Claim, entries: Iterable[Put] = ()) -> Claim | None:
         """The claim as written, with the entries; None if another writer was faster."""

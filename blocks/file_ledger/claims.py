@@ -47,6 +47,8 @@ class Claim:
     """The versions that wait or are being loaded, in the order of their coming."""
     next_try_at: datetime | None = None
     """When the key is to be looked at again; the end of the lease while it is held; None if nothing is left to do."""
+    announcements: int = 0
+    """How often the key was announced since a run has last claimed it, or has found that nothing is to be done."""
     late_epoch: int | None = None
     """The lowest epoch whose rows may still arrive in the table."""
     late_version: str | None = None
@@ -74,6 +76,7 @@ class Claim:
             flow_run_id=flow_run_id,
             holds=version,
             unsettled=versions,
+            announcements=0,
         ).renewed(now + lease)
 
     def renewed(self, until: datetime) -> "Claim":
@@ -139,12 +142,20 @@ class Claim:
         return replace(self._free(until), next_try_at=until, reload_at=reload_at)
 
     def expected(self, at: datetime, now: datetime) -> "Claim":
-        """Looked at again at that time, unless a run holds the key: then its lease says when."""
-        return self if self.is_held(now) else replace(self, next_try_at=at)
+        """Announced, and looked at again at that time, unless a run holds the key: then its lease says when."""
+        if self.is_held(now):
+            return self
+        return replace(self, next_try_at=at, announcements=self.announcements + 1)
+
+    def due(self, now: datetime) -> "Claim":
+        """Looked at now, unless it is known when the key is to be looked at."""
+        return self if self.next_try_at else replace(self, next_try_at=now)
 
     def with_nothing_due(self) -> "Claim":
         """Not looked at any more, but for a reload, or while a version waits or is being loaded."""
-        return self if self.claim_id or self.unsettled else replace(self, next_try_at=self.reload_at)
+        if self.claim_id or self.unsettled:
+            return self
+        return replace(self, next_try_at=self.reload_at, announcements=0)
 
     def _free(self, next_try_at: datetime | None) -> "Claim":
         times = [each for each in (next_try_at, self.reload_at) if each is not None]
@@ -185,6 +196,7 @@ def to_claim(bucket: str, key: str, attributes: Mapping[str, Any] | None) -> Cla
         flow_run_id=attributes.get("flow_run_id"),
         holds=attributes.get("holds"),
         unsettled=tuple(attributes.get("unsettled", ())),
+        announcements=int(attributes.get("announcements", 0)),
         late_epoch=None if late_epoch is None else int(late_epoch),
         late_version=attributes.get("late_version"),
         **moments(attributes, _TIMES),

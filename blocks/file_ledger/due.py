@@ -71,8 +71,8 @@ class DueTable(Outbox):
 
     def _query_due(self, kind: str, until: str, page_size: int | None) -> Iterator[Any]:
         values = {":kind": kind, ":until": until}
-        page = {"Limit": page_size} if page_size else {}
-        return self._query(DUE_INDEX, "waits_for = :kind AND next_try_at <= :until", values, **page)
+        limit = page_size or KEYS_PER_READ  # who needs more than the first page asks for the next
+        return self._query(DUE_INDEX, "waits_for = :kind AND next_try_at <= :until", values, Limit=limit)
 
 
 def _valid(items: Iterable[dict[str, Any]], made_of: Callable[[dict[str, Any]], _Made]) -> Iterator[_Made]:

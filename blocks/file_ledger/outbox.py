@@ -68,7 +68,7 @@ class Outbox(ClaimTable):
         return claimed.email.claim_id == claimed.claim_id
 
     def collected(self, email_id: str, reports: Sequence[FileReport], due_in: timedelta) -> str | None:
-        """The id of the email about these reports, which waits now; None if an email was made about all of them.
+        """The id of the email about these reports, which waits now; None if there is nothing to send.
 
         The run that collects may have been taken for dead, and an email made about the files settled by then. Reports
         about other files get an email of their own.
@@ -86,7 +86,9 @@ class Outbox(ClaimTable):
         changed = self.change_email(
             known, lambda email: email.collected(files, due_at) if email.state == "collecting" else email
         )
-        return email_id if changed.files == tuple(files) else self.collected(email_id, reports, due_in)
+        if changed.files != tuple(files):
+            return self.collected(email_id, reports, due_in)
+        return email_id if files else None
 
     def assigned(self, email_id: str, flow_run_id: str) -> None:
         """Note which run is to send the email."""
@@ -135,6 +137,24 @@ class Outbox(ClaimTable):
             return current.put_off(self._clock.latest() + pause) if current.claim_id == email.claim_id else current
 
         self.change_email(email, put_off)
+
+    def taken_up(self, email: OutboxEmail, *, counts: bool) -> OutboxEmail | None:
+        """The due email, put off by whoever takes it up now; None if it has changed since it was read.
+
+        So of several processes that see the same due email one takes it up, and a run that has claimed it keeps it.
+
+        Args:
+            email: as it was read.
+            counts: whether the pause doubles each time; else it is always `FIRST_PAUSE`.
+        """
+        pause = min(FIRST_PAUSE * 2 ** min(email.tries, 10), LONGEST_PAUSE) if counts else FIRST_PAUSE
+        written = replace(
+            email,
+            revision=email.revision + 1,
+            tries=email.tries + counts,
+            next_try_at=self._clock.latest() + pause,
+        )
+        return written if self._write([Put(email_attributes(written), email.revision)]) is None else None
 
     def reports_of(self, email: OutboxEmail) -> list[LedgerEntry]:
         """The entries that the email is about; while it collects, those that name it and are settled."""

@@ -26,6 +26,7 @@ class RelayMetrics:
     files: int = 0
     duplicates: int = 0
     failures: int = 0
+    due_files: int = 0
     in_flight: int = 0
     """Messages received and not yet deleted or released."""
     oldest_sent_at: float | None = None
@@ -41,7 +42,7 @@ class RelayMetrics:
 
     def as_document(self) -> dict[str, int]:
         """The counters, for `relay --json`."""
-        return {name: getattr(self, name) for name in ("events", "files", "duplicates", "failures")}
+        return {name: getattr(self, name) for name in ("events", "files", "duplicates", "due_files", "failures")}
 
 
 class RelayMonitor(Collector):
@@ -79,7 +80,12 @@ class RelayMonitor(Collector):
             ("batches_total", "Events that Prefect has acknowledged.", metrics.events),
             ("files_total", "Files that these events announced.", metrics.files),
             ("duplicates_total", "Announcements dropped as duplicates.", metrics.duplicates),
-            ("failures_total", "Failed attempts to reach SQS or Prefect.", metrics.failures),
+            (
+                "due_files_total",
+                "Files announced again, as no run had claimed them or their load had ended early.",
+                metrics.due_files,
+            ),
+            ("failures_total", "Failed attempts to reach SQS, Prefect or the ledger.", metrics.failures),
         ]
         yield from (GaugeMetricFamily(f"sensor_ingest_relay_{name}", text, value) for name, text, value in gauges)
         yield from (CounterMetricFamily(f"sensor_ingest_relay_{name}", text, value) for name, text, value in counters)

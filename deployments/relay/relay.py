@@ -2,6 +2,9 @@
 
 A run takes seconds to start, whatever it loads. So the relay sends an event only when a run can start at once; until
 then files wait in the queue, and the next event announces all of them.
+
+Before it announces a file it records in the ledger that a run is expected to claim it. Files that no run has claimed
+by then, and those whose load ended before it was done, are due; another thread announces them under the same limit.
 """
 
 import time
@@ -15,6 +18,8 @@ import boto3
 
 from blocks.domain.limits import in_groups
 from blocks.domain.models import SensorFile
+from blocks.file_ledger import FileLedger
+from blocks.runtime import runtime
 from blocks.stack_outputs import current_stack_outputs
 from deployments.relay.batch import Batch, RecentVersions
 from deployments.relay.logger import log
@@ -23,8 +28,10 @@ from deployments.relay.s3_events import UnknownMessageError, announced_files
 from deployments.relay.sqs_queue import FAIL_FAST, LONG_POLL_SECONDS, MESSAGES_PER_CALL, SqsQueue, VisibilityExtender
 from deployments.relay.stop_signal import StopRequested, StopSignal
 from deployments.relay.timings import Timings
+from deployments.relay.upkeep import Chore, LedgerOfServer, Upkeep
 from deployments.server.api_access import refusals_explained, require_api
 from flows.events.file_arrivals import announce
+from flows.recovery.due_files import CLAIMED_WITHIN, Announce, take_up_due
 from flows.recovery.run_slots import DeploymentSlots, Slots
 
 if TYPE_CHECKING:
@@ -40,9 +47,12 @@ class Relay:
     queue: SqsQueue
     incoming_prefix: str
     slots: Slots
-    announce: Callable[[Sequence[SensorFile], str], object] = announce
-    """Sends the files and their prefix as one event; returns when the server has acknowledged it."""
+    ledger: Callable[[], FileLedger]
+    announce: Announce = announce
+    """Sends the files, their prefix and an occasion as one event; returns when the server has acknowledged it."""
     timings: Timings = field(default_factory=Timings)
+    upkeep: Upkeep | None = None
+    """What else is looked for, if anything."""
     metrics: RelayMetrics = field(default_factory=RelayMetrics)
     _recent: RecentVersions = field(default_factory=RecentVersions)
 
@@ -58,7 +68,8 @@ class Relay:
         outputs = current_stack_outputs()
         fail_fast = boto3.client("sqs", config=FAIL_FAST)
         queue = SqsQueue(boto3.client("sqs"), outputs.queue_url, backlog_client=fail_fast)
-        return cls(queue, outputs.incoming_prefix, DeploymentSlots())
+        ledger = LedgerOfServer()
+        return cls(queue, outputs.incoming_prefix, DeploymentSlots(), ledger, upkeep=Upkeep(ledger))
 
     def monitor(self) -> RelayMonitor:
         return RelayMonitor(self.metrics, self.queue.backlog)
@@ -74,6 +85,26 @@ class Relay:
 
     def run(self, stop: StopSignal) -> None:
         """Relay batches until a stop is requested. Messages in flight are then announced, or released to the queue."""
+        looks = [("the look for due files", self.take_up_due_files, self.timings.due_look_seconds)]
+        if self.upkeep:
+            every = self.timings.upkeep_seconds
+            looks.append(("the look for overdue emails", self.upkeep.take_up_emails, every))
+            looks.append(("the look for silent runs", self.upkeep.end_silent_runs, every))
+        with ExitStack() as threads:
+            for name, action, every in looks:
+                chore = Chore(name, action, stop, self.metrics, self.timings)
+                threads.enter_context(runtime().repeated(chore.look, every, name))
+            self._relay_until(stop)
+
+    def take_up_due_files(self) -> None:
+        """Announce the due files, as many as there are free run slots for."""
+        files = take_up_due(self.ledger(), self.slots, self.announce, self.incoming_prefix)
+        self.metrics.due_files += len(files)
+        if files:
+            uris = ", ".join(file.uri for file in files[:3])
+            log.info("announced %d due file(s) again: %s", len(files), uris)
+
+    def _relay_until(self, stop: StopSignal) -> None:
         failures = 0
         while not stop.requested:
             try:
@@ -106,9 +137,12 @@ class Relay:
             self.metrics.slots_free = self.slots.free()
         return self.metrics.slots_free
 
-    def _take_slot(self) -> None:
+    def _take_slot(self) -> bool:
         with refusals_explained():
-            self.slots.take()
+            return self.slots.take()
+
+    def _expect(self, files: Sequence[SensorFile]) -> None:
+        self.ledger().expect(files, CLAIMED_WITHIN)
 
     def _gather(self, batch: Batch, stop: StopSignal, wait_seconds: int) -> VisibilityExtender:
         """Receive messages into the batch: a single file is announced at once, files that arrive together in one event.
@@ -153,12 +187,12 @@ class Relay:
         self.metrics.duplicates += batch.duplicates
         self.queue.delete(batch.take_completed())  # messages that announce only duplicates, folders or deletions
         for files in in_groups(batch.files.values()):
-            while not retry(self._free_slots):
+            while not retry(self._take_slot):
                 extender.extend(batch.messages)
                 if stop.wait(self.timings.slot_poll_seconds):
                     raise StopRequested
-            retry(self._take_slot)
-            retry(partial(self.announce, files, self.incoming_prefix))
+            retry(partial(self._expect, files))
+            retry(partial(self.announce, files, self.incoming_prefix, ""))
             self._record(files, batch)
             self.queue.delete(batch.take_completed(files))
         return len(batch.files)

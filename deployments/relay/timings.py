@@ -16,6 +16,10 @@ class Timings:
     """A batch is sent at this age even if messages keep arriving."""
     slot_poll_seconds: float = 1
     """Between two requests for the number of free run slots, while none is free."""
+    due_look_seconds: float = 2
+    """Between two looks for files that are due."""
+    upkeep_seconds: float = 5
+    """Between two looks for overdue emails and silent runs."""
     retry_delays_seconds: Sequence[float] = (1, 2, 5, 15)
     """Before each further attempt while SQS or Prefect cannot be reached; the last value repeats."""
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from botocore.exceptions import ClientError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -12,6 +13,7 @@ from blocks.domain.s3_keys import decoded_key
 from blocks.file_ledger.claim_table import HeldClaim, Owned, OwnedElsewhere
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
+from flows.recovery.failures import permanent_problem
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
@@ -86,14 +88,15 @@ def _without_object(file: SensorFile, claim_id: str, email_id: str | None, *, fo
     if again := ledger.claim_reload(file.bucket, file.key, claim_id, run_id):
         held, versions = again
         return Claimed(file, held, reload=versions)
-    closed = ledger.close(file, _ClosedAs(file, run_id, email_id), claim_id)
-    if closed:
+    closed_as = _ClosedAs(file, run_id, email_id)
+    if closed := ledger.close(file, closed_as, claim_id):
         return Claimed(file, reports=[*closed])
-    known = ledger.entry(file)
-    if known is None:
-        ledger.nothing_due(file, claim_id)
-        raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
-    return Claimed(file, reports=[_already_done(known)])
+    if known := ledger.entry(file):
+        return Claimed(file, reports=[_already_done(known)])
+    if skipped := ledger.skip(file, closed_as):
+        return Claimed(file, reports=[skipped])
+    ledger.nothing_due(file, claim_id)
+    raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
 
 
 class _ClosedAs:
@@ -110,9 +113,9 @@ class _ClosedAs:
             return twin.model_copy(update={"version": entry.version, **kept, **by})
         if entry.tries:
             problem = "it was deleted from incoming/ before it was loaded; some of its rows may be in the table"
-        else:
-            problem = "it was replaced or deleted before it was loaded"
-        return entry.model_copy(update={"status": "missing", "problem": problem, **by})
+            return entry.model_copy(update={"status": "missing", "problem": problem, **by})
+        problem = "another version of this key replaced it, or it was deleted, before it was loaded"
+        return entry.model_copy(update={"status": "superseded", "problem": problem, **by})
 
     def _archived_twin(self, entry: LedgerEntry) -> LedgerEntry | None:
         entries = run_blocks().file_ledger.entries_of(self._file.bucket, self._file.key) if entry.etag else []
@@ -156,7 +159,27 @@ def _found(file: SensorFile) -> StoredFile | None:
     Sources disagree on whether EventBridge encodes keys. The key as sent comes first: it may contain a "+" or "%".
     """
     for key in dict.fromkeys((file.key, decoded_key(file.key))):
-        found = run_blocks().landing_zone.describe(file.model_copy(update={"key": key}))
+        found = _described(file.model_copy(update={"key": key}))
         if found:
             return found
     return None
+
+
+def _described(file: SensorFile) -> StoredFile | None:
+    """The object as it is now; as it is listed, where S3 says nothing about it to those who lack its key.
+
+    It is claimed like any other: only the run that has claimed a file may settle it, and reading it ends the load.
+    """
+    blocks = run_blocks()
+    try:
+        return blocks.landing_zone.describe(file)
+    except ClientError as error:
+        if permanent_problem(error) is None:
+            raise
+    found = blocks.landing_zone.listed(file)
+    entries = blocks.file_ledger.entries_of(file.bucket, file.key) if found else []
+    known = next((entry for entry in entries if found and entry.etag == found.etag), None)
+    if found is None or known is None:
+        return found
+    # A listing has no version ids: the entry of this content is found under what announced it first, event or sweep.
+    return found.model_copy(update={"version_id": None if known.version == found.etag else known.version})

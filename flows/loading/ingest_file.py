@@ -5,10 +5,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks.domain.errors import ObjectReplacedError
+from blocks.domain.errors import ObjectReplacedError, SensorIngestError
 from blocks.domain.models import FileReport, SensorFile
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
@@ -18,6 +19,7 @@ from flows.loading.lease import Lease, lease_kept
 from flows.loading.step_runs import as_task_run, within_task_run
 from flows.loading.tasks import (
     archive_file,
+    fail_for_good,
     give_up,
     is_hopeless,
     refuse_file,
@@ -25,6 +27,7 @@ from flows.loading.tasks import (
     write_again,
     write_readings,
 )
+from flows.recovery.failures import permanent_problem
 from flows.report import report_of_error
 
 VERSIONS_PER_RUN: Final = 10
@@ -76,15 +79,22 @@ def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -
         for archived in claimed.reload:
             step(write_again)(archived, lease)
         return []
-    if is_hopeless(entry):
-        return [step(give_up)(found, entry, lease)]
-    with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
-        try:
+    try:
+        if entry.archived_to is None:
+            run_blocks().landing_zone.check_key(found)
+        if is_hopeless(entry):
+            return [step(give_up)(found, entry, lease)]
+        with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
             validated = step(validate_rows)(found, Path(workspace))
-        except ObjectReplacedError:
-            lease.goes_on = True  # the next claim settles this version as superseded
-            return []
-        if validated.verdict == "refused":
-            return [step(refuse_file)(found, validated, entry, lease)]
-        step(write_readings)(found, validated, large_files, lease)
-        return [step(archive_file)(found, validated, entry, lease)]
+            if validated.verdict == "refused":
+                return [step(refuse_file)(found, validated, entry, lease)]
+            step(write_readings)(found, validated, large_files, lease)
+            return [step(archive_file)(found, validated, entry, lease)]
+    except ObjectReplacedError:
+        lease.goes_on = True  # the next claim settles this version as superseded
+        return []
+    except (ClientError, SensorIngestError) as error:
+        problem = permanent_problem(error)
+        if problem is None or entry.archived_to:  # an archived file stays archived if its second load fails
+            raise
+        return [step(fail_for_good)(found, entry, problem, lease)]

@@ -4,10 +4,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from blocks.domain.errors import SensorIngestError
 from blocks.domain.models import FileReport, FileStatus, LedgerEntry, SensorFile
 from blocks.domain.names import FILE_FAILED, FILE_LOADED, FILE_REFUSED
 from blocks.runtime import runtime
@@ -15,7 +17,7 @@ from blocks.saved_blocks import run_blocks
 from flows.loading.large_files import LargeFiles
 from flows.loading.lease import Lease
 from flows.loading.progress import LoadProgress, ProgressBar, terminal_bar
-from flows.recovery.failures import retry_condition
+from flows.recovery.failures import permanent_problem, retry_condition
 from flows.report import markdown_page
 from flows.rows import ValidatedFile, ValidationSettings, validate_file
 
@@ -122,6 +124,25 @@ def give_up(file: SensorFile, entry: LedgerEntry, lease: Lease) -> FileReport:
     return _settle(file, entry.model_copy(update={"problem": problem}), "failed", lease, event=FILE_FAILED)
 
 
+@task(task_run_name="fail {file.name} for good", **_RETRIED)
+def fail_for_good(file: SensorFile, entry: LedgerEntry, problem: str, lease: Lease) -> FileReport:
+    """The report of a file that no later load could load: it moves to `failed/`, or stays where S3 cannot copy it.
+
+    Either way its entry is settled: no run loads this version again, and no other email is about it, until a person
+    loads it with `force`.
+    """
+    entry = entry.model_copy(update={"problem": problem})
+    try:
+        return _settle(file, entry, "failed", lease, event=FILE_FAILED)
+    except (ClientError, SensorIngestError) as error:
+        if permanent_problem(error) is None:
+            raise
+    stays = f"{problem} It stays in {run_blocks().landing_zone.incoming_prefix}."
+    settled = _recorded(entry.model_copy(update={"status": "failed", "problem": stays}), lease)
+    _emit(FILE_FAILED, settled)
+    return settled
+
+
 def is_hopeless(entry: LedgerEntry) -> bool:
     """Whether so many loads of the file have failed that it is not loaded again.
 
@@ -155,22 +176,24 @@ def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, lease: Lea
     A file that is loaded again from where it was archived stays there.
     """
     zone = run_blocks().landing_zone
-    settled = entry.model_copy(
-        update={
-            "status": status,
-            "archived_to": entry.archived_to or zone.store_copy(file, status),
-            "finished_at": runtime().utc_now(),
-        }
-    )
-    lease.settle(settled)
-    if file.uri != settled.archived_to and not zone.remove(file):
+    archived_to = entry.archived_to or zone.store_copy(file, status)
+    settled = _recorded(entry.model_copy(update={"status": status, "archived_to": archived_to}), lease)
+    if file.uri != archived_to and not zone.remove(file):
         lease.goes_on = True
-    runtime().emit(
-        event,
-        {"prefect.resource.id": settled.uri, "prefect.resource.name": settled.name},
-        settled.model_dump(mode="json"),
-    )
+    _emit(event, settled)
     return settled
+
+
+def _recorded(entry: LedgerEntry, lease: Lease) -> LedgerEntry:
+    """The settled entry as it is in the ledger now."""
+    settled = entry.model_copy(update={"finished_at": runtime().utc_now()})
+    lease.settle(settled)
+    return settled
+
+
+def _emit(event: str, settled: LedgerEntry) -> None:
+    resource = {"prefect.resource.id": settled.uri, "prefect.resource.name": settled.name}
+    runtime().emit(event, resource, settled.model_dump(mode="json"))
 
 
 def _store_rejects(entry: LedgerEntry, validated: ValidatedFile, *, refused: bool) -> str | None:

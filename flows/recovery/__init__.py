@@ -1,1 +1,1 @@
-"""What a sweep takes up again: decided in pure functions from what ledger, bucket and Prefect server know."""
+"""What is taken up again: files that are due or were never announced, and runs whose process is gone."""

@@ -1,4 +1,4 @@
-"""What an error means: whether the step is tried again, and whether the file is to blame.
+"""What an error means: whether the step or the load is tried again, and whether the file is to blame.
 
 The errors of this project say it in their class. What other libraries raise is judged here, in one place.
 """
@@ -23,19 +23,68 @@ _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 """Errors of the machine that one huge file causes, for itself and for the files beside it."""
 
 
+_ARCHIVED: Final = frozenset({"InvalidObjectState", "ObjectNotInActiveTierError"})
+"""S3's codes for an object that is to be restored first.
+
+Source: errors of GetObject and CopyObject, Amazon S3 API reference.
+"""
+
+_NEVER_CHANGES: Final = frozenset({"EntityTooLarge", "InvalidURI", "KeyTooLongError", "MetadataTooLarge"})
+"""S3's codes for what the object itself is too large or too long for.
+
+Source: "List of error codes", Amazon S3 API reference. Left out are all 4xx codes that time, a permission or a renewed
+token may end: 403, 404, 408, 409, 412, 429, `ExpiredToken`, `InvalidToken`, `RequestTimeout`, `SlowDown`, `KMS.…`, and
+`InvalidArgument` and `InvalidRequest`, which stand for too many things.
+"""
+
+_CUSTOMER_KEY: Final = "server side encryption"
+"""Part of the message of `InvalidRequest` for an object with a customer's key, which has no code of its own.
+
+S3 answers: "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to
+retrieve the object." The clients of this project send no such parameters, so the message means nothing else here.
+"""
+
+
+def permanent_problem(error: object) -> str | None:
+    """What is wrong and what to do, if no later load of the same version could end otherwise; None for other errors."""
+    if isinstance(error, SensorIngestError):
+        return str(error) if error.permanent else None
+    if not isinstance(error, ClientError):
+        return None
+    code, message = (str(error.response["Error"].get(name, "")) for name in ("Code", "Message"))
+    if code in _ARCHIVED:
+        storage_class = error.response.get("StorageClass") or "an archive storage class"
+        return (
+            f"S3 keeps the object in {storage_class}, where it cannot be read. Restore it (`aws s3api "
+            "restore-object`) and then run `sensor-ingest retry` with its address, or upload it again."
+        )
+    if code == "InvalidRequest" and _CUSTOMER_KEY in message.lower():
+        return (
+            "The object is encrypted with a key that only its sender has (SSE-C), so it cannot be read. "
+            "Upload it again without such a key: S3 then encrypts it with a key of its own."
+        )
+    if code in _NEVER_CHANGES:
+        return f"S3 refuses {error.operation_name} for good: {code}: {message.rstrip('.')}. Upload the file anew."
+    return None
+
+
 def is_retryable(error: object) -> bool:
-    """Whether the same step may succeed a little later: all errors but those of this project that say no."""
-    return error.retryable if isinstance(error, SensorIngestError) else True
+    """Whether the same step may succeed a little later: all errors but permanent ones and those that say no."""
+    if isinstance(error, SensorIngestError):
+        return error.retryable
+    return permanent_problem(error) is None
 
 
 def blames_file(error: BaseException) -> bool:
     """Whether a load that ended with this error counts against the file.
 
     An end that was asked for, such as SIGTERM to the run, does not count. A full disk does: the huge file that fills it
-    is then soon tried alone.
+    is then soon tried alone. A permanent problem is one of the file.
     """
     if isinstance(error, SensorIngestError):
         return error.blames_file
+    if permanent_problem(error):
+        return True
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return True
     return isinstance(error, Exception) and not isinstance(error, _OF_THE_SURROUNDINGS)

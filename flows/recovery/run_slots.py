@@ -2,11 +2,11 @@
 
 import logging
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from threading import Lock
 from typing import Any, Final, Protocol
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -15,6 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from blocks.domain.errors import DeploymentMissingError
 from blocks.domain.limits import RUNS_AT_ONCE
 from blocks.domain.names import FILES_QUEUE, INGEST_FLOW, WORK_POOL, deployment_name
+from blocks.runtime import runtime
 
 INGEST_DEPLOYMENT: Final = deployment_name(INGEST_FLOW)
 
@@ -39,8 +40,8 @@ class Slots(Protocol):
     def free(self) -> int:
         """The number of runs that could start at once. Raises while the Prefect server cannot be reached."""
 
-    def take(self) -> None:
-        """Reserve a slot for the run of the event that is sent next."""
+    def take(self) -> bool:
+        """Whether a slot was free, which is reserved now for the run of the event that is sent next."""
 
 
 class DeploymentSlots:
@@ -48,14 +49,17 @@ class DeploymentSlots:
 
     The server acknowledges an event before its automation creates the run. Until then the event itself occupies a slot;
     the run exists once the deployment has one run more than before. A run that was started otherwise frees the slot too
-    early; then the limit of the work queue makes a run wait.
+    early; then the limit of the work queue makes a run wait. Several threads may take slots.
     """
 
     def __init__(
-        self, open_client: Callable[[], SyncPrefectClient] | None = None, now: Callable[[], float] = time.monotonic
+        self,
+        open_client: Callable[[], SyncPrefectClient] | None = None,
+        now: Callable[[], float] = lambda: runtime().monotonic(),
     ) -> None:
         self._open_client = open_client or (lambda: get_client(sync_client=True))
         self._now = now
+        self._lock = Lock()
         self._client: SyncPrefectClient | None = None
         self._events_without_run: deque[float] = deque()
         """When each was sent, oldest first."""
@@ -65,21 +69,26 @@ class DeploymentSlots:
         self.limit = RUNS_AT_ONCE
 
     def free(self) -> int:
-        with self._connection() as client:
-            self._read_limit(client)
-            self._match_events_to_runs(client)
-            due = (datetime.now(UTC) + _DUE_WITHIN).isoformat()
-            active = self._count_runs(
-                client, state={"type": {"any_": _STATES_WITH_SLOT}}, expected_start_time={"before_": due}
-            )
-        return max(0, self.limit - active - len(self._events_without_run))
+        with self._lock, self._connection() as client:
+            return self._free(client)
 
-    def take(self) -> None:
-        if not self._events_without_run:
-            with self._connection() as client:
-                self._read_limit(client)
+    def take(self) -> bool:
+        with self._lock, self._connection() as client:
+            if not self._free(client):
+                return False
+            if not self._events_without_run:
                 self._runs_counted = self._count_runs(client)
-        self._events_without_run.append(self._now())
+            self._events_without_run.append(self._now())
+            return True
+
+    def _free(self, client: SyncPrefectClient) -> int:
+        self._read_limit(client)
+        self._match_events_to_runs(client)
+        due = (runtime().utc_now() + _DUE_WITHIN).isoformat()
+        active = self._count_runs(
+            client, state={"type": {"any_": _STATES_WITH_SLOT}}, expected_start_time={"before_": due}
+        )
+        return max(0, self.limit - active - len(self._events_without_run))
 
     @contextmanager
     def _connection(self) -> Iterator[SyncPrefectClient]:
@@ -124,7 +133,7 @@ class DeploymentSlots:
             self._events_without_run.popleft()
             log.warning(
                 "an event was acknowledged %g s ago and has started no run of %s: is its automation enabled? "
-                "The sweep will announce the files of the event again.",
+                "Its files are announced again.",
                 RUN_APPEARS_WITHIN_SECONDS,
                 INGEST_DEPLOYMENT,
             )

@@ -9,11 +9,11 @@ from botocore.exceptions import ClientError
 from prefect_aws.credentials import AwsCredentials
 from pydantic import ValidationError
 
-from blocks.domain.errors import ArchiveError
+from blocks.domain.errors import ArchiveError, KeyTooLongError
 from blocks.domain.models import SensorFile
 from blocks.landing_zone import LandingZone
 from flows.rows import ValidationSettings
-from tests.blocks.conftest import Bucket, Line, archive, refuse
+from tests.blocks.conftest import Bucket, Line, archive, refuse, s3_refusal
 
 
 @pytest.fixture
@@ -46,6 +46,39 @@ def test_an_object_that_was_deleted_is_described_as_none(landing_zone: LandingZo
     file = bucket.put("incoming/a.csv")
     bucket.client.delete_object(Bucket=bucket.name, Key=file.key)
     assert None is landing_zone.describe(file)
+
+
+def test_why_s3_says_nothing_of_an_object_is_said_by_the_error(
+    landing_zone: LandingZone, bucket: Bucket, s3_line: Line
+) -> None:
+    file = bucket.put("incoming/a.csv")
+    no = [s3_refusal(400, "", with_body=False)] * 2  # botocore looks once more, where the bucket says that it is
+    with (
+        s3_line.answering("HeadObject", *no),
+        s3_line.answering("GetObject", s3_refusal(400, "ExpiredToken")),
+        pytest.raises(ClientError, match="ExpiredToken"),
+    ):
+        landing_zone.describe(file)
+    with (
+        s3_line.answering("HeadObject", *no),
+        pytest.raises(ClientError, match=r"\(400\) when calling the HeadObject"),
+    ):
+        landing_zone.describe(file)
+
+
+def test_a_file_is_listed_with_the_version_that_was_announced_if_it_is_that_one(
+    landing_zone: LandingZone, bucket: Bucket
+) -> None:
+    file = bucket.put("incoming/a.csv", b"monday")
+    bucket.put("incoming/a.csv.gz")
+    listed = landing_zone.listed(file)
+    assert listed is not None
+    assert file == listed.model_copy(update={"landed_at": file.landed_at}), "a listing may have milliseconds"
+    friday = bucket.put("incoming/a.csv", b"friday")
+    listed = landing_zone.listed(file)
+    assert listed is not None
+    assert (None, friday.etag) == (listed.version_id, listed.etag)
+    assert None is landing_zone.listed(SensorFile(bucket=bucket.name, key="incoming/a"))
 
 
 def test_the_bytes_of_the_version_that_was_claimed_are_read_or_none(landing_zone: LandingZone, bucket: Bucket) -> None:
@@ -134,6 +167,26 @@ def test_refused_rows_of_an_earlier_file_of_that_name_are_not_overwritten(
     assert on_monday == bucket.get(monday)
     assert f"s3://{bucket.name}/rejects/a.{file.version}.csv.rejects.csv" == friday
     assert rejects.read_bytes() == bucket.get(friday)
+
+
+# ---- Long keys ----------------------------------------------------------------------------------------------------
+
+
+def test_a_key_fits_if_it_does_under_processed_and_refused(landing_zone: LandingZone) -> None:
+    fits = SensorFile(bucket="landing", key="incoming/" + "ü" * 507)
+    landing_zone.check_key(fits)
+    with pytest.raises(KeyTooLongError, match=r"1 byte\(s\) too long: under processed/"):
+        landing_zone.check_key(fits.model_copy(update={"key": fits.key + "k"}))
+    landing_zone = landing_zone.model_copy(update={"refused_prefix": "refused-files/"})
+    with pytest.raises(KeyTooLongError, match="under refused-files/"):
+        landing_zone.check_key(fits)
+
+
+def test_a_file_is_not_copied_to_a_key_that_is_too_long(landing_zone: LandingZone, bucket: Bucket) -> None:
+    file = bucket.put("incoming/" + "k" * 1015)
+    with pytest.raises(KeyTooLongError):
+        landing_zone.store_copy(file, "archived")
+    assert [file.key] == bucket.keys
 
 
 # ---- Settings -----------------------------------------------------------------------------------------------------

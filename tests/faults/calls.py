@@ -10,6 +10,10 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
+from boto3.dynamodb.types import TypeDeserializer
+
+_DESERIALIZER = TypeDeserializer()
+
 S3_OPERATIONS = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
 
 
@@ -63,6 +67,18 @@ class Call:
         return found
 
     @cached_property
+    def items(self) -> list[dict[str, Any]]:
+        """The whole items that a call to DynamoDB writes one by one or in a transaction, each as a plain document."""
+        parts = [self.parameters, *(part.get("Put", {}) for part in self.parameters.get("TransactItems", []))]
+        return [_document(part["Item"]) for part in parts if "Item" in part]
+
+    @cached_property
+    def keys_read(self) -> list[dict[str, Any]]:
+        """The keys of the items that a BatchGetItem asks for."""
+        asked = self.parameters.get("RequestItems", {}).values() if self.operation == "BatchGetItem" else ()
+        return [_document(key) for table in asked for key in table["Keys"]]
+
+    @cached_property
     def text(self) -> str:
         """All that the call says in readable form: address, body, and the mail in it."""
         said = f"{unquote(self.path)} {unquote(self.headers.get('x-amz-copy-source', ''))} "
@@ -72,3 +88,7 @@ class Call:
             with suppress(binascii.Error):
                 said += base64.b64decode(data).decode("utf-8", errors="replace")
         return said
+
+
+def _document(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _DESERIALIZER.deserialize(value) for name, value in item.items()}

@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.faults.oracle import Dropper
+from tests.faults.dropped_files import Dropper
+from tests.faults.recovery import Recovery
 from tests.faults.report import Case, write_report
 from tests.faults.system import FaultySystem, faulty_system
 
 FOLDER = Path(__file__).parent
 
 _cases: list[Case] = []
+_recoveries: list[Recovery] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +38,7 @@ def said() -> list[str]:
 @pytest.fixture(scope="session")
 def system(said: list[str]) -> Iterator[FaultySystem]:
     data_dir = Path(tempfile.mkdtemp(prefix="sensor-ingest-faults-"))
-    with faulty_system(data_dir, said.append) as running:
+    with faulty_system(data_dir, said.append, _recoveries) as running:
         yield running
     shutil.rmtree(data_dir, ignore_errors=True)
 
@@ -67,5 +69,5 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     target: Path | None = session.config.getoption("--write-report")
-    if target and _cases:
-        write_report(_cases, target)
+    if target:
+        write_report(_cases, _recoveries, target)

@@ -1,144 +1,213 @@
-"""Files whose outcome is known beforehand, and the check that is the same after every fault."""
+"""The check that is the same after every fault: table, bucket, ledger and mail are as if nothing had happened.
 
-import random
+`problems` is pure, so its own tests need no stack (`tests/protections/test_oracle.py`).
+
+A file may have several versions, dropped one after the other. The newest one must be dealt with. An older one was
+loaded, or it is superseded; then some of its rows may be in the table, if a run had begun to write them. Of each sensor
+and second the table has the row of the newest version that was loaded, or of a superseded one that is newer still.
+"""
+
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from blocks.domain.limits import REJECT_LIMIT
-from blocks.domain.models import LedgerEntry
-from flows.rows import ValidationSettings
-from tests.fakes.plain_rows import Outcome, plain_outcome
-from tests.faults.calls import Call
-from tests.faults.system import FaultySystem
+from tests.faults.dropped_files import FileVersion
+from tests.faults.ledger_items import KEPT, Entry
 from tests.support.system import Reading
 
-GOOD_ROWS = 40
-FIRST_SECOND = 1_483_906_366
+if TYPE_CHECKING:
+    from tests.faults.system import FaultySystem
+
+ROWS_SHOWN = 3
 
 
 @dataclass(frozen=True)
-class DroppedFile:
-    """A file that was dropped, with sensors that no other file has."""
+class World:
+    """What is there at one moment."""
 
-    number: int
-    name: str
-    good_rows: int = GOOD_ROWS
+    readings: Mapping[str, set[Reading]]
+    """All items of the table, by the first five characters of their sensor."""
+    keys: set[str]
+    """All objects of the bucket."""
+    content: Callable[[str], bytes]
+    entries: Sequence[Entry]
+    mails: Sequence[str]
+    """Subject and text of each."""
 
-    @property
-    def key(self) -> str:
-        return f"incoming/{self.name}"
-
-    @property
-    def sensor_prefix(self) -> str:
-        return f"{self.number:04d}-"
-
-    @property
-    def words(self) -> tuple[str, str]:
-        """What a call to AWS that is about this file says."""
-        return self.name, f'"{self.sensor_prefix}'
-
-    def is_meant_by(self, call: Call) -> bool:
-        return any(word in call.text for word in self.words)
-
-    @cached_property
-    def content(self) -> bytes:
-        """Good rows, one of them replaced by a later one, and two that break a rule."""
-        chance = random.Random(self.number)  # noqa: S311 - the same content each time
-        rows = [
-            f"{self.sensor_prefix}{n % 7:04d},{FIRST_SECOND + n},{chance.randint(-99_999, 99_999) / 100:.2f}"
-            for n in range(self.good_rows)
-        ]
-        rows += [f"{self.sensor_prefix}0000,{FIRST_SECOND},00.35", f"{self.sensor_prefix}0001,soon,1", "no reading"]
-        return ("\n".join(rows) + "\n").encode()
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether too many of its rows break a rule."""
-        rejected = len(self.outcome.rejects)
-        return rejected > REJECT_LIMIT * (self.outcome.good + rejected)
-
-    @cached_property
-    def outcome(self) -> Outcome:
-        """What has to become of it, by the plain rules."""
-        return plain_outcome(self.content, ValidationSettings())
-
-
-@dataclass(frozen=True)
-class Dropper:
-    """Makes files, and drops them into the bucket."""
-
-    system: FaultySystem
-    numbers: Iterator[int]
-
-    def new(self, name: str, good_rows: int = GOOD_ROWS) -> DroppedFile:
-        """A file that says in its name what happens to it; it is not dropped yet."""
-        number = next(self.numbers)
-        return DroppedFile(number, f"{number:04d}-{slug(name)}.csv", good_rows)
-
-    def drop(self, file: DroppedFile) -> None:
-        self.system.put(file.content, file.key)
+    def places(self, name: str) -> set[str]:
+        """Where objects of that file are, of the four places that they can be in."""
+        prefixes = ("incoming/", "processed/", "refused/", "failed/")
+        stem = name.removesuffix(".csv")
+        found = (key for key in self.keys if key.startswith(prefixes) and stem in key)
+        return {key for key in found if not key.endswith(".rejects.csv")}
 
 
 def assert_nothing_lost_nothing_twice(
-    system: FaultySystem, files: Sequence[DroppedFile], *, mails_at_most: int
+    system: "FaultySystem", versions: Sequence[FileVersion], *, mails_at_most: int
 ) -> None:
     """Table, bucket, ledger and mail are as if nothing had happened.
 
     Args:
         system: where they were dropped.
-        files: what was dropped.
-        mails_at_most: emails that may say of a file that it was loaded: 1 unless the process died, or the answer got
+        versions: all that was dropped of these files.
+        mails_at_most: emails that may say of a version what became of it: 1 unless the process died, or the answer got
             lost, between SES taking the email and the note of it.
     """
-    readings, keys, mails = system.all_readings(), system.object_keys(), system.mails()
-    for file in files:
-        kept = "refused" if file.is_refused else "processed"
-        rejects = f"refused/{file.name}.rejects.csv" if file.is_refused else f"rejects/{file.name}.rejects.csv"
-        assert expected_readings(file) == readings.get(file.sensor_prefix, set()), f"{file.name}: the table differs"
-        assert {f"{kept}/{file.name}"} == places(keys, file), f"{file.name}: {places(keys, file)}"
-        assert rejects in keys, f"{file.name}: its rejects are not stored"
-        assert file.content == system.content(f"{kept}/{file.name}"), f"{file.name}: the archived bytes differ"
-        [entry] = system.entries_of(file.key)
-        assert_entry_is_complete(entry, file)
-        told = sum(tells_of(mail, file, entry) for mail in mails)
-        assert 1 <= told <= mails_at_most, f"{file.name}: {told} emails tell of it"
+    found = problems(versions, system.look(), mails_at_most=mails_at_most)
+    assert not found, "\n".join([*found, system.evidence()])
 
 
-def expected_readings(file: DroppedFile) -> set[Reading]:
-    if file.is_refused:
-        return set()
-    return {(sensor, second, value) for (sensor, second), value in file.outcome.readings.items()}
+def problems(versions: Sequence[FileVersion], world: World, *, mails_at_most: int) -> list[str]:
+    """What is not as it has to be, a line each."""
+    of_file: dict[str, list[FileVersion]] = defaultdict(list)
+    for version in sorted(versions, key=lambda each: each.revision):
+        of_file[version.name].append(version)
+    return [
+        problem for each in of_file.values() for problem in Judgement(each, world, mails_at_most=mails_at_most).all()
+    ]
 
 
-def tells_of(mail: str, file: DroppedFile, entry: LedgerEntry) -> bool:
-    """Whether the email says what became of the file, or is the one that was noted, and too long to name every file."""
-    result = "refused" if file.is_refused else r"[\d,]+ rows? loaded"
-    if re.search(rf"{re.escape(file.name)}: {result}", mail):
+@dataclass(frozen=True)
+class Judgement:
+    """One file: all versions that were dropped, the oldest first, and what is there."""
+
+    versions: Sequence[FileVersion]
+    world: World
+    mails_at_most: int
+
+    def all(self) -> Iterator[str]:
+        yield from self._wrong_entries()
+        yield from self._wrong_rows()
+        yield from self._wrong_places()
+        for version in self._kept:
+            yield from self._wrong_results(version)
+
+    @property
+    def _name(self) -> str:
+        return self.versions[0].name
+
+    @cached_property
+    def _entries(self) -> dict[str | None, list[Entry]]:
+        """The entries of the file by ETag: versions differ in content."""
+        found: dict[str | None, list[Entry]] = defaultdict(list)
+        for entry in self.world.entries:
+            if entry.name == self._name:
+                found[entry.etag].append(entry)
+        return found
+
+    def _status(self, version: FileVersion) -> str | None:
+        entries = self._entries.get(version.etag)
+        return entries[0].status if entries else None
+
+    @cached_property
+    def _kept(self) -> list[FileVersion]:
+        """The versions that were loaded or refused, and archived."""
+        return [version for version in self.versions if self._status(version) in KEPT]
+
+    def _wrong_entries(self) -> Iterator[str]:
+        *older, newest = self.versions
+        if newest not in self._kept:
+            yield f"{newest.label}, the newest, is not dealt with: {self._shown_entries(newest)}"
+        for version in older:
+            if version not in self._kept and self._status(version) not in (None, "superseded"):
+                yield f"{version.label} is neither loaded nor superseded: {self._shown_entries(version)}"
+        for version in self.versions:
+            if len(self._entries.get(version.etag, ())) > 1:
+                yield f"{version.label} has several entries: {self._shown_entries(version)}"
+            if self._status(version) is None and self._rows_of(version):
+                yield f"{version.label} has rows in the table, but no entry in the ledger"
+        for etag in self._entries.keys() - {version.etag for version in self.versions}:
+            yield f"{self._name} has an entry of a version that was never dropped: {self._entries[etag][0]}"
+
+    def _wrong_rows(self) -> Iterator[str]:
+        """Of each sensor and second: whose row is in the table, and whose may be."""
+        wrong: dict[str, list[Reading]] = defaultdict(list)
+        for key in dict.fromkeys([*self._allowed, *self._stored]):
+            stored, allowed = self._stored.get(key), self._allowed.get(key, {})
+            if stored not in allowed:
+                expected = ", ".join(sorted(set(allowed.values()))) or "no row"
+                wrong[f"has {self._writer(key, stored)} instead of {expected}"].append((*key, stored or Decimal("NaN")))
+        for what, rows in wrong.items():
+            yield f"{self._name}: the table {what}: {len(rows)} keys, such as {rows[:ROWS_SHOWN]}"
+
+    @cached_property
+    def _stored(self) -> dict[tuple[str, int], Decimal]:
+        rows = self.world.readings.get(self.versions[0].sensor_prefix, set())
+        return {(sensor, second): value for sensor, second, value in rows}
+
+    @cached_property
+    def _allowed(self) -> dict[tuple[str, int], dict[Decimal | None, str]]:
+        """The values that each key may have, None for no row, and whose they are."""
+        allowed: dict[tuple[str, int], dict[Decimal | None, str]] = {}
+        for version in self.versions:
+            is_loaded = self._status(version) == "archived"
+            for sensor, second, value in version.readings:
+                if is_loaded:
+                    allowed[sensor, second] = {value: version.label}
+                elif version is not self.versions[-1]:
+                    allowed.setdefault((sensor, second), {None: "no row"})[value] = version.label
+        return allowed
+
+    def _writer(self, key: tuple[str, int], value: Decimal | None) -> str:
+        writers = (version.label for version in self.versions if value and (*key, value) in version.readings)
+        return "no row" if value is None else next(writers, "a row that no version has")
+
+    def _rows_of(self, version: FileVersion) -> set[Reading]:
+        return version.readings & {(*key, value) for key, value in self._stored.items()}
+
+    def _wrong_places(self) -> Iterator[str]:
+        places = self.world.places(self._name)
+        homes = {home for version in self._kept if (home := self._home(version))}
+        if left := {place for place in places if place.startswith(("incoming/", "failed/"))}:
+            yield f"{self._name} is still at {left}"
+        if missing := homes - places:
+            yield f"{self._name} is not at {missing}, where the ledger has it"
+        known = {version.content for version in self.versions if version not in self._kept}
+        for place in sorted(places - homes - left):
+            # A run that lost its claim on a version before it could settle it may have left a copy of it.
+            if self.world.content(place) not in known:
+                yield f"{self._name} is also at {place}"
+
+    def _home(self, version: FileVersion) -> str | None:
+        """The key that the ledger says it was moved to."""
+        address = self._entries[version.etag][0].archived_to
+        return address.removeprefix("s3://").partition("/")[2] if address else None
+
+    def _wrong_results(self, version: FileVersion) -> Iterator[str]:
+        """What is wrong about a version that was loaded or refused."""
+        entry, outcome, home = self._entries[version.etag][0], version.outcome, self._home(version)
+        accepted = len(outcome.readings)
+        expected = (outcome.lines, outcome.header, outcome.blank, accepted, outcome.good - accepted)
+        if (*expected, len(outcome.rejects)) != entry.counts:
+            yield f"{version.label}: the counts in the ledger are {entry.counts}"
+        status, prefix, rejects = (
+            ("refused", "refused/", "refused/") if version.is_refused else ("archived", "processed/", "rejects/")
+        )
+        if entry.status != status or not str(home).startswith(prefix):
+            yield f"{version.label} should be {status}: {entry}"
+        elif home in self.world.keys and self.world.content(str(home)) != version.content:
+            yield f"{version.label}: the bytes at {home} differ"
+        rejects_at = str(entry.rejects_at).removeprefix("s3://").partition("/")[2]
+        if not rejects_at.startswith(rejects) or rejects_at not in self.world.keys:
+            yield f"{version.label}: its rejects are not stored: {entry.rejects_at}"
+        if not entry.is_emailed:
+            yield f"{version.label}: the ledger does not say that it was emailed: {entry}"
+        mails = sum(is_about(mail, version, entry) for mail in self.world.mails)
+        if not 1 <= mails <= self.mails_at_most:
+            yield f"{version.label}: {mails} emails say what became of it, not 1 to {self.mails_at_most}"
+
+    def _shown_entries(self, version: FileVersion) -> str:
+        return "; ".join(str(entry) for entry in self._entries.get(version.etag, ())) or "no entry"
+
+
+def is_about(mail: str, version: FileVersion, entry: Entry) -> bool:
+    """Whether the email says what became of the version, or may and is too long to show every file."""
+    result = "refused" if version.is_refused else r"[\d,]+ rows? loaded"
+    line = re.compile(rf"^{re.escape(version.name)}: {result}", re.MULTILINE)
+    if any(line.search(part) and version.mark in part for part in re.split(r"\n\s*\n", mail)):
         return True
-    return "not shown here" in mail and f"flow-run/{entry.notified_by}" in mail
-
-
-def assert_entry_is_complete(entry: LedgerEntry, file: DroppedFile) -> None:
-    outcome = file.outcome
-    counts = (entry.lines, entry.header, entry.blank, entry.accepted, entry.replaced, entry.rejected)
-    accepted = len(outcome.readings)
-    expected = (outcome.lines, outcome.header, outcome.blank, accepted, outcome.good - accepted, len(outcome.rejects))
-    assert expected == counts, f"{file.name}: the counts in the ledger are wrong"
-    status, kept = ("refused", "refused") if file.is_refused else ("archived", "processed")
-    assert (status, True) == (entry.status, entry.notified_at is not None), f"{file.name}: {entry!r}"
-    assert f"s3://{entry.bucket}/{kept}/{file.name}" == entry.archived_to
-
-
-def places(keys: set[str], file: DroppedFile) -> set[str]:
-    """Where the object is, of the four places that it can be in."""
-    prefixes = ("incoming/", "processed/", "refused/", "failed/")
-    stem = file.name.removesuffix(".csv")
-    found = (key for key in keys if key.startswith(prefixes) and stem in key)
-    return {key for key in found if not key.endswith(".rejects.csv")}
-
-
-def slug(name: str) -> str:
-    """The name, of characters that nothing on the way writes in another way."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower())
+    return "not shown here" in mail and any(f"flow-run/{run}" in mail for run in entry.runs)

@@ -65,6 +65,20 @@ PROTECTIONS: Final = (
         ("tests/blocks/test_s3_objects.py", "tests/blocks/test_s3_objects_again.py"),
     ),
     Protection(
+        "a file that is put back overwrites nothing in incoming/",
+        "blocks/landing_zone.py",
+        "if self.listed(target):",
+        "if False:",
+        ("tests/blocks/test_put_back.py",),
+    ),
+    Protection(
+        "a load cannot take the file that is being put back for its own copy",
+        "blocks/landing_zone.py",
+        "versioned_key(on_its_way, PUT_BACK)",
+        "on_its_way",
+        ("tests/blocks/test_put_back.py",),
+    ),
+    Protection(
         "condition on claim",
         "blocks/file_ledger/claims.py",
         "existing = self._put(entry, NEVER_CLAIMED)",

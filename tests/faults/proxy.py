@@ -5,8 +5,10 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal
@@ -88,6 +90,7 @@ class FaultProxy:
         self.target_port = target_port
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
+        self._copying = threading.Lock()
         self._server = _Server((LOOPBACK, 0), _Handler)
         self._server.proxy = self
         self.calls: set[tuple[str, str]] = set()
@@ -136,7 +139,24 @@ class FaultProxy:
             if rule:
                 rule.hits += 1
                 self.log.append(f"{rule.label}: {call.service} {call.operation}")
-        return rule.effect(call, forward) if rule else forward(call)
+        answered = partial(self._as_s3_does, forward) if call.operation == "CopyObject" else forward
+        return rule.effect(call, answered) if rule else answered(call)
+
+    def _as_s3_does(self, forward: Forward, call: Call) -> Answer:
+        """The answer to a CopyObject, whose condition on the target MiniStack 1.5.33 takes no notice of.
+
+        Source: "CopyObject", Amazon S3 API reference.
+        """
+        if call.headers.get("if-none-match") != "*":
+            return forward(call)
+        with self._copying:
+            return s3_error(412, "PreconditionFailed") if self._exists(call.path) else forward(call)
+
+    def _exists(self, path: str) -> bool:
+        upstream = HTTPConnection(LOOPBACK, self.target_port, timeout=60)
+        with closing(upstream):
+            upstream.request("HEAD", path)
+            return upstream.getresponse().status == HTTPStatus.OK
 
 
 class _Server(ThreadingHTTPServer):

@@ -2,10 +2,12 @@
 
 import logging
 import sys
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,45 +15,38 @@ from typing import Any, Final
 
 import httpx
 import psutil
-from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_RETRY_EXTRA_CODES, temporary_settings
 
-from blocks.domain.models import SETTLED, LedgerEntry, SweepReport
-from blocks.domain.names import FILES_QUEUE, WORK_POOL
-from blocks.file_ledger import FileLedger
-from blocks.readings_table import ReadingsTable
+from blocks.domain.models import SweepReport
 from deployments.embedded import EmbeddedStack, StackDescription
+from deployments.embedded.parts import Part
 from deployments.embedded.processes import find_process, other_processes
 from deployments.embedded.services.mailbox import mails
+from deployments.embedded.services.prefect import worker_part
 from deployments.embedded.startup import RELAY_COMMAND
-from deployments.server.crash_automation import AUTOMATION, ensure_crash_automation
+from deployments.embedded.supervisor import Supervisor
+from deployments.embedded.variables import child_environment
 from deployments.server.prefect_yaml import prefect_deploy_all
 from flows.sweep import sweep
-from tests.faults.proxy import FaultProxy, Hold
+from tests.faults import settings as settings_of_the_system
+from tests.faults.calls import Call
+from tests.faults.dropped_files import FileVersion
+from tests.faults.ledger_items import LedgerItems
+from tests.faults.oracle import World
+from tests.faults.processes import Stalled, kill, kill_all, stall
+from tests.faults.proxy import FaultProxy, Hold, Moment
+from tests.faults.recovery import LIMIT_SECONDS, Recovery, Watch
+from tests.faults.settings import HASTY, Settings
 from tests.support.servers import free_port
 from tests.support.system import Reading, System
 from tests.support.waiting import eventually
 
-LEASE_SECONDS: Final = 5.0
-"""Short, so that a case need not wait for the end of a lease for minutes."""
-
-PATIENCE_SECONDS: Final = 15.0
-"""After which a table that takes nothing fails a load, likewise short."""
-
-RUNS_AT_ONCE: Final = 8
-"""More than usual: files that a load died with are announced one by one."""
-
-DEAD_AFTER: Final = timedelta(seconds=75)
-"""Without a sign of life a run is dead then, and gives up its slot: two heartbeats and a half."""
-
 IN_VAIN_SECONDS: Final = 60.0
 """After which runs that are due, and of which none begins, wait in vain."""
 
-NOTIFY_AFTER_SECONDS: Final = 1.0
-"""Below ten seconds the email is scheduled instead of paused: the pause has cases of its own."""
-
 UP_SECONDS: Final = 120
 WITHIN_SECONDS: Final = 240
+POLL_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -59,19 +54,65 @@ _FLOW_RUN: Final = ("prefect.flow_engine", "prefect.engine", "flow-run")
 _BEGINS_SOON: Final = timedelta(seconds=20)
 
 
+@dataclass
+class FirstCaller:
+    """Matches the calls of the process that makes the first of them: a newer version of the file has another run."""
+
+    matches: Callable[[Call], bool]
+    process_at: Callable[[int], psutil.Process | None]
+    let_pass: int = 0
+    """Calls that pass before, so that the load stands in the middle of a step."""
+    process: psutil.Process | None = None
+
+    def __call__(self, call: Call) -> bool:
+        if not self.matches(call):
+            return False
+        caller = self.process_at(call.client_port)
+        if self.process is None and caller:
+            if self.let_pass:
+                self.let_pass -= 1
+                return False
+            self.process = caller
+        return caller is not None and caller == self.process
+
+
+@dataclass(frozen=True)
+class Caught:
+    """A load that stands at a step, and the process that it stands in."""
+
+    hold: Hold
+    caller: FirstCaller
+
+    @property
+    def process(self) -> psutil.Process:
+        assert self.caller.process
+        return self.caller.process
+
+
 class FaultySystem(System):
     """The stack that runs, the proxy in front of its AWS, and what is left to wait for."""
 
-    def __init__(self, stack: EmbeddedStack, proxy: FaultProxy) -> None:
+    def __init__(self, stack: EmbeddedStack, proxy: FaultProxy, recoveries: list[Recovery]) -> None:
         super().__init__(stack.description)
         self.embedded = stack
         self.proxy = proxy
+        self.recoveries = recoveries
+        """What was measured so far."""
+        self.settings = HASTY
+        self._extra: Supervisor | None = None
 
     @property
     def stack(self) -> StackDescription:
         return self.embedded.description
 
     # ---- Breaking ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def catching(self, matches: Callable[[Call], bool], moment: Moment, let_pass: int = 0) -> Iterator[Caught]:
+        """The first load that comes to the step stands there; a second one, of a newer version, passes."""
+        caller = FirstCaller(matches, self._process_at, let_pass)
+        with self.proxy.holding(caller, moment) as hold:
+            yield Caught(hold, caller)
 
     def kill_caller(self, hold: Hold) -> None:
         """`kill -9` of the process whose call is held, known by its end of the connection; what it said is lost."""
@@ -81,16 +122,42 @@ class FaultySystem(System):
         if process:
             kill(process)
 
+    def kill_runs(self, caught: Sequence[Caught]) -> None:
+        """`kill -9` of the runs that stand there, with the processes that they started; what they said is lost."""
+        for each in caught:
+            each.hold.caller_is_dead = True
+        kill_all(self._runs_of(caught))
+
+    def stall_runs(self, caught: Sequence[Caught]) -> Stalled:
+        """The runs that stand there stand still; their calls are still held."""
+        return stall(self._runs_of(caught))
+
+    def _runs_of(self, caught: Sequence[Caught]) -> list[psutil.Process]:
+        """The processes of the runs: a shard is written by a process that the run has started."""
+        runs = {run.pid: run for run in self.run_processes()}
+        found: dict[int, psutil.Process] = {}
+        for each in caught:
+            with suppress(psutil.NoSuchProcess):
+                above = [parent for parent in each.process.parents() if parent.pid in runs]
+                root = (above or [each.process])[-1]
+                found[root.pid] = root
+        return list(found.values())
+
     def _process_at(self, port: int) -> psutil.Process | None:
-        """Who has that port; nobody any more, where another call of the same process led to it before."""
+        """Who has that port; no process any more, where another call of the same process led to it before."""
         for connection in psutil.net_connections("tcp4"):
             if connection.laddr and connection.laddr[1] == port and connection.pid:
-                return psutil.Process(connection.pid)
+                with suppress(psutil.NoSuchProcess):
+                    return psutil.Process(connection.pid)
         return None
 
     def kill_part(self, part: str) -> None:
         """`kill -9` of a part; PostgreSQL's other processes end by themselves when their postmaster is gone."""
         kill(psutil.Process(self.stack.parts[part].pid))
+
+    def stall_part(self, part: str) -> Stalled:
+        """A part stands still, with all that it has started: runs, for the worker."""
+        return stall([psutil.Process(self.stack.parts[part].pid)])
 
     @contextmanager
     def arriving_together(self) -> Iterator[None]:
@@ -102,14 +169,62 @@ class FaultySystem(System):
         finally:
             relay.resume()
 
+    # ---- More of each ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def more(self, *, relays: int = 0, workers: int = 0) -> Iterator[None]:
+        """So many more relays and workers, as other machines would run them; they are restarted like the others."""
+        environment = child_environment(self.stack)
+        supervisor = Supervisor(log.info, lambda _: None)
+        try:
+            for number in range(relays):
+                supervisor.run(self._relay_part(f"relay-{number + 2}", environment))
+            for number in range(workers):
+                supervisor.run(self._worker_part(f"worker-{number + 2}", environment))
+            yield
+        finally:
+            supervisor.stop(threading.Event(), lambda: None)
+
+    def _relay_part(self, name: str, environment: dict[str, str]) -> Part:
+        return Part(
+            name=name,
+            title=name,
+            command=relay_command(self.proxy),
+            environment=environment,
+            working_dir=self.data_dir,
+            log_file=self.stack.log_file(name),
+            stop_within_seconds=30,
+        )
+
+    def _worker_part(self, name: str, environment: dict[str, str]) -> Part:
+        part = worker_part(self.stack, environment)
+        command = [*part.command[: part.command.index("--name")], "--name", name, "--install-policy", "never"]
+        log_file = self.stack.log_file(name)
+        return replace(part, name=name, title=name, command=command, log_file=log_file, ready=lambda _: True)
+
     # ---- Mending -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def using(self, settings: Settings) -> Iterator[None]:
+        """The runs that begin inside obey these settings, those after it the ones that were in force before."""
+        before = self.settings
+        self._apply(settings)
+        try:
+            yield
+        finally:
+            self._apply(before)
+
+    def _apply(self, settings: Settings) -> None:
+        with self.as_client():
+            settings_of_the_system.apply(settings, self.environment["PREFECT_API_URL"])
+        self.settings = settings
 
     def wait_until_up(self) -> None:
         """Every part runs, and does its work again."""
         eventually(self._is_up, UP_SECONDS, "everything to be up again")
 
     def wait_until_quiet(self, within_seconds: float = WITHIN_SECONDS) -> None:
-        """No flow run has a process, or is about to have one, and no lease is running on a file that nobody settled.
+        """No flow run has a process, or is about to have one; nothing is leased, and nothing is due.
 
         Runs that wait in vain, for a slot that a dead run keeps, are for the sweep to free.
         """
@@ -126,26 +241,30 @@ class FaultySystem(System):
         except TimeoutError as late:
             raise TimeoutError(f"{late}; {self.evidence()}") from late
 
+    def recover(self, files: Sequence[FileVersion], group: str, limit_seconds: float = LIMIT_SECONDS) -> Recovery:
+        """How long it took until these files were loaded and emailed, once everything was up again; without a sweep.
+
+        Args:
+            files: the newest version of each file.
+            group: what the report names it.
+            limit_seconds: how long to wait for the files to be loaded, and then for their emails.
+        """
+        self.wait_until_up()
+        watch = Watch(files, self.settings.notify_after_seconds)
+        give_up_at = watch.up_at + 2 * limit_seconds + self.settings.notify_after_seconds
+        while not watch.see(self.ledger().entries, self.object_keys(), now := time.monotonic()) and now < give_up_at:
+            time.sleep(POLL_SECONDS)  # the pace of the measurement
+        recovery = watch.result(group)
+        self.recoveries.append(recovery)
+        log.info("recovered: %s", recovery)
+        self.wait_until_quiet()
+        return recovery
+
     def sweep_once(self) -> SweepReport:
         """One sweep, of the kind that takes up everything, however fresh it is."""
         with self.as_client():
             report = sweep(older_than_seconds=0, stalled_after_seconds=0)
         assert isinstance(report, SweepReport)
-        return report
-
-    def recover(self, within_seconds: float = WITHIN_SECONDS) -> SweepReport:
-        """Everything up again, one sweep, and what it started is over, each within that time."""
-        begun = time.monotonic()
-        self.wait_until_up()
-        up = time.monotonic()
-        self.wait_until_quiet(within_seconds)
-        quiet = time.monotonic()
-        report = self.sweep_once()
-        swept = time.monotonic()
-        self.wait_until_quiet(within_seconds)
-        ended = time.monotonic()
-        spent = f"up {up - begun:.0f} s, quiet {quiet - up:.0f} s, {swept - quiet:.0f} s, {ended - swept:.0f} s after"
-        log.info("recovered in: %s; sweep: %s", spent, report)
         return report
 
     @contextmanager
@@ -155,16 +274,46 @@ class FaultySystem(System):
         with temporary_settings(settings):
             yield
 
-    def wait_until_announced(self, key: str) -> None:
+    def wait_until_announced(self, file: FileVersion) -> None:
         """There is a run for the file, so what is dropped now gets another one."""
+        states = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED")
+        self._eventually(lambda: bool(self._runs_for(file, *states)), f"a run for {file.label}")
 
-        def announced() -> bool:
-            runs = self._runs({"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}})
-            return any(each.get("key") == key for run in runs for each in run["parameters"].get("objects", []))
+    def wait_until_noted(self, files: Sequence[FileVersion]) -> None:
+        """Each of these versions has an entry, or a run that was to load it has ended."""
 
-        eventually(announced, WITHIN_SECONDS, f"a run for {key}")
+        def all_noted() -> bool:
+            known = {(entry.name, entry.etag) for entry in self.ledger().entries}
+            missing = [file for file in files if (file.name, file.etag) not in known]
+            return all(self._runs_for(file, "COMPLETED", "FAILED", "CRASHED") for file in missing)
+
+        self._eventually(all_noted, f"a note of {[file.label for file in files]}")
+
+    def wait_until_finished(self, files: Sequence[FileVersion]) -> None:
+        """Each of these versions is settled, its object is not in `incoming/` any more, and its email was sent."""
+        watch = Watch(files, 0)
+        self._eventually(lambda: watch.see(self.ledger().entries, self.object_keys(), 0), "versions to be finished")
+
+    def wait_for_longer_than_a_lease(self) -> None:
+        """How long a part stands still that is stalled."""
+        time.sleep(self.settings.lease_seconds * 2)
+
+    def _eventually(self, check: Callable[[], bool], what: str) -> None:
+        try:
+            eventually(check, WITHIN_SECONDS, what)
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}; {self.evidence()}") from late
 
     # ---- Looking -----------------------------------------------------------------------------------------------------
+
+    def look(self) -> World:
+        """All that the oracle judges."""
+        return World(self.all_readings(), self.object_keys(), self.content, self.ledger().entries, self.mails())
+
+    def ledger(self) -> LedgerItems:
+        pages = self.client("dynamodb").get_paginator("scan")
+        found = pages.paginate(TableName=self.outputs.files_table_name, ConsistentRead=True)
+        return LedgerItems.of(item for page in found for item in page["Items"])
 
     def run_processes(self) -> list[psutil.Process]:
         """The processes of flow runs, those whose worker is gone included."""
@@ -185,9 +334,6 @@ class FaultySystem(System):
         body: bytes = self.client("s3").get_object(Bucket=self.outputs.bucket_name, Key=key)["Body"].read()
         return body
 
-    def entries_of(self, key: str) -> list[LedgerEntry]:
-        return self._ledger().entries_of(self.outputs.bucket_name, key)
-
     def mails(self) -> list[str]:
         """The emails that SES took, as people read them: subject and text."""
         return [f"{mail.subject}\n{mail.text}" for mail in mails(self.stack.aws_endpoint_url)]
@@ -196,8 +342,7 @@ class FaultySystem(System):
         """What a case that fails should show."""
         runs = self._runs({})[:12]
         shown = [f"{run['name']}: {run['state_name']} ({(run['state'] or {}).get('message')})" for run in runs]
-        entries = [f"{each.key} {each.status} by {each.flow_run_id}" for each in self._ledger().unfinished()]
-        return f"latest runs {shown}; unfinished {entries}"
+        return f"latest runs {shown}; unfinished {self.ledger().unfinished()}"
 
     def _is_up(self) -> bool:
         stack = self.stack
@@ -212,9 +357,8 @@ class FaultySystem(System):
     def _is_quiet(self) -> bool:
         if self.run_processes() or self._is_about_to_run():
             return False
-        now = datetime.now(UTC)
-        entries = self._ledger().unfinished()
-        return not any(e.status not in SETTLED and e.lease_until and e.lease_until > now for e in entries)
+        items, now = self.ledger(), datetime.now(UTC)
+        return not items.held(now) and not items.due(now, _BEGINS_SOON)
 
     def _is_about_to_run(self) -> bool:
         """Whether runs are due, or were handed to a worker so recently that their process may be on its way."""
@@ -228,30 +372,30 @@ class FaultySystem(System):
                 return True
         return False
 
+    def _runs_for(self, file: FileVersion, *states: str) -> list[dict[str, Any]]:
+        """The latest runs in such a state that are to load this version."""
+        runs = self._runs({"state": {"type": {"any_": states}}})
+        return [
+            run
+            for run in runs
+            if any(
+                each.get("key") == file.key and each.get("etag") in (None, file.etag)
+                for each in run["parameters"].get("objects", [])
+            )
+        ]
+
     def _runs(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
         runs: list[dict[str, Any]] = self.api(
             "flow_runs/filter", {"flow_runs": asked, "sort": "START_TIME_DESC", "limit": 50}
         )
         return runs
 
-    def _ledger(self) -> FileLedger:
-        """The ledger, past the proxy."""
-        from prefect_aws.client_parameters import AwsClientParameters  # noqa: PLC0415
-        from prefect_aws.credentials import AwsCredentials  # noqa: PLC0415
-        from pydantic import SecretStr  # noqa: PLC0415
-
-        credentials = AwsCredentials(
-            region_name=self.environment["AWS_REGION"],
-            aws_access_key_id="test",
-            aws_secret_access_key=SecretStr("test"),
-            aws_client_parameters=AwsClientParameters(endpoint_url=self.stack.aws_endpoint_url),
-        )
-        return FileLedger(table_name=self.outputs.files_table_name, credentials=credentials)
-
 
 @contextmanager
-def faulty_system(data_dir: Path, say: Callable[[str], None]) -> Iterator[FaultySystem]:
-    """A stack on that directory. Its relay and its blocks reach AWS through the proxy alone."""
+def faulty_system(
+    data_dir: Path, say: Callable[[str], None], recoveries: list[Recovery] | None = None
+) -> Iterator[FaultySystem]:
+    """A hasty stack on that directory. Its relay and its blocks reach AWS through the proxy alone."""
     aws_port = free_port()
     proxy = FaultProxy(aws_port)
     through_proxy = {"AWS_ENDPOINT_URL": proxy.url}
@@ -259,14 +403,14 @@ def faulty_system(data_dir: Path, say: Callable[[str], None]) -> Iterator[Faulty
         with EmbeddedStack(
             data_dir,
             aws_port=aws_port,
-            notify_after_seconds=NOTIFY_AFTER_SECONDS,
+            notify_after_seconds=HASTY.notify_after_seconds,
             deploy=lambda environment: prefect_deploy_all({**environment, **through_proxy}),
-            relay_command=(sys.executable, "-c", _RELAY, proxy.url, *RELAY_COMMAND),
+            relay_command=relay_command(proxy),
             log=say,
         ) as stack:
-            system = FaultySystem(stack, proxy)
-            _make_hasty(system)
-            yield system
+            system = FaultySystem(stack, proxy, [] if recoveries is None else recoveries)
+            with system.using(HASTY):
+                yield system
     finally:
         proxy.close()
 
@@ -275,33 +419,8 @@ _RELAY: Final = "import os,sys; os.environ['AWS_ENDPOINT_URL']=sys.argv[1]; os.e
 """Becomes the relay, in the same process, with another way to AWS."""
 
 
-def _make_hasty(system: FaultySystem) -> None:
-    """Short leases and pulses, as people may set them, and no sweep but those that cases ask for."""
-    with system.as_client():
-        for block_type, fields in (
-            (FileLedger, {"lease_seconds": LEASE_SECONDS}),
-            (ReadingsTable, {"patience_seconds": PATIENCE_SECONDS}),
-        ):
-            block: Any = block_type.load("sensor-ingest")
-            block.model_copy(update=fields).save("sensor-ingest", overwrite=True)
-        with get_client(sync_client=True) as client:
-            for automation in client.read_automations_by_name(AUTOMATION):
-                client.delete_automation(automation.id)
-            ensure_crash_automation(client, DEAD_AFTER)
-    for deployment in system.api("deployments/filter", {}):
-        if deployment["name"] == "sweep":
-            url = f"{system.environment['PREFECT_API_URL']}/deployments/{deployment['id']}"
-            httpx.patch(url, json={"paused": True}).raise_for_status()
-    queue = f"{system.environment['PREFECT_API_URL']}/work_pools/{WORK_POOL}/queues/{FILES_QUEUE}"
-    httpx.patch(queue, json={"concurrency_limit": RUNS_AT_ONCE}).raise_for_status()
-
-
-def kill(process: psutil.Process) -> None:
-    """`kill -9`, and it is gone when this returns, or waits for its parent to notice."""
-    process.kill()
-    eventually(
-        lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, 10, "a killed process to end"
-    )
+def relay_command(proxy: FaultProxy) -> tuple[str, ...]:
+    return (sys.executable, "-c", _RELAY, proxy.url, *RELAY_COMMAND)
 
 
 def _says(process: psutil.Process, words: tuple[str, ...]) -> bool:

@@ -11,7 +11,8 @@ from typing import Final
 import pytest
 
 from tests.faults.calls import Call
-from tests.faults.oracle import DroppedFile, Dropper, assert_nothing_lost_nothing_twice, slug
+from tests.faults.dropped_files import Dropper, FileVersion, slug
+from tests.faults.oracle import assert_nothing_lost_nothing_twice
 from tests.faults.proxy import (
     FOR_EVER,
     Answer,
@@ -23,7 +24,7 @@ from tests.faults.proxy import (
     part_of_batch,
     refusal,
 )
-from tests.faults.steps import ALL_STEPS, NOTE_TOLD, SEND, WRITE, Step
+from tests.faults.steps import ALL_STEPS, EMAIL_STEPS, NOTE_SENT, SEND, WRITE, Step
 from tests.faults.system import WITHIN_SECONDS, FaultySystem
 from tests.support.waiting import eventually
 
@@ -115,7 +116,7 @@ TROUBLES = (
     Trouble("throttling, 503 SlowDown", THROTTLES),
     Trouble("500", FAILS),
     Trouble(
-        "500 until the run gives up", FAILS, times=FOR_EVER, until_the_run_gives_up=True, may_send_twice=(NOTE_TOLD,)
+        "500 until the run gives up", FAILS, times=FOR_EVER, until_the_run_gives_up=True, may_send_twice=(NOTE_SENT,)
     ),
     Trouble("reset in mid-request", reset_before),
     Trouble("reset in mid-answer", reset_in_mid_answer, times=1, may_send_twice=(SEND,)),
@@ -127,9 +128,6 @@ TROUBLES = (
 
 UNPROCESSED = Trouble("unprocessed items", half_unprocessed, (WRITE,))
 
-ALONE = (SEND, NOTE_TOLD)
-"""Steps of the email: one that more files share would be hit for all of them."""
-
 
 @pytest.fixture(scope="module")
 def fault(request: pytest.FixtureRequest) -> Trouble:
@@ -138,7 +136,7 @@ def fault(request: pytest.FixtureRequest) -> Trouble:
 
 
 @pytest.fixture(scope="module")
-def hit(system: FaultySystem, files: Dropper, fault: Trouble) -> dict[Step, DroppedFile]:
+def hit(system: FaultySystem, files: Dropper, fault: Trouble) -> dict[Step, FileVersion]:
     """The file that was hit at each step, after everything has recovered."""
     at = {step: files.new(f"{fault.name} {step.name}") for step in fault.steps}
     with ExitStack() as stack:
@@ -149,26 +147,30 @@ def hit(system: FaultySystem, files: Dropper, fault: Trouble) -> dict[Step, Drop
                 matches = Outage(matches, file.is_meant_by).matches
             rule = Rule(matches, fault.effect, fault.times, fault.name)
             rules[step] = stack.enter_context(system.proxy.rule(rule))
-        for step in ALONE:
-            if step in at:
-                files.drop(at[step])
-                system.wait_until_announced(at[step].key)
+        for step in (step for step in EMAIL_STEPS if step in at):  # an email that files share is hit for all of them
+            files.drop(at[step])
+            system.wait_until_announced(at[step])
         with system.arriving_together():
             for step, file in at.items():
-                if step not in ALONE:
+                if step not in EMAIL_STEPS:
                     files.drop(file)
         for step, rule in rules.items():
             wait_for(rule, step, system)
         if fault.until_the_run_gives_up:
-            system.wait_until_quiet()
-    system.recover()
+            eventually(lambda: not system.run_processes(), WITHIN_SECONDS, "the runs to give up")
+    recover(system, list(at.values()))
     return at
+
+
+def recover(system: FaultySystem, files: list[FileVersion]) -> None:
+    """AWS may have misbehaved for longer than a load takes to be tried again at once: the pauses grow."""
+    system.recover(files, f"AWS misbehaves ({system.settings.name})", WITHIN_SECONDS)
 
 
 @pytest.mark.parametrize("step", ALL_STEPS, ids=lambda step: slug(step.name))
 @pytest.mark.parametrize("fault", TROUBLES, ids=lambda trouble: slug(trouble.name), indirect=True, scope="module")
 def test_a_file_is_loaded_once_although_aws_misbehaved_at(
-    system: FaultySystem, hit: dict[Step, DroppedFile], fault: Trouble, step: Step
+    system: FaultySystem, hit: dict[Step, FileVersion], fault: Trouble, step: Step
 ) -> None:
     at_most = 2 if step in fault.may_send_twice else 1
     assert_nothing_lost_nothing_twice(system, [hit[step]], mails_at_most=at_most)
@@ -177,7 +179,7 @@ def test_a_file_is_loaded_once_although_aws_misbehaved_at(
 @pytest.mark.parametrize("step", [WRITE], ids=lambda step: slug(step.name))
 @pytest.mark.parametrize("fault", [UNPROCESSED], ids=lambda trouble: slug(trouble.name), indirect=True, scope="module")
 def test_a_file_is_loaded_once_although_items_were_left_unprocessed_at(
-    system: FaultySystem, hit: dict[Step, DroppedFile], step: Step
+    system: FaultySystem, hit: dict[Step, FileVersion], step: Step
 ) -> None:
     assert_nothing_lost_nothing_twice(system, [hit[step]], mails_at_most=1)
 
@@ -203,7 +205,7 @@ def test_a_file_is_loaded_once_although_nobody_could_reach_aws_from(
         files.drop(file)
         wait_for(rule, step, system)
         eventually(outage.is_over, 60, "the outage to end")
-    system.recover()
+    recover(system, [file])
     assert_nothing_lost_nothing_twice(system, [file], mails_at_most=1)
 
 

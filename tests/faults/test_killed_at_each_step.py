@@ -1,7 +1,8 @@
-"""`kill -9` at each named step of the flow, before AWS has got the call and after it has done what it says.
+"""`kill -9` and SIGSTOP at each named step of the flow, before AWS has got the call and after it has done what it says.
 
-One kill catches a file at each step: the calls of eleven files are held, each at a step of its own, then the victim is
-killed, and the calls that still have a caller are let go.
+One fault catches a file at each step: the calls of these files are held, each at a step of its own, then the victim is
+killed or stands still, and the calls that still have a caller are let go. No sweep runs: what is due is taken up by
+itself.
 """
 
 from contextlib import ExitStack
@@ -10,10 +11,27 @@ from typing import Literal
 
 import pytest
 
-from tests.faults.oracle import DroppedFile, Dropper, assert_nothing_lost_nothing_twice, slug
-from tests.faults.proxy import Hold, Moment
-from tests.faults.steps import ALL_STEPS, DELETE, NOTE_TOLD, RECEIVE, REMOVE, SEND, Step
-from tests.faults.system import WITHIN_SECONDS, FaultySystem
+from flows.ingest import FILES_AT_ONCE
+from tests.faults.dropped_files import Dropper, FileVersion, slug
+from tests.faults.oracle import assert_nothing_lost_nothing_twice
+from tests.faults.processes import Stalled
+from tests.faults.proxy import Moment
+from tests.faults.recovery import Recovery
+from tests.faults.settings import AS_INSTALLED, HASTY
+from tests.faults.steps import (
+    ALL_STEPS,
+    CLAIM,
+    EMAIL_STEPS,
+    LOAD_STEPS,
+    NOTE_SENT,
+    RECEIVE,
+    REMOVE,
+    SEND,
+    SETTLE,
+    WRITE,
+    Step,
+)
+from tests.faults.system import WITHIN_SECONDS, Caught, FaultySystem
 
 Part = Literal["worker", "relay", "server", "postgres"]
 
@@ -31,10 +49,48 @@ class Kill:
     moment: Moment = "after"
     how: str = "kill -9 of"
 
+    @property
+    def group(self) -> str:
+        """What the report of the recovery times names it."""
+        return f"{self.how} one of them, {HASTY.name}"
+
     def mails_at_most(self, step: Step) -> int:
         """Two where a process died between SES taking the email and the note of it, else one."""
-        untold = (step is SEND and self.moment == "after") or (step is NOTE_TOLD and self.moment == "before")
-        return 2 if untold and (self.runs or self.runs_follow) else 1
+        unnoted = (step is SEND and self.moment == "after") or (step is NOTE_SENT and self.moment == "before")
+        return 2 if unnoted and (self.runs or self.runs_follow) else 1
+
+    def happens_to(self, system: FaultySystem, caught: list[Caught]) -> Stalled | None:
+        if self.part:
+            system.kill_part(self.part)
+        if self.runs:
+            system.kill_runs(caught)
+        return None
+
+
+@dataclass(frozen=True)
+class Stall(Kill):
+    """Who stands still, for longer than a lease; its calls are on their way, and arrive when it goes on."""
+
+    moment: Moment = "before"
+    how: str = "SIGSTOP of"
+
+    def mails_at_most(self, step: Step) -> int:
+        """Two where another run has sent the email meanwhile."""
+        return 2 if self.runs and step in (SEND, NOTE_SENT) else 1
+
+    def happens_to(self, system: FaultySystem, caught: list[Caught]) -> Stalled | None:
+        return system.stall_part(self.part) if self.part else system.stall_runs(caught)
+
+
+@dataclass(frozen=True)
+class KillAsInstalled(Kill):
+    """Who is killed, while the settings are those of an installation."""
+
+    how: str = f"kill -9, {AS_INSTALLED.name}, of"
+
+    @property
+    def group(self) -> str:
+        return f"{self.how} {self.name}"
 
 
 KILLS = (
@@ -46,10 +102,62 @@ KILLS = (
     Kill("Prefect server", "server"),
     Kill("PostgreSQL", "postgres"),
 )
+STALLS = (Stall("process of the run", runs=True), Stall("relay", "relay"), Stall("Prefect server", "server"))
 
-ALONE = (SEND, NOTE_TOLD, DELETE)
-TOGETHER = tuple(step for step in ALL_STEPS if step not in ALONE)
-"""As many as a run works on at the same time."""
+KILLS_AS_INSTALLED = tuple(
+    KillAsInstalled(kill.name, kill.part, kill.runs, kill.runs_follow) for kill in KILLS if kill.moment == "after"
+)
+STEPS_AS_INSTALLED = (CLAIM, WRITE, SETTLE, SEND)
+"""Two runs at a time are all that there are."""
+
+
+def catch(
+    system: FaultySystem, files: Dropper, fault: Kill, steps: tuple[Step, ...]
+) -> tuple[dict[Step, FileVersion], Recovery]:
+    """The file that was at each step when it happened, and how long all of them took to recover."""
+    at = {step: files.new(f"{fault.name} {step.name}") for step in steps}
+    stalled: Stalled | None = None
+    try:
+        with ExitStack() as stack:
+            caught = {step: stack.enter_context(system.catching(step.of(*at[step].words), fault.moment)) for step in at}
+            drop_for(at, system, files)
+            for step, each in caught.items():
+                wait_for(each, step, system)
+            stalled = fault.happens_to(system, list(caught.values()))
+            if stalled and fault.runs:
+                system.wait_until_finished(list(at.values()))  # by other runs; only then do the calls arrive
+        if stalled and not fault.runs:
+            system.wait_for_longer_than_a_lease()
+    finally:
+        if stalled:
+            stalled.go_on()
+    return at, system.recover(list(at.values()), fault.group)
+
+
+def drop_for(at: dict[Step, FileVersion], system: FaultySystem, files: Dropper) -> None:
+    """Drop the files so that each can be caught at its step: a run for each step of a run, few runs for the others."""
+    for step in (step for step in EMAIL_STEPS if step in at):
+        files.drop(at[step])
+        system.wait_until_announced(at[step])
+    for group in in_runs([step for step in LOAD_STEPS if step in at]):
+        with system.arriving_together():
+            for step in group:
+                files.drop(at[step])
+        for step in group:
+            system.wait_until_announced(at[step])
+
+
+def in_runs(steps: list[Step]) -> list[list[Step]]:
+    """The steps in groups, each as large as the number of files that a run works on at the same time."""
+    return [steps[first : first + FILES_AT_ONCE] for first in range(0, len(steps), FILES_AT_ONCE)]
+
+
+def assert_recovered(
+    system: FaultySystem, result: tuple[dict[Step, FileVersion], Recovery], fault: Kill, step: Step
+) -> None:
+    at, recovery = result
+    recovery.assert_in_time(at[step])
+    assert_nothing_lost_nothing_twice(system, [at[step]], mails_at_most=fault.mails_at_most(step))
 
 
 @pytest.fixture(scope="module")
@@ -59,34 +167,34 @@ def fault(request: pytest.FixtureRequest) -> Kill:
 
 
 @pytest.fixture(scope="module")
-def caught(system: FaultySystem, files: Dropper, fault: Kill) -> dict[Step, DroppedFile]:
-    """The file that was at each step when the victim was killed, after everything has recovered."""
-    at = {step: files.new(f"{fault.name} {step.name}") for step in ALL_STEPS}
-    with ExitStack() as stack:
-        holds = {step: stack.enter_context(system.proxy.holding(step.of(*at[step].words), fault.moment)) for step in at}
-        for step in ALONE:
-            files.drop(at[step])
-            system.wait_until_announced(at[step].key)
-        with system.arriving_together():
-            for step in TOGETHER:
-                files.drop(at[step])
-        for held in holds.values():
-            wait_for(held, system)
-        if fault.part:
-            system.kill_part(fault.part)
-        if fault.runs:
-            for held in holds.values():
-                system.kill_caller(held)
-    system.recover()
-    return at
+def recovered(system: FaultySystem, files: Dropper, fault: Kill) -> tuple[dict[Step, FileVersion], Recovery]:
+    return catch(system, files, fault, ALL_STEPS)
 
 
 @pytest.mark.parametrize("step", ALL_STEPS, ids=lambda step: slug(step.name))
-@pytest.mark.parametrize("fault", KILLS, ids=lambda kill: slug(kill.name), indirect=True, scope="module")
-def test_a_file_is_loaded_once_although_a_process_was_killed_at(
-    system: FaultySystem, caught: dict[Step, DroppedFile], fault: Kill, step: Step
+@pytest.mark.parametrize(
+    "fault", [*KILLS, *STALLS], ids=lambda kill: slug(f"{kill.how} {kill.name}"), indirect=True, scope="module"
+)
+def test_a_file_is_loaded_once_although_a_process_was_killed_or_stalled_at(
+    system: FaultySystem, recovered: tuple[dict[Step, FileVersion], Recovery], fault: Kill, step: Step
 ) -> None:
-    assert_nothing_lost_nothing_twice(system, [caught[step]], mails_at_most=fault.mails_at_most(step))
+    assert_recovered(system, recovered, fault, step)
+
+
+@pytest.fixture(scope="module")
+def recovered_as_installed(
+    system: FaultySystem, files: Dropper, fault: Kill
+) -> tuple[dict[Step, FileVersion], Recovery]:
+    with system.using(AS_INSTALLED):
+        return catch(system, files, fault, STEPS_AS_INSTALLED)
+
+
+@pytest.mark.parametrize("step", STEPS_AS_INSTALLED, ids=lambda step: slug(step.name))
+@pytest.mark.parametrize("fault", KILLS_AS_INSTALLED, ids=lambda kill: slug(kill.name), indirect=True, scope="module")
+def test_as_installed_a_file_is_loaded_within_two_minutes_although_a_process_was_killed_at(
+    system: FaultySystem, recovered_as_installed: tuple[dict[Step, FileVersion], Recovery], fault: Kill, step: Step
+) -> None:
+    assert_recovered(system, recovered_as_installed, fault, step)
 
 
 @dataclass(frozen=True)
@@ -114,14 +222,15 @@ def test_a_file_is_loaded_once_although_a_part_was_killed_while_the_relay_was_at
     words = file.name if step.step is RECEIVE else ""  # what is to be removed has no name, only a number
     with system.proxy.holding(step.step.of(words), step.moment) as hold:
         files.drop(file)
-        wait_for(hold, system)
+        assert hold.reached.wait(WITHIN_SECONDS), f"the step was never reached; {system.evidence()}"
         hold.caller_is_dead = fault.part == "relay"
         assert fault.part
         system.kill_part(fault.part)
-    system.recover()
+    recovery = system.recover([file], fault.group)
+    recovery.assert_in_time(file)
     assert_nothing_lost_nothing_twice(system, [file], mails_at_most=1)
 
 
-def wait_for(hold: Hold, system: FaultySystem) -> None:
+def wait_for(caught: Caught, step: Step, system: FaultySystem) -> None:
     """Return when the step was reached."""
-    assert hold.reached.wait(WITHIN_SECONDS), f"the step was never reached; {system.evidence()}"
+    assert caught.hold.reached.wait(WITHIN_SECONDS), f"{step.name} was never reached; {system.evidence()}"

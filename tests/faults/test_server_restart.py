@@ -79,10 +79,7 @@ def test_a_long_run_outlives_a_restart_of_the_server(
         system.wait_until_up()
         eventually(lambda: has_lost_its_lease(system, with_lease), WITHIN_SECONDS, "the run with a lease to lose it")
         held.close()
-        ends = {
-            each: eventually(lambda each=each: end_of(client, each), WITHIN_SECONDS, "an end")
-            for each in (run, with_lease)
-        }
+        ends = {each: end_of(client, each) for each in (run, with_lease)}
     assert {run: "PartlyRejected", with_lease: "Crashed"} == ends, system.evidence()
     assert not has_lost_its_lease(system, run)
     system.recover()
@@ -96,10 +93,14 @@ def start(files: Dropper, client: SyncPrefectClient, deployment: UUID, file: Dro
     return client.create_flow_run_from_deployment(deployment, parameters=parameters, job_variables=JOB_VARIABLES).id
 
 
-def end_of(client: SyncPrefectClient, run: UUID) -> str | None:
-    """The name of the run's state once it is final."""
-    state = client.read_flow_run(run).state
-    return state.name if state and state.is_final() else None
+def end_of(client: SyncPrefectClient, run: UUID) -> str:
+    """The name of the run's final state, once it has one."""
+
+    def final_state() -> str | None:
+        state = client.read_flow_run(run).state
+        return state.name if state and state.is_final() else None
+
+    return eventually(final_state, WITHIN_SECONDS, "a run to end")
 
 
 def has_lost_its_lease(system: FaultySystem, run: UUID) -> bool:

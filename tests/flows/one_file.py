@@ -6,8 +6,8 @@ from typing import Final
 from prefect import flow
 
 from blocks.domain.models import FileReport, SensorFile
+from flows.loading.ingest_file import ingest_file
 from flows.loading.large_files import LargeFiles
-from flows.loading.tasks import ingest_file
 from tests.support.world import World
 
 SENSORS: Final = [f"0077-{number:04d}" for number in range(40)]
@@ -26,7 +26,8 @@ EXPECTED: Final[Table] = {
 @flow
 def load(file: SensorFile, large_files: LargeFiles) -> FileReport:
     """One file, as the main flow has it loaded, and no email."""
-    return ingest_file(file, large_files)
+    [report] = ingest_file(file, large_files)
+    return report
 
 
 def table_after(world: World, large_files: LargeFiles) -> Table:

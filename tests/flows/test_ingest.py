@@ -9,6 +9,7 @@ from blocks.domain.errors import BlockInvalidError, IngestFailedError, Permissio
 from blocks.domain.models import IngestReport, SensorFile
 from blocks.dynamodb.errors import RowRefusedError
 from blocks.file_ledger import FileLedger
+from blocks.file_ledger.claims import Claim
 from blocks.landing_zone import LandingZone
 from blocks.readings_table import ReadingsTable
 from blocks.saved_blocks import BLOCK_NAME, load_blocks
@@ -118,9 +119,10 @@ def test_a_newer_version_that_is_there_by_now_is_loaded_and_the_older_one_noted_
     uri = world.put("0011-0001,1483906366,2\n", "incoming/replaced.csv")
     older = SensorFile.model_validate(uri).model_copy(update={"version_id": first["VersionId"]})
     _, report = ingest_files(older)
+    assert ["superseded", "archived"] == [file.status for file in report.files]
     assert [2] == world.values_of("0011-0001")
     entries = load_blocks().file_ledger.entries_of(world.outputs.bucket_name, "incoming/replaced.csv")
-    assert {first["VersionId"]: "superseded", report.files[0].version: "archived"} == {
+    assert {first["VersionId"]: "superseded", report.files[1].version: "archived"} == {
         entry.version: entry.status for entry in entries
     }
     assert "AlreadyLoaded" == ingest_files(older)[0].name
@@ -128,8 +130,8 @@ def test_a_newer_version_that_is_there_by_now_is_loaded_and_the_older_one_noted_
 
 def test_an_older_version_whose_event_comes_after_a_newer_one_was_loaded_is_skipped_and_said_so(world: World) -> None:
     newer = SensorFile.model_validate(world.put("0012-0001,1483906366,2\n", "incoming/late-event.csv"))
-    ingest_files(newer.model_copy(update={"sequencer": "0B"}))
-    state, report = ingest_files(newer.model_copy(update={"version_id": "an-older-one", "sequencer": "0A"}))
+    ingest_files(newer)
+    state, report = ingest_files(newer.model_copy(update={"version_id": "an-older-one"}))
     assert ("Completed", "superseded") == (state.name, report.files[0].status)
     assert "replaced it" in str(report.files[0].problem)
     assert [2] == world.values_of("0012-0001")
@@ -156,7 +158,7 @@ def test_a_file_that_fails_too_often_is_put_aside_with_its_last_error_and_can_be
 ) -> None:
     uri = world.put("0014-0001,1483906366,1\n", "incoming/poison.csv")
 
-    def poisoned(*_: object) -> int:
+    def poisoned(*_: object, **__: object) -> int:
         raise RowRefusedError("readings", "0014-0001", "1483906366", "1", "it is cursed")
 
     with monkeypatch.context() as patch:
@@ -179,25 +181,82 @@ def test_a_load_that_takes_longer_than_its_lease_keeps_the_file(world: World, mo
     ledger = load_blocks().file_ledger
     write = ReadingsTable.write
 
-    def until_the_lease_was_renewed_twice(table: ReadingsTable, *taken: Any) -> int:  # noqa: ANN401 - as `write`
+    def until_the_lease_was_renewed_twice(table: ReadingsTable, *rows: Any, **fence: Any) -> int:  # noqa: ANN401 - as `write`
         seen: set[object] = set()
 
         def renewals() -> bool:
-            [entry] = ledger.entries_of(world.outputs.bucket_name, "incoming/slow.csv")
-            seen.add(entry.lease_until)
+            seen.add(ledger.claim_of(world.outputs.bucket_name, "incoming/slow.csv").lease_until)
             return len(seen) > 2
 
-        eventually(renewals, 20, "two renewals of the lease")
-        return write(table, *taken)
+        eventually(renewals, 60, "two renewals of the lease")
+        return write(table, *rows, **fence)
 
     ledger_with_short_leases = FileLedger.load(BLOCK_NAME)
     assert isinstance(ledger_with_short_leases, FileLedger)
     try:
-        ledger_with_short_leases.model_copy(update={"lease_seconds": 0.6}).save(BLOCK_NAME, overwrite=True)
+        ledger_with_short_leases.model_copy(update={"claim_seconds": 6}).save(BLOCK_NAME, overwrite=True)
         monkeypatch.setattr(ReadingsTable, "write", until_the_lease_was_renewed_twice)
         assert "Completed" == ingest(uri)[0].name
     finally:
         ledger_with_short_leases.save(BLOCK_NAME, overwrite=True)
+
+
+def test_a_version_that_comes_while_another_is_loaded_is_loaded_by_the_same_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put("0019-0001,1483906366,1\n", "incoming/twice.csv")
+    write, puts = ReadingsTable.write, list[str]()
+
+    def while_another_version_comes(table: ReadingsTable, *rows: Any, **fence: Any) -> int:  # noqa: ANN401 - as `write`
+        if not puts:
+            puts.append(world.put("0019-0001,1483906366,2\n", "incoming/twice.csv"))
+            [held] = ingest(uri)[1].files
+            assert (held.status, held.already_done) == ("loading", True)
+        return write(table, *rows, **fence)
+
+    monkeypatch.setattr(ReadingsTable, "write", while_another_version_comes)
+    state, report = ingest(uri)
+    assert state.name == "Completed"
+    assert ["archived", "archived"] == [file.status for file in report.files]
+    assert [2] == world.values_of("0019-0001")
+    assert set() == {key for key in world.keys("twice.csv") if key.startswith("incoming/")}
+
+
+def test_a_run_that_loses_its_lease_stops_writing_and_leaves_the_file_to_its_new_owner(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put("0020-0001,1483906366,1\n", "incoming/lost.csv")
+    write, lost = ReadingsTable.write, list[str]()
+
+    def once_another_run_has_the_file(table: ReadingsTable, *rows: Any, **fence: Any) -> int:  # noqa: ANN401 - as `write`
+        if not lost:
+            lost.append(uri)
+            world.put("0020-0001,1483906366,2\n", "incoming/lost.csv")
+            with monkeypatch.context() as patch:
+                patch.setattr(Claim, "is_held", lambda *_: False)  # as if the lease had expired
+                assert "Completed" == ingest(uri)[0].name
+            with monkeypatch.context() as patch:
+                patch.setattr("flows.loading.lease.FENCE_MARGIN", 1.0)  # as if no time were left
+                return write(table, *rows, **fence)
+        return write(table, *rows, **fence)
+
+    monkeypatch.setattr(ReadingsTable, "write", once_another_run_has_the_file)
+    _, report = ingest(uri)
+    assert [("loading", True)] == [(file.status, file.already_done) for file in report.files]
+    assert [2] == world.values_of("0020-0001")
+    ledger = load_blocks().file_ledger
+    claim = ledger.claim_of(world.outputs.bucket_name, "incoming/lost.csv")
+    assert claim.reload_at, "rows of the first version could arrive late: the second is written again"
+    again: list[int] = []
+
+    def counted(table: ReadingsTable, *rows: Any, **fence: Any) -> int:  # noqa: ANN401 - as `write`
+        again.append(write(table, *rows, **fence))
+        return again[-1]
+
+    monkeypatch.setattr(ReadingsTable, "write", counted)
+    assert "AlreadyLoaded" == ingest(uri)[0].name
+    assert [1] == again
+    assert [2] == world.values_of("0020-0001")
 
 
 def test_a_file_whose_load_failed_can_be_loaded_by_the_next_run_at_once(
@@ -205,7 +264,7 @@ def test_a_file_whose_load_failed_can_be_loaded_by_the_next_run_at_once(
 ) -> None:
     uri = world.put("0009-0001,1483906366,1\n", "incoming/second-try.csv")
 
-    def refused(*_: object) -> int:
+    def refused(*_: object, **__: object) -> int:
         raise PermissionMissingError("dynamodb:BatchWriteItem", "table", "sensor-readings-table/sensor-ingest")
 
     with monkeypatch.context() as patch:
@@ -248,13 +307,9 @@ def test_the_email_says_what_became_of_the_file_and_the_ledger_that_it_was_sent(
 
     assert mail.subject == "mailed.csv: 1 row loaded"
     assert str(report.files[0].archived_to) in mail.text
-    items = world.aws.client("dynamodb").query(
-        TableName=world.outputs.files_table_name,
-        KeyConditionExpression="#file = :file",
-        ExpressionAttributeNames={"#file": "file"},
-        ExpressionAttributeValues={":file": {"S": f"{world.outputs.bucket_name}/incoming/mailed.csv"}},
-    )["Items"]
-    assert ["archived"] == [item["status"]["S"] for item in items if "notified_at" in item]
+    ledger = load_blocks().file_ledger
+    entries = ledger.with_emails(ledger.entries_of(world.outputs.bucket_name, "incoming/mailed.csv"))
+    assert ["archived"] == [entry.status for entry in entries if entry.notified_at]
 
 
 def test_without_a_deployment_the_subflow_pauses_in_its_process_and_goes_on_by_itself(world: World) -> None:

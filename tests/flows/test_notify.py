@@ -1,6 +1,7 @@
-"""Everybody is told once: a message that fails is tried again alone, and keeps none of the others from going out."""
+"""Each recipient gets an email once: a message that fails is tried again alone, and keeps none of the others back."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import pytest
 from botocore.exceptions import ClientError
@@ -10,20 +11,19 @@ from blocks.domain.models import FileReport
 from blocks.mailer import Mailer
 from blocks.saved_blocks import load_blocks
 from flows import notify as notifying
-from flows.notification.email import Email, compose_email
 from flows.notify import notify
-from tests.blocks.ledger_entries import FILE, finished
 from tests.support.world import World
 
 GROUPS = [["ada@example.com"], ["bob@example.com"], ["eve@example.com"]]
 TOO_FAST = ClientError({"Error": {"Code": "TooManyRequestsException", "Message": "rate"}}, "SendEmail")
+FILES = [FileReport(bucket="landing", key="incoming/a.csv", version="v1", status="archived")]
 
 Answer = Callable[[list[str], list[str]], None]
 
 
 @pytest.fixture
-def told(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], list[str]]:  # noqa: ARG001 - its blocks
-    """Who SES is asked to tell, in order, if it takes each message unless the answer raises an error."""
+def asked_of(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], list[str]]:  # noqa: ARG001 - its blocks
+    """The recipients that SES is asked to mail to, in order, if it takes each message unless the answer raises."""
 
     def ask(answer: Answer) -> list[str]:
         asked: list[str] = []
@@ -35,105 +35,68 @@ def told(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], li
 
         monkeypatch.setattr(Mailer, "groups", lambda _self: GROUPS)
         monkeypatch.setattr(Mailer, "send", send)
-        monkeypatch.setattr(notifying.send_email, "retry_delay_seconds", 0)
+        monkeypatch.setattr(notifying.send_message, "retry_delay_seconds", 0)
         return asked
 
     return ask
 
 
-@pytest.fixture
-def about(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The names of the files that each email was about."""
-    seen: list[list[str]] = []
-
-    def noted(news: list[FileReport], pages: list[tuple[str, str]]) -> Email:
-        seen.append([file.name for file in news])
-        return compose_email(news, pages)
-
-    monkeypatch.setattr(notifying, "compose_email", noted)
-    return seen
+def waiting_email(email_id: str) -> str:
+    """An email of the outbox that is due."""
+    assert load_blocks().file_ledger.collected(email_id, FILES, timedelta()) == email_id
+    return email_id
 
 
-FILES = [FileReport(bucket="landing", key="incoming/a.csv", status="failed")]
-
-
-def test_a_message_that_fails_is_tried_again_alone(told: Callable[[Answer], list[str]]) -> None:
+def test_a_message_that_fails_is_tried_again_alone(asked_of: Callable[[Answer], list[str]]) -> None:
     def second_fails_once(asked: list[str], recipients: list[str]) -> None:
         if recipients == GROUPS[1] and asked.count("bob@example.com") == 1:
             raise TOO_FAST
 
-    asked = told(second_fails_once)
-    assert "id of ada@example.com, id of bob@example.com, id of eve@example.com" == notify(FILES)
-    assert ["ada@example.com", "bob@example.com", "bob@example.com", "eve@example.com"] == asked
+    asked = asked_of(second_fails_once)
+    email_id = waiting_email("tried-again")
+    assert notify(FILES, 0, email_id) == "id of ada@example.com, id of bob@example.com, id of eve@example.com"
+    assert asked == ["ada@example.com", "bob@example.com", "bob@example.com", "eve@example.com"]
+    assert load_blocks().file_ledger.email(email_id).state == "sent"
 
 
-def test_a_message_that_ses_will_never_take_is_not_tried_again_and_the_others_go_out(
-    told: Callable[[Answer], list[str]],
+def test_a_message_that_ses_refuses_leaves_the_others_sent_and_is_tried_again_alone_by_the_next_run(
+    asked_of: Callable[[Answer], list[str]],
 ) -> None:
-    def second_is_refused(_asked: list[str], recipients: list[str]) -> None:
-        if recipients == GROUPS[1]:
+    refused: list[str] = ["bob@example.com"]
+
+    def refuses(_asked: list[str], recipients: list[str]) -> None:
+        if recipients == refused:
             raise AddressUnverifiedError("sensors@example.com", "not verified: bob@example.com")
 
-    ledger = load_blocks().file_ledger
-    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/told-in-part.csv"}), "a run"), "archived")
-    ledger.record(loaded)
-    asked = told(second_is_refused)
+    asked = asked_of(refuses)
+    email_id = waiting_email("refused-in-part")
     with pytest.raises(AddressUnverifiedError, match=r"bob@example\.com"):
-        notify([loaded])
-    assert ["ada@example.com", "bob@example.com", "eve@example.com"] == asked
-    assert ledger.notifying_run(loaded), "the next sweep would mail those again who have it"
+        notify(FILES, 0, email_id)
+    assert asked == ["ada@example.com", "bob@example.com", "eve@example.com"]
+    email = load_blocks().file_ledger.email(email_id)
+    assert (email.state, email.claim_id, email.tries) == ("waiting", None, 1)
+    refused.clear()
+    notify(FILES, 0, email_id)
+    assert asked[3:] == ["bob@example.com"]
 
 
-def test_what_ses_takes_for_nobody_is_noted_as_told_to_nobody(told: Callable[[Answer], list[str]]) -> None:
-    def all_are_refused(_asked: list[str], recipients: list[str]) -> None:
-        raise AddressUnverifiedError("sensors@example.com", f"not verified: {recipients}")
-
-    ledger = load_blocks().file_ledger
-    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/told-to-nobody.csv"}), "a run"), "archived")
-    ledger.record(loaded)
-    told(all_are_refused)
-    with pytest.raises(AddressUnverifiedError):
-        notify([loaded])
-    assert ledger.notifying_run(loaded) is None
+def test_an_email_that_was_sent_is_not_sent_again(asked_of: Callable[[Answer], list[str]]) -> None:
+    asked = asked_of(lambda *_: None)
+    email_id = waiting_email("sent-before")
+    assert notify(FILES, 0, email_id).startswith("id of ada@example.com")
+    assert notify(FILES, 0, email_id) == "sent before"
+    assert len(asked) == len(GROUPS)
 
 
-def test_a_run_that_is_begun_again_after_its_email_went_out_sends_no_other(told: Callable[[Answer], list[str]]) -> None:
-    ledger = load_blocks().file_ledger
-    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/told-before.csv"}), "a run"), "archived")
-    ledger.record(loaded)
-    asked = told(lambda *_: None)
-    assert notify([loaded]).startswith("id of ada@example.com")
-    assert len(GROUPS) == len(asked)
-    assert notify([loaded]) == "sent before"
-    assert len(GROUPS) == len(asked)
+def test_an_email_that_another_run_is_sending_is_left_to_it(asked_of: Callable[[Answer], list[str]]) -> None:
+    asked = asked_of(lambda *_: None)
+    email_id = waiting_email("elsewhere")
+    assert load_blocks().file_ledger.claim_email(email_id, "another run", FILES, GROUPS)
+    assert "being sent by another run" in notify(FILES, 0, email_id)
+    assert asked == []
 
 
-def test_a_failed_file_among_them_does_not_hide_that_others_were_told_of(
-    told: Callable[[Answer], list[str]], about: list[list[str]]
-) -> None:
-    ledger = load_blocks().file_ledger
-    loaded = finished(ledger.claim(FILE.model_copy(update={"key": "incoming/beside.csv"}), "a run"), "archived")
-    ledger.record(loaded)
-    failed = FileReport(bucket="landing", key="incoming/failed.csv", version="v1", status="failed")
-    told(lambda *_: None)
-    notify([failed, loaded])
-    notify([failed, loaded])
-    assert [["failed.csv", "beside.csv"], ["failed.csv"]] == about
-
-
-def test_files_that_another_run_told_of_are_left_out_and_the_others_are_told_of(
-    told: Callable[[Answer], list[str]], about: list[list[str]]
-) -> None:
-    ledger = load_blocks().file_ledger
-    files: list[FileReport] = []
-    for name in ("first", "second"):
-        entry = ledger.claim(FILE.model_copy(update={"key": f"incoming/{name}.csv"}), "a run")
-        loaded = finished(entry, "archived")
-        ledger.record(loaded)
-        files.append(loaded)
-    ledger.mark_notified(files[0], by="a sweep's email")
-    asked = told(lambda *_: None)
-    notify(files)
-    assert [["second.csv"]] == about
-    assert len(GROUPS) == len(asked)
-    assert ledger.notifying_run(files[1]) is not None
+def test_a_run_that_version_0_1_created_sends_its_email_once(asked_of: Callable[[Answer], list[str]]) -> None:
+    asked = asked_of(lambda *_: None)
+    assert notify(FILES).startswith("id of ada@example.com")
+    assert len(asked) == len(GROUPS)

@@ -53,9 +53,9 @@ def operations(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     monkeypatch.setattr(BaseClient, "_make_api_call", note)
     write = ReadingsTable.write
 
-    def note_and_write(table: ReadingsTable, *taken: Any) -> int:  # noqa: ANN401 - as `write`
+    def note_and_write(table: ReadingsTable, *taken: Any, **named: Any) -> int:  # noqa: ANN401 - as `write`
         seen.add("BatchWriteItem")  # signed and sent over aiohttp
-        return write(table, *taken)
+        return write(table, *taken, **named)
 
     monkeypatch.setattr(ReadingsTable, "write", note_and_write)
     return seen
@@ -87,5 +87,5 @@ def test_runs_use_all_that_their_role_allows_and_no_more(
     assert used == allowed - ONLY_FOR_LARGE_FILES
 
 
-def _refuse(*_: object) -> int:
+def _refuse(*_: object, **__: object) -> int:
     raise PermissionMissingError("dynamodb:BatchWriteItem", "table", "sensor-readings-table/sensor-ingest")

@@ -82,7 +82,7 @@ def _pages(client: SyncPrefectClient, place: str) -> Iterator[str]:
             offset += len(things)
 
 
-def _fail_as_aws_does(table: ReadingsTable, *_: object) -> int:
+def _fail_as_aws_does(table: ReadingsTable, *_: object, **__: object) -> int:
     """A load that ends in the words of AWS itself."""
     table._client("dynamodb").describe_table(TableName="there-is-no-such-table")  # noqa: SLF001 - with its credentials
     raise AssertionError("there is such a table")

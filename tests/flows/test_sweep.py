@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from flows.recovery.runs import active_runs
+from flows.recovery.snapshot import ActiveRun
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Completed, Paused, Pending, Running
@@ -20,8 +22,6 @@ from flows.ingest import ingest_sensor_files
 from flows.notification.wait import wait_tag
 from flows.notify import notify
 from flows.recovery import retry_decisions
-from flows.recovery.runs import active_runs
-from flows.recovery.snapshot import ActiveRun
 from flows.sweep import sweep
 from tests.support.world import World
 

@@ -7,6 +7,7 @@ from blocks.domain.s3_keys import (
     decoded_key,
     file_name,
     is_folder,
+    key_bytes,
     moved_key,
     parse_s3_uri,
     s3_uri,
@@ -77,6 +78,16 @@ def test_a_key_from_elsewhere_is_kept_whole_under_the_new_prefix() -> None:
 )
 def test_a_version_goes_before_the_ending_of_the_name_and_leaves_folders_alone(expected: str, key: str) -> None:
     assert expected == versioned_key(key, "V1")
+
+
+@pytest.mark.parametrize("name", ["k" * 1010 + ".csv", "ü" * 503 + ".csv.gz", "k." + "c" * 1000, "😀" * 253])
+def test_a_name_that_a_version_makes_too_long_is_cut_before_the_version(name: str) -> None:
+    key = versioned_key(f"processed/{name}", "V1", ".rejects.csv")
+    stem, _, tail = key.partition(".V1")
+    assert key_bytes(f"processed/{name}") <= 1024
+    assert 1020 < key_bytes(key) <= 1024
+    assert f"processed/{name}".startswith(stem)
+    assert tail in (".csv.rejects.csv", ".csv.gz.rejects.csv", ".rejects.csv")
 
 
 def test_only_a_key_that_ends_in_a_slash_is_a_folder() -> None:

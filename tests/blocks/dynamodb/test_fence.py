@@ -89,13 +89,16 @@ def test_the_fence_is_checked_before_each_row_of_a_refused_batch(table: Readings
     assert 2 == server.table.requests
 
 
-def test_the_fence_is_checked_after_the_wait_for_a_thread(make_table: MakeTable, server: CountingServer) -> None:
+def test_the_fence_is_checked_after_the_wait_for_a_thread(server: CountingServer) -> None:
     def fence() -> None:
         if server.table.requests:
             raise LeaseLostError("s3://landing/incoming/a.csv", "its lease has expired")
 
+    server.behave(delay_seconds=0.05)
+    credentials = credentials_for(server.endpoint_url, {"max_pool_connections": 1})
+    table = ReadingsTable(table_name=TABLE, credentials=credentials, sender="boto3", connections=4)
     with pytest.raises(LeaseLostError):
-        make_table({"max_pool_connections": 1}, connections=1, sender="boto3").write([rows(100)], fence=fence)
+        table.write([rows(100)], fence=fence)
     boto3_threads_have_ended()
     assert 1 == server.table.requests
 

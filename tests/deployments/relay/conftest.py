@@ -2,16 +2,19 @@
 
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from blocks.domain.models import SensorFile
+from blocks.file_ledger.due import DueFile
 from deployments.relay.relay import Relay
 from deployments.relay.sqs_queue import SqsQueue
 from deployments.relay.timings import Timings
+from flows.recovery.due_files import CLAIMED_WITHIN
 from tests.support.servers import Aws
 
 if TYPE_CHECKING:
@@ -89,10 +92,12 @@ class Announced:
     """The keys of the files in each event; `before_acknowledge` is called first."""
 
     events: list[list[str]] = field(default_factory=list)
+    occasions: list[str] = field(default_factory=list)
     before_acknowledge: Callable[[], object] = lambda: None
 
-    def __call__(self, files: Sequence[SensorFile], incoming_prefix: str) -> None:
+    def __call__(self, files: Sequence[SensorFile], incoming_prefix: str, occasion: str) -> None:
         assert incoming_prefix == PREFIX
+        self.occasions.append(occasion)
         self.before_acknowledge()
         self.events.append([file.key for file in files])
 
@@ -117,13 +122,36 @@ class FakeSlots:
         self.on_count(self.counts)
         return self.free_now
 
-    def take(self) -> None:
-        self.free_now -= 1
+    def take(self) -> bool:
+        is_free = self.free() > 0
+        self.free_now -= is_free
+        return is_free
 
 
 @pytest.fixture
 def slots() -> FakeSlots:
     return FakeSlots()
+
+
+@dataclass
+class FakeLedger:
+    """A ledger without a table, which remembers the keys that are expected; the test sets what is due."""
+
+    expected: list[list[str]] = field(default_factory=list)
+    """The keys of each call."""
+    fails: int = 0
+    """Calls that are still to fail."""
+    due: list[DueFile] = field(default_factory=list)
+
+    def expect(self, files: Iterable[SensorFile], within: timedelta) -> None:
+        assert within == CLAIMED_WITHIN
+        if self.fails:
+            self.fails -= 1
+            raise ConnectionError("DynamoDB is away")
+        self.expected.append([file.key for file in files])
+
+    def due_files(self) -> Iterator[DueFile]:
+        return iter(self.due)
 
 
 _NO_WAITS: dict[str, Any] = {
@@ -151,7 +179,8 @@ def gathering_relay(long_queue: Queue, announced: Announced, slots: FakeSlots) -
 
 
 def relay_of(queue: Queue, announced: Announced, slots: FakeSlots, timings: Timings) -> Relay:
-    return Relay(SqsQueue(queue.sqs, queue.url), PREFIX, slots, announced, timings)
+    ledger: Any = FakeLedger()
+    return Relay(SqsQueue(queue.sqs, queue.url), PREFIX, slots, lambda: ledger, announced, timings)
 
 
 def event(key: str, version: str = "v1", kind: str = "Object Created") -> str:

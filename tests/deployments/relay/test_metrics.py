@@ -45,6 +45,7 @@ def test_prometheus_reads_the_backlog_and_the_counters(relay: Relay, queue: Queu
         "batches_total": 1,
         "files_total": 2,
         "duplicates_total": 1,
+        "due_files_total": 0,
         "failures_total": 0,
     }
 
@@ -88,7 +89,8 @@ def test_two_relays_in_one_process_have_metrics_of_their_own(relay: Relay, gathe
 
 def test_a_queue_that_cannot_be_reached_leaves_the_other_series(relay: Relay) -> None:
     relay.queue.url = "http://127.0.0.1:9/nobody"
-    assert {"slots_free", "batches_total", "files_total", "duplicates_total", "failures_total"} == scrape(relay).keys()
+    counters = {"batches_total", "files_total", "duplicates_total", "due_files_total", "failures_total"}
+    assert {"slots_free", *counters} == scrape(relay).keys()
     assert "backlog unknown" in relay.monitor().status_line()
 
 

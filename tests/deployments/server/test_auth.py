@@ -20,7 +20,7 @@ from prefect.settings import (
 from blocks.domain.errors import ApiRefusedError
 from blocks.domain.models import SensorFile
 from blocks.domain.names import WORK_POOL
-from blocks.saved_blocks import BLOCK_NAME, BLOCK_TYPES
+from blocks.saved_blocks import BLOCK_NAME, BLOCK_TYPES, load_ledger
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import ensure_stack
 from deployments.doctor import all_checks, run_checks
@@ -112,7 +112,8 @@ def test_deploying_with_the_auth_string_creates_deployments_automations_and_bloc
 def test_deploying_and_relaying_without_the_auth_string_fail_with_the_setting_to_change(
     api_url: str, aws: Aws, outputs: StackOutputs, auth_string: str | None, mistake: str
 ) -> None:
-    relay = Relay(SqsQueue(aws.client("sqs"), outputs.queue_url), outputs.incoming_prefix, DeploymentSlots())
+    queue = SqsQueue(aws.client("sqs"), outputs.queue_url)
+    relay = Relay(queue, outputs.incoming_prefix, DeploymentSlots(), load_ledger)
     with StopSignal() as stop:
         calls = (deploy_all, lambda: relay.relay_once(stop))
     for call in calls:

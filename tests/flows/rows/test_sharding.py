@@ -12,6 +12,7 @@ from blocks.domain.errors import IngestFailedError, ShardsDifferError, Throttled
 from blocks.domain.models import IngestReport, RowCounts, SensorFile
 from blocks.dynamodb.errors import RowRefusedError
 from flows.loading.large_files import LargeFiles
+from flows.loading.lease import ShardClaim
 from flows.loading.shard_tasks import load_shards
 from flows.rows import ValidationSettings, validate_file
 from flows.rows.sharding import Shard, shards
@@ -54,23 +55,25 @@ def test_dask_requires_the_address_of_a_scheduler() -> None:
 class Loads:
     """Replaces the tasks of all shards; the result is the number of rows that each has written."""
 
-    def __init__(self, *written: int) -> None:
-        self._written = list(written)
+    def __init__(self, *written: int, unanswered: bool = False) -> None:
+        self._written = [(rows, unanswered) for rows in written]
 
     def map(self, *_: object) -> Self:
         return self
 
-    def result(self) -> list[int]:
+    def result(self) -> list[tuple[int, bool]]:
         return self._written
 
 
 def test_a_load_whose_shards_have_written_too_few_rows_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     file, counts = SensorFile(bucket="bucket", key="a.csv"), RowCounts(lines=400, rows=400, accepted=400)
-    monkeypatch.setattr("flows.loading.shard_tasks.write_shard", Loads(200, 200))
-    assert 400 == load_shards.fn(file, ValidationSettings(), counts, 2)
+    claim = ShardClaim("bucket", "a.csv", "claim")
+    for unanswered in (False, True):
+        monkeypatch.setattr("flows.loading.shard_tasks.write_shard", Loads(200, 200, unanswered=unanswered))
+        assert (400, unanswered) == load_shards.fn(file, ValidationSettings(), counts, 2, claim)
     monkeypatch.setattr("flows.loading.shard_tasks.write_shard", Loads(200, 199))
     with pytest.raises(ShardsDifferError, match="399 rows written in all; expected 400 accepted"):
-        load_shards.fn(file, ValidationSettings(), counts, 2)
+        load_shards.fn(file, ValidationSettings(), counts, 2, claim)
 
 
 def test_a_shard_that_validates_again_later_accepts_the_same_timestamps(

@@ -1,0 +1,132 @@
+"""The table of files as it is: entries, claims and emails, read without the code that is tested."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, Final
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from tests.faults.steps import CLAIM_VERSION, EMAIL_VERSION
+
+UNSETTLED: Final = frozenset({"waiting", "loading", "loaded"})
+KEPT: Final = frozenset({"archived", "refused"})
+"""The statuses of versions whose object was moved."""
+
+_COUNTS: Final = ("lines", "header", "blank", "accepted", "replaced", "rejected")
+_DESERIALIZER: Final = TypeDeserializer()
+
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One version of a file."""
+
+    item: Item
+    is_emailed: bool
+    """Whether the ledger says that an email about it was sent."""
+
+    @property
+    def name(self) -> str:
+        return str(self.item["file"]).rpartition("/")[2]
+
+    @property
+    def etag(self) -> str | None:
+        return self.item.get("etag")
+
+    @property
+    def status(self) -> str:
+        return str(self.item["status"])
+
+    @property
+    def is_settled(self) -> bool:
+        return self.status not in UNSETTLED
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return tuple(int(self.item.get(name, 0)) for name in _COUNTS)
+
+    @property
+    def archived_to(self) -> str | None:
+        return self.item.get("archived_to")
+
+    @property
+    def rejects_at(self) -> str | None:
+        return self.item.get("rejects_at")
+
+    @property
+    def email(self) -> str:
+        """What entries have in common that one email is about."""
+        return str(self.item.get("email_id") or self.item.get("flow_run_id"))
+
+    @property
+    def runs(self) -> set[str]:
+        """The flow runs that an email about it may name."""
+        return {str(self.item[name]) for name in ("flow_run_id", "notified_by") if self.item.get(name)}
+
+    def __str__(self) -> str:
+        shown = ("status", "problem", "attempts", "epoch", "claimed_at", "finished_at", "flow_run_id", "archived_to")
+        return ", ".join(f"{name} {self.item[name]}" for name in shown if self.item.get(name) is not None)
+
+
+@dataclass(frozen=True)
+class LedgerItems:
+    """All items of the table at one moment."""
+
+    items: tuple[Item, ...]
+
+    @classmethod
+    def of(cls, items: Iterable[Mapping[str, Any]]) -> "LedgerItems":
+        """The items as DynamoDB returns them."""
+        return cls(
+            tuple({name: _DESERIALIZER.deserialize(value) for name, value in item.items()} for item in items),
+        )
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        return [Entry(item, self._is_emailed(item)) for item in self.items if not str(item["version"]).startswith("#")]
+
+    def held(self, now: datetime) -> list[str]:
+        """What a run has a lease on that has not expired: files and emails."""
+        return [
+            str(item["file"])
+            for item in self.items
+            if (until := _moment(item.get("lease_until"))) and until > now and _may_be_held(item)
+        ]
+
+    def due(self, now: datetime, within: timedelta) -> list[str]:
+        """What is to be loaded or sent by then."""
+        return [
+            str(item["file"])
+            for item in self.items
+            if item.get("waits_for") and (at := _moment(item.get("next_try_at"))) and at < now + within
+        ]
+
+    def unfinished(self) -> list[str]:
+        """What is not settled or not sent, in words."""
+        found = [f"{entry.name}: {entry}" for entry in self.entries if not entry.is_settled]
+        claims = [item for item in self.items if item["version"] == CLAIM_VERSION and item.get("claim_id")]
+        emails = [item for item in self._emails.values() if item.get("state") != "sent"]
+        return found + [str(dict(item)) for item in claims + emails]
+
+    def _is_emailed(self, entry: Item) -> bool:
+        email = self._emails.get(f"#email/{entry.get('email_id')}", {})
+        return bool(entry.get("notified_at")) or email.get("state") == "sent"
+
+    @cached_property
+    def _emails(self) -> dict[str, Item]:
+        return {str(item["file"]): item for item in self.items if item["version"] == EMAIL_VERSION}
+
+
+def _may_be_held(item: Item) -> bool:
+    """Whether a lease in it counts: claims and emails are released, entries of 0.1 are settled."""
+    return bool(item.get("claim_id")) if str(item["version"]).startswith("#") else item.get("status") in UNSETTLED
+
+
+def _moment(value: object) -> datetime | None:
+    """A moment as the table has it: text, or seconds since the epoch."""
+    if value in (None, ""):
+        return None
+    return datetime.fromisoformat(value) if isinstance(value, str) else datetime.fromtimestamp(float(str(value)), UTC)
