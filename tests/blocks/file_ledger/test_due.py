@@ -291,3 +291,44 @@ def test_files_and_emails_are_due_apart(file_ledger: FileLedger) -> None:
     file_ledger.expect([FILE], timedelta(0))
     pass_time(file_ledger, 65)
     assert ([FILE.key], ["e1"]) == (due_keys(file_ledger), due_emails(file_ledger))
+
+
+# ---- Announced over and over ----------------------------------------------------------------------------------------
+
+
+def test_a_key_that_no_run_claims_is_announced_at_intervals_that_double_up_to_an_hour(file_ledger: FileLedger) -> None:
+    intervals = []
+    for _ in range(12):
+        file_ledger.expect([FILE], RELAY)
+        intervals.append(round(seconds_until(file_ledger, claim_now(file_ledger).next_try_at), -1))
+        pass_time(file_ledger, 4000)
+    assert [90, 90, 90, 90, 90, 180, 360, 720, 1440, 2880, 3600, 3600] == intervals
+
+
+@pytest.mark.parametrize("ends", ["claimed", "nothing"])
+def test_a_key_that_a_run_has_looked_at_is_announced_at_the_first_interval(file_ledger: FileLedger, ends: str) -> None:
+    for _ in range(9):
+        file_ledger.expect([FILE], RELAY)
+    if ends == "claimed":
+        load(file_ledger)
+    else:
+        file_ledger.nothing_due(FILE, "c1")
+    assert 0 == claim_now(file_ledger).announcements
+    file_ledger.expect([FILE], RELAY)
+    assert 85 < seconds_until(file_ledger, claim_now(file_ledger).next_try_at) < 93
+
+
+def test_keys_that_were_never_announced_are_due_now_and_others_when_it_is_known(file_ledger: FileLedger) -> None:
+    own(file_ledger, FILES[0])
+    file_ledger.expect([FILES[1]], RELAY)
+    load(file_ledger, FILES[2])
+    file_ledger.make_due(FILES[:4])
+    assert 0 == claim_now(file_ledger, FILES[3]).announcements
+    pass_time(file_ledger, 3)
+    assert KEYS[2:4] == sorted(due_keys(file_ledger))
+
+
+def test_claims_come_in_the_order_in_which_they_were_asked_for(file_ledger: FileLedger) -> None:
+    own(file_ledger, FILES[2])
+    claims = file_ledger.claims_of([FILES[5], FILES[2], FILES[0]])
+    assert [(KEYS[5], None), (KEYS[2], "c1"), (KEYS[0], None)] == [(claim.key, claim.claim_id) for claim in claims]
