@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 _REFUSED: Final = frozenset({"AccessDenied", "AccessDeniedException", "403"})
 # The permissions of these calls are not named like the call.
-# Source: "Required permissions for Amazon S3 API operations", Amazon S3 user guide.
+# Sources: "Required permissions for Amazon S3 API operations", Amazon S3 user guide; "Using IAM with DynamoDB
+# transactions", Amazon DynamoDB developer guide: a transaction needs the permissions of its writes.
 _PERMISSIONS: Final = {
     "HeadObject": "s3:GetObject (and s3:ListBucket, without which S3 answers 403 for an object that does not exist)",
     "GetObject": "s3:GetObject (for a version: s3:GetObjectVersion)",
     "ListObjectsV2": "s3:ListBucket",
     "CopyObject": "s3:GetObject or s3:GetObjectTagging (for a version: s3:GetObjectVersion or "
     "s3:GetObjectVersionTagging) on the source, or s3:PutObject or s3:PutObjectTagging on the copy,",
+    "TransactWriteItems": "dynamodb:PutItem",
     "SendEmail": "ses:SendEmail and ses:SendRawEmail",
 }
 

@@ -583,7 +583,7 @@ def _back_off(tries: int) -> timedelta:
     the same files with it each time. Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
     longest = min(FIRST_BACK_OFF_SECONDS * 2 ** min(max(tries - 1, 0), _LARGEST_EXPONENT), LONGEST_BACK_OFF_SECONDS)
-    return timedelta(seconds=runtime().uniform(longest / 2, longest))
+    return timedelta(milliseconds=round(1000 * runtime().uniform(longest / 2, longest)))
 
 
 def _reload_ended(entry: LedgerEntry) -> LedgerEntry:

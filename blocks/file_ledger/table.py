@@ -124,17 +124,14 @@ class LedgerTable(AwsBlock):
         Only the first put has a revision: a claim, or an email, which guards the entries beside it.
         """
         write_id = runtime().unique_id()
-        items = [to_item(_without_none(put.attributes)) for put in puts]
-        items[0]["write_id"] = {"S": write_id}
+        items = _items(puts, write_id)
         for round_ in range(_CONFLICT_ROUNDS):
             try:
                 self._put_all(puts, items)
             except ClientError as error:
-                existing = _item_in_the_way(error)
-                if existing is not None:
-                    attributes = from_item(existing)
-                    # This very call wrote the item: its answer was lost, and botocore made it again.
-                    return None if attributes.get("write_id") == write_id else attributes
+                if existing := _items_in_the_way(error):
+                    # The first of them may be of this very call: its answer was lost, and botocore made it again.
+                    return None if _is_of(existing[0], write_id) else from_item(existing[0])
                 if not _is_conflict(error) or round_ == _CONFLICT_ROUNDS - 1:
                     raise
                 runtime().sleep(runtime().uniform(0, _CONFLICT_PAUSE_SECONDS * (round_ + 1)))
@@ -144,12 +141,14 @@ class LedgerTable(AwsBlock):
 
     def _write_together(self, puts: Sequence[Put]) -> bool:
         """Whether all items were written, each of which has a revision; none was if one of them had changed."""
+        write_id = runtime().unique_id()
         try:
-            self._put_all(puts, [to_item(_without_none(put.attributes)) for put in puts])
+            self._put_all(puts, _items(puts, write_id))
         except ClientError as error:
-            if _item_in_the_way(error) is None and not _is_conflict(error):
+            existing = _items_in_the_way(error)
+            if not existing and not _is_conflict(error):
                 raise
-            return False
+            return bool(existing) and all(_is_of(item, write_id) for item in existing)
         return True
 
     def _put_all(self, puts: Sequence[Put], items: "Sequence[Item]") -> None:
@@ -259,15 +258,26 @@ def _as_read(attributes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _item_in_the_way(error: ClientError) -> "Item | None":
-    """The first item as it is, empty if there is none, where a condition failed; None for another error."""
+def _items(puts: Iterable[Put], write_id: str) -> "list[Item]":
+    return [to_item({**_without_none(put.attributes), "write_id": write_id}) for put in puts]
+
+
+def _is_of(item: "Item", write_id: str) -> bool:
+    return item.get("write_id") == {"S": write_id}
+
+
+def _items_in_the_way(error: ClientError) -> "list[Item]":
+    """The items as they are, empty where there is none, if a condition failed; no list element for another error.
+
+    An item of a transaction is empty too if its own condition held.
+    """
     response: Any = error.response
     if response["Error"]["Code"] == "ConditionalCheckFailedException":
-        return response.get("Item", {})  # type: ignore[no-any-return] # botocore puts the item beside "Error"
+        return [response.get("Item", {})]  # botocore puts the item beside "Error"
     reasons = response.get("CancellationReasons", [])
     if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
-        return reasons[0].get("Item", {})  # type: ignore[no-any-return] # likewise
-    return None
+        return [reason.get("Item", {}) for reason in reasons]  # likewise
+    return []
 
 
 def _is_conflict(error: ClientError) -> bool:

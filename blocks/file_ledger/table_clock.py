@@ -11,6 +11,8 @@ from blocks.runtime import runtime
 _RESOLUTION: Final = timedelta(seconds=1)
 """A `Date` header has whole seconds. Source: RFC 9110, section 5.6.7."""
 
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
 
 @dataclass(frozen=True)
 class _Reading:
@@ -20,7 +22,10 @@ class _Reading:
 
 
 class TableClock:
-    """The bounds of the table's time, from the `Date` of its last answer and the monotonic clock of this process."""
+    """The bounds of the table's time, from the `Date` of its last answer and the monotonic clock of this process.
+
+    They are whole milliseconds, as the items hold them.
+    """
 
     def __init__(self) -> None:
         self._reading: _Reading | None = None
@@ -43,12 +48,17 @@ class TableClock:
         """The time that has certainly come: what is due or expired by it is so on the table's clock."""
         reading = self._reading
         if reading is None:
-            return runtime().utc_now()
-        return reading.date + timedelta(seconds=runtime().monotonic() - reading.answered_at)
+            return _whole(runtime().utc_now())
+        return _whole(reading.date + timedelta(seconds=runtime().monotonic() - reading.answered_at))
 
     def latest(self) -> datetime:
         """The time that has certainly not passed: a lease that starts from it is never shorter than it says."""
         reading = self._reading
         if reading is None:
-            return runtime().utc_now()
-        return reading.date + _RESOLUTION + timedelta(seconds=runtime().monotonic() - reading.sent_at)
+            return _whole(runtime().utc_now())
+        elapsed = timedelta(seconds=runtime().monotonic() - reading.sent_at)
+        return _whole(reading.date + _RESOLUTION + elapsed + _MILLISECOND)
+
+
+def _whole(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -6,7 +6,7 @@ from typing import Any
 from blocks.domain.models import FileStatus, LedgerEntry, Reject, StoredFile
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claim_table import HeldClaim, Owned, OwnedElsewhere
-from blocks.file_ledger.claims import Claim, claim_attributes, to_claim
+from blocks.file_ledger.claims import Claim
 from blocks.file_ledger.table import to_item
 from blocks.file_ledger.table_clock import TableClock
 
@@ -77,11 +77,6 @@ def load(ledger: FileLedger, file: StoredFile = FILE, status: FileStatus = "arch
 
 def claim_now(ledger: FileLedger, file: StoredFile = FILE) -> Claim:
     return ledger.claim_of(file.bucket, file.key)
-
-
-def stored(claim: Claim) -> Claim:
-    """The claim with its times as the table has them, which are in milliseconds."""
-    return to_claim(claim.bucket, claim.key, claim_attributes(claim))
 
 
 def statuses(ledger: FileLedger, key: str = FILE.key) -> dict[str, FileStatus]:

@@ -12,7 +12,7 @@ from prefect_aws.credentials import AwsCredentials
 
 from blocks.aws_clients import client_of
 from blocks.domain.errors import PermissionMissingError
-from blocks.domain.models import FileReport, SensorFile
+from blocks.domain.models import SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
@@ -83,24 +83,26 @@ def test_a_call_that_s3_refuses_names_permission_object_and_block_and_leaves_the
 
 
 @pytest.mark.parametrize(
-    ("operation", "call"),
+    ("permission", "operation", "where", "call"),
     [
-        ("PutItem", lambda ledger: ledger.supersede(FILE, "v2", "run-1")),
-        ("Query", lambda ledger: ledger.entries_of("landing", "incoming/a.csv")),
-        (
-            "UpdateItem",
-            lambda ledger: ledger.mark_notified(
-                FileReport(bucket="landing", key=FILE.key, version="v1", status="archived"), by="a run"
-            ),
-        ),
+        ("PutItem", "TransactWriteItems", "table {table}", lambda ledger: ledger.claim(FILE, "c1", "run-1")),
+        ("PutItem", "PutItem", "table {table}", lambda ledger: ledger.expect([FILE], timedelta(0))),
+        ("BatchGetItem", "BatchGetItem", "table {table}", lambda ledger: ledger.claim_of("landing", FILE.key)),
+        ("Query", "Query", "table {table}", lambda ledger: ledger.entries_of("landing", FILE.key)),
+        ("Query", "Query", "index by-due-time of table {table}", lambda ledger: list(ledger.due_files())),
+        ("Query", "Query", "index by-month of table {table}", lambda ledger: list(ledger.newest(1))),
     ],
 )
-def test_a_call_about_the_ledger_that_dynamodb_refuses_names_permission_table_and_block(
-    operation: str, call: Callable[[FileLedger], Any], credentials: AwsCredentials, dynamodb_line: Line
+def test_a_call_about_the_ledger_that_dynamodb_refuses_names_permission_table_and_block(  # noqa: PLR0917
+    permission: str,
+    operation: str,
+    where: str,
+    call: Callable[[FileLedger], Any],
+    file_ledger: FileLedger,
+    dynamodb_line: Line,
 ) -> None:
-    ledger = FileLedger(table_name="files", credentials=credentials)
-    said = refused(dynamodb_line, operation, refusal(400, "AccessDeniedException"), lambda: call(ledger))
-    assert said.startswith(f"AWS refused dynamodb:{operation} on table files. ")
+    said = refused(dynamodb_line, operation, refusal(400, "AccessDeniedException"), lambda: call(file_ledger))
+    assert said.startswith(f"AWS refused dynamodb:{permission} on {where.format(table=file_ledger.table_name)}. ")
     assert "'sensor-file-ledger/(not saved)'" in said
 
 

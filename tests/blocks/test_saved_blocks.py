@@ -5,6 +5,7 @@ Saving takes Prefect seconds, so one story is told, and each test looks at one t
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -74,7 +75,7 @@ def story(server: str, make_bucket: Callable[[bool], Bucket], credentials: AwsCr
     names, first = save_blocks(OUTPUTS, CREDENTIALS), load_blocks()
     edit(LandingZone, incoming_prefix="drop/", processed_prefix="done/", target_bucket="elsewhere")
     edit(Mailer, recipients=["eve@example.com"], sender="eve@example.com")
-    edit(FileLedger, lease_seconds=60)
+    edit(FileLedger, claim_seconds=90)
     edit(ReadingsTable, patience_seconds=5)
     bucket = make_bucket(True)  # noqa: FBT003
     renamed = {"bucket_name": bucket.name, "readings_table_name": "readings-2", "files_table_name": "files-2"}
@@ -97,14 +98,25 @@ def documents() -> list[dict[str, str]]:
 
 def edit(block_type: type[AwsBlock], **fields: object) -> None:
     """What a person does in the UI."""
+    patch(document_of(block_type)["id"], {"data": fields, "merge_existing_data": True})
+
+
+def replace_fields(block_type: type[AwsBlock], **fields: object) -> None:
+    """The block as another version saved it, with these fields and the credentials."""
+    document = document_of(block_type)
+    credentials = document["block_document_references"]["credentials"]["block_document"]["id"]
+    fields["credentials"] = {"$ref": {"block_document_id": credentials}}
+    patch(document["id"], {"data": fields, "merge_existing_data": False})
+
+
+def document_of(block_type: type[AwsBlock]) -> dict[str, Any]:
     [document] = [each for each in documents() if each["block_type_name"] == block_type.get_block_type_name()]
+    return document
+
+
+def patch(document_id: str, change: dict[str, Any]) -> None:
     with get_client(sync_client=True) as client:
-        client.request(
-            "PATCH",
-            "/block_documents/{id}",
-            path_params={"id": document["id"]},
-            json={"data": fields, "merge_existing_data": True},
-        )
+        client.request("PATCH", "/block_documents/{id}", path_params={"id": document_id}, json=change)
 
 
 def blocks_of(blocks: SavedBlocks) -> list[AwsBlock]:
@@ -156,7 +168,7 @@ def test_what_people_edited_stays(story: Story) -> None:
     assert ("drop/", "done/") == (found.landing_zone.incoming_prefix, found.landing_zone.processed_prefix)
     assert "elsewhere" == found.landing_zone.target_bucket
     assert (["eve@example.com"], "eve@example.com") == (found.mailer.recipients, found.mailer.sender)
-    assert (60, 5) == (found.file_ledger.lease_seconds, found.readings_table.patience_seconds)
+    assert (90, 5) == (found.file_ledger.claim_seconds, found.readings_table.patience_seconds)
 
 
 def test_what_the_stack_decides_follows_the_stack(story: Story) -> None:
@@ -168,6 +180,14 @@ def test_what_the_stack_decides_follows_the_stack(story: Story) -> None:
 def test_a_block_from_the_server_works_where_the_credentials_lead_by_now(story: Story) -> None:
     file = story.bucket.put("drop/a.csv")
     assert file == story.second.landing_zone.describe(file)
+
+
+@pytest.mark.usefixtures("story")
+def test_a_ledger_that_version_0_1_saved_has_claims_of_a_minute() -> None:
+    """Its leases of 900 s were for one version each, and a sweep could end them; it lacks the field of the claim."""
+    replace_fields(FileLedger, table_name="files-of-0-1", lease_seconds=900, attempts=7)
+    ledger = load_blocks().file_ledger
+    assert ("files-of-0-1", 7, 60) == (ledger.table_name, ledger.attempts, ledger.claim_seconds)
 
 
 # ---- Secrets ------------------------------------------------------------------------------------------------------
@@ -195,7 +215,7 @@ def test_the_secret_is_there_for_those_who_ask_for_it(story: Story) -> None:
         (LandingZone, "sensor_id_pattern", r"\Qabc", r"\d{4}-\d{4}"),
         (LandingZone, "sensor_id_pattern", "a)|(b", r"\d{4}-\d{4}"),
         (LandingZone, "earliest_timestamp", 2**36, 0),
-        (FileLedger, "lease_seconds", 1e300, 60),
+        (FileLedger, "claim_seconds", 1e300, 60),
     ],
 )
 def test_a_field_that_cannot_work_is_named_with_its_block_and_the_remedy(

@@ -25,7 +25,6 @@ from tests.blocks.ledger_entries import (
     put_raw,
     seconds_until,
     statuses,
-    stored,
     version,
 )
 
@@ -39,7 +38,7 @@ UNVERSIONED = FILE.model_copy(update={"version_id": None})
 def test_a_new_key_is_held_by_the_run_that_claims_it(file_ledger: FileLedger) -> None:
     owned = own(file_ledger, email_id="e1")
     assert ("c1", 1, "v1") == holder(owned.held)
-    assert stored(owned.held.claim) == claim_now(file_ledger)
+    assert owned.held.claim == claim_now(file_ledger)
     [entry] = file_ledger.entries_of("landing", FILE.key)
     assert owned.entry.model_dump_json() == entry.model_dump_json()
     assert ("v1", "e1", LANDED_AT, "loading", 1, 1, 1, "run of c1", "e1") == (
@@ -105,7 +104,7 @@ def test_a_version_that_comes_while_another_is_loaded_is_noted_for_the_holder(fi
     )
     claim = claim_now(file_ledger)
     assert (("v1", "v2"), "c1", "v1") == (claim.unsettled, claim.claim_id, claim.holds)
-    assert stored(held.claim).lease_until == claim.lease_until
+    assert held.claim.lease_until == claim.lease_until
     assert {"v1": "loading", "v2": "waiting"} == statuses(file_ledger)
 
 
@@ -347,7 +346,7 @@ def test_a_claim_whose_answer_was_lost_holds_the_key_once(file_ledger: FileLedge
         again = own(file_ledger, FILE.model_copy(update={"key": "incoming/b.csv"}))
     assert ("c1", 1, "v1") == holder(owned.held)
     assert (1, 1) == (owned.entry.tries, owned.held.claim.revision)
-    assert stored(owned.held.claim) == claim_now(file_ledger)
+    assert owned.held.claim == claim_now(file_ledger)
     assert 1 == again.held.claim.epoch
 
 

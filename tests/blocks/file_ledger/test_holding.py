@@ -26,7 +26,6 @@ from tests.blocks.ledger_entries import (
     put_raw,
     seconds_until,
     statuses,
-    stored,
     version,
 )
 
@@ -190,7 +189,7 @@ def test_a_settled_version_waits_no_more_and_its_key_stays_held(file_ledger: Fil
     assert finished(owned.entry, status).model_dump_json() == entry.model_dump_json()
     claim = claim_now(file_ledger)
     assert ((), "c1") == (claim.unsettled, claim.claim_id)
-    assert stored(owned.held.claim) == claim
+    assert owned.held.claim == claim
 
 
 def test_settling_renews_the_lease(file_ledger: FileLedger) -> None:
@@ -290,7 +289,7 @@ def test_a_version_whose_load_failed_waits_until_its_back_off_ends(file_ledger: 
     claim = claim_now(file_ledger)
     assert (None, ("v1",), entry.next_try_at) == (claim.claim_id, claim.unsettled, claim.next_try_at)
     assert waiting.model_dump_json() == entry.model_dump_json()
-    assert stored(owned.held.claim) == claim
+    assert owned.held.claim == claim
 
 
 class Chance(Runtime):
@@ -723,3 +722,58 @@ def test_a_file_that_landed_again_during_its_second_load_is_known_by_its_landing
     own_archived(file_ledger)
     again = FILE.model_copy(update={"landed_at": LANDED_AT + timedelta(seconds=9)})
     assert "loading" == elsewhere(file_ledger, again, "c3").entry.status
+
+
+# ---- A version that is announced after its object has gone ----------------------------------------------------------
+
+
+def as_superseded(entry: LedgerEntry) -> LedgerEntry:
+    return entry.model_copy(update={"status": "superseded", "problem": "replaced", "email_id": "e9"})
+
+
+def test_a_version_that_is_announced_after_its_object_has_gone_gets_an_entry(file_ledger: FileLedger) -> None:
+    load(file_ledger, V2)
+    before = claim_now(file_ledger)
+    entry = file_ledger.skip(FILE, as_superseded)
+    assert entry
+    assert ("v1", "e1", "superseded", "replaced", 0, 0, "e9") == (
+        entry.version,
+        entry.etag,
+        entry.status,
+        entry.problem,
+        entry.tries,
+        entry.attempts,
+        entry.email_id,
+    )
+    assert entry.finished_at
+    assert {"v1": "superseded", "v2": "archived"} == statuses(file_ledger)
+    assert before == claim_now(file_ledger)
+
+
+def test_a_key_that_was_never_claimed_or_a_file_without_a_version_is_not_skipped(file_ledger: FileLedger) -> None:
+    assert file_ledger.skip(FILE, as_superseded) is None
+    file_ledger.expect([FILE], timedelta(seconds=90))
+    assert file_ledger.skip(FILE, as_superseded) is None
+    load(file_ledger, V2)
+    assert file_ledger.skip(FILE.model_copy(update={"version_id": None, "etag": None}), as_superseded) is None
+    assert {"v2": "archived"} == statuses(file_ledger)
+
+
+def test_a_version_with_an_entry_is_not_skipped(file_ledger: FileLedger, dynamodb_line: Line) -> None:
+    load(file_ledger)
+    entry = file_ledger.skip(FILE, as_superseded)
+    assert entry
+    assert "archived" == entry.status
+    with dynamodb_line.before("PutItem", lambda: load(file_ledger, V2)):
+        entry = file_ledger.skip(V2, as_superseded)
+    assert entry
+    assert "archived" == entry.status
+    assert {"v1": "archived", "v2": "archived"} == statuses(file_ledger)
+
+
+def test_a_version_whose_skipping_lost_its_answer_is_skipped_once(file_ledger: FileLedger, dynamodb_line: Line) -> None:
+    load(file_ledger, V2)
+    with dynamodb_line.sent_twice("PutItem"):
+        entry = file_ledger.skip(FILE, as_superseded)
+    assert entry
+    assert "superseded" == entry.status

@@ -7,6 +7,7 @@ import pytest
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it carries no types
 
 from blocks.domain.errors import StackFailedError, StackMissingError
+from blocks.file_ledger.table import DUE_INDEX, MONTH_INDEX
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import TEMPLATE, ensure_stack
 from tests.support.servers import Aws
@@ -190,20 +191,51 @@ def test_the_readings_table_is_billed_per_request_and_keyed_by_sensor_and_second
     assert readings["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
-def test_the_ledger_is_keyed_by_file_and_version_with_indexes_by_month_unfinished_and_in_hand(
+NEW_INDEXES = {
+    "by-month": {"HASH": "month", "RANGE": "claimed_at"},
+    "by-due-time": {"HASH": "waits_for", "RANGE": "next_try_at"},
+}
+UNFINISHED = {"unfinished": {"HASH": "unfinished", "RANGE": "claimed_at"}}
+IN_HAND = {"in-hand": {"HASH": "in_hand", "RANGE": "lease_until"}}
+
+
+def indexes_of(ledger: dict[str, Any]) -> dict[str, dict[str, str]]:
+    return {index["IndexName"]: keys_of(index["KeySchema"]) for index in ledger["GlobalSecondaryIndexes"]}
+
+
+def test_the_ledger_is_keyed_by_file_and_version_with_indexes_by_month_and_by_due_time(
     aws: Aws, stack: StackOutputs
 ) -> None:
     ledger = table(aws, stack.files_table_name)
     assert keys_of(ledger["KeySchema"]) == {"HASH": "file", "RANGE": "version"}
     assert types_of(ledger) == dict.fromkeys(
-        ("file", "version", "month", "claimed_at", "unfinished", "in_hand", "lease_until"), "S"
+        ("file", "version", "month", "claimed_at", "waits_for", "next_try_at"), "S"
     )
-    assert {index["IndexName"]: keys_of(index["KeySchema"]) for index in ledger["GlobalSecondaryIndexes"]} == {
-        "by-month": {"HASH": "month", "RANGE": "claimed_at"},
-        "unfinished": {"HASH": "unfinished", "RANGE": "claimed_at"},
-        "in-hand": {"HASH": "in_hand", "RANGE": "lease_until"},
-    }
+    assert indexes_of(ledger) == NEW_INDEXES
+    projections = {each["IndexName"]: each["Projection"]["ProjectionType"] for each in ledger["GlobalSecondaryIndexes"]}
+    assert projections == {MONTH_INDEX: "ALL", DUE_INDEX: "KEYS_ONLY"}
     assert ledger["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+
+
+@pytest.mark.parametrize(
+    ("kept", "old_indexes", "old_attributes"),
+    [
+        ("both", UNFINISHED | IN_HAND, ("unfinished", "in_hand", "lease_until")),
+        ("one", UNFINISHED, ("unfinished",)),
+        ("none", {}, ()),
+    ],
+)
+def test_a_stack_of_version_0_1_loses_its_indexes_one_at_a_time(
+    aws: Aws, kept: str, old_indexes: dict[str, dict[str, str]], old_attributes: tuple[str, ...]
+) -> None:
+    """DynamoDB makes one index change at a time, so each step has one index less, and the first one the new index."""
+    outputs = ensure_stack(
+        aws.client("cloudformation"), f"stack-of-0-1-{kept}", PARAMETERS | {"IndexesOfVersion01": kept}
+    )
+    ledger = table(aws, outputs.files_table_name)
+    assert indexes_of(ledger) == NEW_INDEXES | old_indexes
+    names = ("file", "version", "month", "claimed_at", "waits_for", "next_try_at", *old_attributes)
+    assert types_of(ledger) == dict.fromkeys(names, "S"), "DynamoDB refuses attributes that no index uses"
 
 
 def test_the_sender_may_send(aws: Aws, stack: StackOutputs) -> None:
@@ -234,7 +266,9 @@ def test_noncurrent_versions_expire_after_90_days_and_current_ones_never() -> No
 # ---- Permissions: listed in full, so that widening them is deliberate -----------------------------------------------
 
 
-def test_the_relay_may_receive_and_delete_messages_of_the_queue_and_nothing_else(aws: Aws, stack: StackOutputs) -> None:
+def test_the_relay_may_take_messages_off_the_queue_and_keep_due_times_and_nothing_else(
+    aws: Aws, stack: StackOutputs
+) -> None:
     assert allowed_actions(aws, stack.relay_role_arn) == {
         "TakeArrivals": [
             "sqs:ChangeMessageVisibility",
@@ -242,6 +276,8 @@ def test_the_relay_may_receive_and_delete_messages_of_the_queue_and_nothing_else
             "sqs:GetQueueAttributes",
             "sqs:ReceiveMessage",
         ],
+        "KeepDueTimes": ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query"],
+        "ReadDueTimes": ["dynamodb:Query"],
         "ReadOutputs": ["cloudformation:DescribeStacks"],
     }
 
@@ -258,7 +294,7 @@ def test_runs_may_move_files_store_rows_and_send_mail_and_nothing_else(aws: Aws,
         ],
         "PutWhereFilesGo": ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject", "s3:PutObjectTagging"],
         "StoreReadings": ["dynamodb:BatchWriteItem"],
-        "KeepTheLedger": ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
+        "KeepTheLedger": ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query"],
         "ReadTheLedgerByIndex": ["dynamodb:Query"],
         "SendMailAsTheSender": ["ses:SendEmail", "ses:SendRawEmail"],
     }
@@ -276,6 +312,13 @@ def test_runs_may_move_files_to_another_bucket_if_a_parameter_names_one(aws: Aws
     by_sid = statements(aws, stack.run_role_arn)
     assert "arn:aws:s3:::archive-of-others/processed/*" in by_sid["PutWhereFilesGo"]["Resource"]
     assert "arn:aws:s3:::archive-of-others" in by_sid["List"]["Resource"]
+
+
+def test_the_relay_reads_and_writes_the_ledger_and_no_other_table(aws: Aws, stack: StackOutputs) -> None:
+    by_sid = statements(aws, stack.relay_role_arn)
+    ledger = table(aws, stack.files_table_name)["TableArn"]
+    assert by_sid["KeepDueTimes"]["Resource"] == ledger
+    assert by_sid["ReadDueTimes"]["Resource"] == f"{ledger}/index/*"
 
 
 def test_no_statement_allows_all_actions_or_all_resources(aws: Aws, stack: StackOutputs) -> None:
