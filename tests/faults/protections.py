@@ -137,7 +137,7 @@ PROTECTIONS: Final = (
     Protection(
         "a file that fails too often moves to failed/",
         "flows/loading/tasks.py",
-        "if entry.attempts > run_blocks().file_ledger.attempts:",
+        "if entry.attempts > ledger.attempts:",
         "if False:",
         (
             "tests/flows/test_ingest.py::test_a_file_that_fails_too_often_is_put_aside_with_its_last_error_and_can_be_moved_back",

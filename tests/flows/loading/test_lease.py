@@ -191,6 +191,22 @@ def test_a_renewal_that_is_due_when_the_block_begins_is_not_waited_for() -> None
         eventually(lambda: is_open(held), 20, "a renewal")
 
 
+def test_a_renewed_lease_counts_from_before_the_request(clock: Clock) -> None:
+    class SlowLedger(Ledger):
+        def renew(self) -> bool:
+            clock.now += 100  # the answer takes so long
+            return super().renew()
+
+    ledger, claimed_at = SlowLedger(3_600, YES), clock.now - 3_500
+    held = kept(ledger, claimed_at)
+    with renewing(held, ledger, claimed_at):
+        eventually(lambda: is_open(held), 20, "a renewal")
+        clock.now += 3_199.9  # of 3600 seconds, 300 are the margin
+        assert is_open(held)
+        clock.now += 0.1
+        assert not is_open(held)
+
+
 def test_a_renewal_that_is_refused_closes_the_lease_long_before_its_deadline() -> None:
     ledger = Ledger(3_600, NO)
     claimed_at = monotonic() - 1_300
