@@ -237,7 +237,7 @@ class _InProcess:
     """A task that is called without Prefect, with its own retries."""
 
     def __init__(self, task: Any) -> None:  # noqa: ANN401 - any task
-        self._call = within_task_run(task)
+        self._call: Any = within_task_run(task)
 
     def with_options(self, **_: object) -> "_InProcess":
         return self
@@ -295,7 +295,7 @@ def _composed(reports: Sequence[FileReport], _links: object) -> Any:  # noqa: AN
 
 
 def _sent(mailer: Mailer, _subject: str, text: str, *_: object, recipients: Sequence[str]) -> str:
-    content = {"Raw": {"Data": text.encode()}}
+    content: Any = {"Raw": {"Data": text.encode()}}
     answer: Any = mailer._client("sesv2").send_email(  # noqa: SLF001 - what `send` itself uses
         FromEmailAddress=mailer.sender, Destination={"ToAddresses": list(recipients)}, Content=content
     )

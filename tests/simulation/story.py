@@ -4,8 +4,11 @@ It ends when nothing happens any more. What must be true then, and at each momen
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
-from blocks.domain.models import SETTLED
+from blocks.domain.models import SETTLED, LedgerEntry
+from blocks.file_ledger.emails import EMAIL
 from blocks.file_ledger.table import from_item, to_entry
 from tests.simulation.aws.s3 import Version
 from tests.simulation.faults import Faults
@@ -132,12 +135,11 @@ def check_entries(product: Product) -> None:
         assert entry.status in SETTLED, f"{key} {version} is {entry.status}"
     for key, contents in product.uploads.items():
         newest = _versions(product, key)[len(contents) - 1]
-        status = entries[key, newest.version_id].status if (key, newest.version_id) in entries else "not known"
+        status = entries[key, newest.version_id or ""].status if (key, newest.version_id) in entries else "not known"
         wanted = "refused" if contents[-1].startswith("refuse") else "archived"
         same_as_before = contents[-1] in contents[:-1]
         assert status == wanted or (same_as_before and status == "not known"), f"the newest {key} is {status}"
-    for item in product.world.dynamodb.tables["files"].items():
-        attributes = from_item(item)
+    for attributes in _items(product):
         if str(attributes["version"]).startswith("#"):
             assert not attributes.get("claim_id"), f"still claimed: {attributes}"
             assert not attributes.get("waits_for"), f"still due: {attributes}"
@@ -149,7 +151,7 @@ def check_emails(product: Product) -> None:
     counts = Counter(line for mail in mails for line in mail.content.decode().split("\n"))
     for (key, version), entry in _entries(product).items():
         assert counts[f"s3://{BUCKET}/{key}@{version}"], f"no email about {key} {version}, which is {entry.status}"
-    emails = {from_item(item)["email_id"] for item in product.world.dynamodb.tables["files"].items() if _is_email(item)}
+    emails = {attributes["email_id"] for attributes in _items(product) if attributes["version"] == EMAIL}
     if not product.world.faults.rates or not any(product.world.faults.rates.values()):
         assert len(mails) <= len(emails), f"{len(mails)} mails, {len(emails)} emails"
 
@@ -163,18 +165,18 @@ def check_quiet(product: Product) -> None:
     assert len(product.world.ses.mails) == mails, "a quiet sweep had an email sent"
 
 
-def _entries(product: Product):  # type: ignore[no-untyped-def] # noqa: ANN202
+def _entries(product: Product) -> dict[tuple[str, str], LedgerEntry]:
     entries = {}
-    for item in product.world.dynamodb.tables["files"].items():
-        attributes = from_item(item)
+    for attributes in _items(product):
         if not str(attributes["version"]).startswith("#"):
             entry = to_entry(attributes)
             entries[entry.key, entry.version] = entry
     return entries
 
 
-def _is_email(item: object) -> bool:
-    return from_item(item)["version"] == "#email"  # type: ignore[arg-type]
+def _items(product: Product) -> Iterator[dict[str, Any]]:
+    items: Any = product.world.dynamodb.tables["files"].items()
+    return map(from_item, items)
 
 
 def _versions(product: Product, key: str) -> list[Version]:
