@@ -118,8 +118,13 @@ def _resumed(run: FlowRun, client: SyncPrefectClient) -> bool:
 def _make_of_what_is_settled(email: OutboxEmail, ledger: FileLedger) -> None:
     """Have the email wait for its time, with the files that its ingest run had settled when it died.
 
-    Its other files are loaded by other runs, which have emails of their own.
+    Its other files are loaded by other runs, which have emails of their own. A run that still holds a file lives.
     """
+    run_id = email.flow_run_id or ""
+    # First nothing that the run has sent may succeed any more: what it has settled is then known for good.
+    if not all([ledger.disown(bucket, key, run_id) for bucket, key, _ in email.files]):
+        ledger.taken_up(email, counts=False)
+        return
     reports = ledger.reports_of(email)
     last = max((report.finished_at for report in reports if report.finished_at), default=runtime().utc_now())
     due_in = last + timedelta(seconds=email.wait_seconds) - runtime().utc_now()

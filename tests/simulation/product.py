@@ -32,7 +32,7 @@ from deployments.relay.upkeep import Upkeep
 from flows.loading.ingest_file import ingest_file
 from flows.loading.large_files import LargeFiles
 from flows.loading.step_runs import within_task_run
-from flows.notification.collecting import email_collected
+from flows.notification.collecting import EmailCollection, email_collected
 from flows.notification.overdue import take_up_overdue_emails
 from flows.report import report_of_error
 from tests.simulation.aws.events import announce as announce_objects
@@ -177,14 +177,14 @@ class Product:
 
     def _ingest(self, run: Run) -> None:
         files = list({file.uri: file for file in run.parameters["objects"]}.values())
-        with email_collected(files, WAIT_SECONDS) as email_id:
-            loads = mapped(partial(self._reports, email_id=email_id), files, FILES_AT_ONCE)
+        with email_collected(files, WAIT_SECONDS) as email:
+            loads = mapped(partial(self._reports, email=email), files, FILES_AT_ONCE)
             unnotified = [report for reports in loads for report in reports if not report.already_done]
-            flows.notification.wait.notify_later(unnotified, WAIT_SECONDS, None, email_id)  # type: ignore[arg-type]
+            flows.notification.wait.notify_later(unnotified, WAIT_SECONDS, None, email)  # type: ignore[arg-type]
 
-    def _reports(self, file: SensorFile, email_id: str) -> list[FileReport]:
+    def _reports(self, file: SensorFile, email: EmailCollection) -> list[FileReport]:
         try:
-            return ingest_file.fn(file, LargeFiles(), email_id, show_steps=False)
+            return ingest_file.fn(file, LargeFiles(), email, show_steps=False)
         except Exception as error:  # noqa: BLE001 - as the flow makes a report of any error
             runtime().log().warning("%s: %r", file.uri, error)
             return [report_of_error(file, error)]

@@ -10,6 +10,7 @@ from typing import Any
 from blocks.domain.models import SETTLED, LedgerEntry
 from blocks.file_ledger.emails import EMAIL
 from blocks.file_ledger.table import from_item, to_entry
+from tests.simulation.aws.events import LATEST_SECONDS
 from tests.simulation.aws.s3 import Version
 from tests.simulation.faults import Faults
 from tests.simulation.prefect_server import Chances
@@ -77,13 +78,17 @@ def _is_quiet(product: Product) -> bool:
         return False
     product.quiet_asked_at = int(world.scheduler.now)
     return (
-        world.scheduler.now > product.last_drop_at
+        world.scheduler.now > product.last_drop_at + (LATEST_SECONDS if _events_come_late(world) else 10)
         and not product.bucket.keys("incoming/")
         and not product.queue.messages
         and all(run.is_over for run in product.server.runs.values())
         and not any("waits_for" in item for item in world.dynamodb.tables["files"].items())
         and all(process.ended or process.name.startswith("relay") for process in world.processes)
     )
+
+
+def _events_come_late(world: World) -> bool:
+    return bool(world.faults.late_delivery or world.faults.repeated_delivery)
 
 
 # ---- Invariants ---------------------------------------------------------------------------------------------------
