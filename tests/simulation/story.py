@@ -78,7 +78,7 @@ def _is_quiet(product: Product) -> bool:
         return False
     product.quiet_asked_at = int(world.scheduler.now)
     return (
-        world.scheduler.now > product.last_drop_at + (LATEST_SECONDS if _events_come_late(world) else 10)
+        world.scheduler.now > product.last_drop_at + (LATEST_SECONDS + 60 if _events_come_late(world) else 60)
         and not product.bucket.keys("incoming/")
         and not product.queue.messages
         and all(run.is_over for run in product.server.runs.values())
