@@ -54,7 +54,7 @@ _LANDING_ZONE = LandingZone(bucket=BUCKET)
 _READINGS_TABLE = ReadingsTable(table_name="readings")
 _MAILER = Mailer(sender="sensors@example.com", recipients=["you@example.com"])
 WAIT_SECONDS = 60.0
-TIMINGS = Timings(due_look_seconds=12, upkeep_seconds=24, batch_quiet_seconds=2, slot_poll_seconds=5)
+TIMINGS = Timings(due_look_seconds=25, upkeep_seconds=45, batch_quiet_seconds=2, slot_poll_seconds=5)
 """Slower than in production: the looks would be most of the calls of a simulation."""
 
 FILES_AT_ONCE = 8
