@@ -4,12 +4,13 @@ A task run costs its process and the Prefect server about 30 ms of a core each, 
 runs for each of 500 files are too many to look through. Retries are the same either way.
 """
 
-import time
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
-from prefect import Task, get_run_logger
+from prefect import Task
 from prefect.states import Failed
+
+from blocks.runtime import runtime
 
 FILES_WITH_STEPS: Final = 20
 """Runs of up to so many files show each step of each file in the Prefect UI."""
@@ -40,8 +41,8 @@ def within_task_run(step: Task[P, R]) -> Callable[P, R]:
             except Exception as error:
                 if not _is_retried(step, error):
                     raise
-                get_run_logger().warning("%s: %s - trying again in %g s", step.name, error, pause)
-                time.sleep(pause)
+                runtime().log().warning("%s: %s - trying again in %g s", step.name, error, pause)
+                runtime().sleep(pause)
         return step.fn(*args, **kwargs)
 
     return run

@@ -1,0 +1,198 @@
+"""The story that each seed tells: files and new versions of them drop while everything fails; then all is well.
+
+It ends when nothing happens any more. What must be true then, and at each moment before, are the invariants.
+"""
+
+from collections import Counter
+
+from blocks.domain.models import SETTLED
+from blocks.file_ledger.table import from_item, to_entry
+from tests.simulation.aws.s3 import Version
+from tests.simulation.faults import Faults
+from tests.simulation.prefect_server import Chances
+from tests.simulation.product import BUCKET, Product
+from tests.simulation.world import World
+
+CHAOS_SECONDS = 500.0
+"""How long things fail."""
+
+QUIET_SECONDS = 4 * 3600.0
+"""How long afterwards everything has time to come to its end."""
+
+
+def ownership(world: World) -> None:
+    """Files drop, everything fails for a while, and in the end every invariant holds."""
+    product = Product(world, _chances(world))
+    with product.installed():
+        _drop_files(product)
+        calm = lambda: world.scheduler.now >= CHAOS_SECONDS  # noqa: E731 - a name for what is asked in several places
+        for number in range(world.random.choice((1, 1, 2))):
+            product.start_relay(f"relay-{number + 1}", calm)
+        for minute in range(5, 300, 10):
+            world.scheduler.at(minute * 60 + world.random.uniform(0, 30), product.start_sweep)
+        world.run(CHAOS_SECONDS)
+        world.network.faults = Faults()
+        product.server.chances = Chances(0, 0, 0, 0)
+        product.start_relay("relay-at-last", calm)
+        world.run(CHAOS_SECONDS + QUIET_SECONDS, ended=lambda: _is_quiet(product))
+        check_rows(product)
+        check_objects(product)
+        check_entries(product)
+        check_emails(product)
+        check_quiet(product)
+
+
+def _chances(world: World) -> Chances:
+    drawn = [world.random.choice((0.0, 0.05, 0.3)) for _ in range(4)]
+    return Chances(*drawn)
+
+
+def _drop_files(product: Product) -> None:
+    """Some keys, each with some versions, whose rows overlap; some versions come within a second, some are the same."""
+    world, random = product.world, product.world.random
+    number = 0
+    for key in range(random.choice((1, 1, 2, 3))):
+        at, before = random.uniform(0, 200), ""
+        for _ in range(random.choice((1, 2, 2, 3, 4))):
+            number += 1
+            seconds = sorted(random.sample(range(6), random.randint(1, 6)))
+            content = "\n".join(f"sensor-{key},{second},{number}" for second in seconds)
+            kind = random.random()
+            if kind < 0.1 and before:
+                content = before
+            elif kind < 0.15:
+                content = f"refuse\n{number}"
+            world.scheduler.at(at, product.drop, f"incoming/file-{key}.csv", content)
+            before, product.last_drop_at = content, max(product.last_drop_at, at + 1)
+            at += random.choice((random.uniform(0, 1), random.uniform(1, 20), random.uniform(20, 150)))
+
+
+def _is_quiet(product: Product) -> bool:
+    """Whether nothing is left to happen but looks."""
+    world = product.world
+    if int(world.scheduler.now) == product.quiet_asked_at:  # asked before each action; once a second will do
+        return False
+    product.quiet_asked_at = int(world.scheduler.now)
+    return (
+        world.scheduler.now > product.last_drop_at
+        and not product.bucket.keys("incoming/")
+        and not product.queue.messages
+        and all(run.is_over for run in product.server.runs.values())
+        and not any("waits_for" in item for item in world.dynamodb.tables["files"].items())
+        and all(process.ended or process.name.startswith("relay") for process in world.processes)
+    )
+
+
+# ---- Invariants ---------------------------------------------------------------------------------------------------
+
+
+def check_rows(product: Product) -> None:
+    """Each row is that of the newest version that has it; a row that the newest lacks may be of an older one."""
+    entries = _entries(product)
+    assert not product.unsafe_sends, f"sent without the claim: {product.unsafe_sends}"
+    table = product.world.readings.rows
+    for key, contents in product.uploads.items():
+        loaded = [_rows(content) for content in contents if not content.startswith("refuse")]
+        if contents[-1].startswith("refuse"):
+            archived = [entry for (k, _), entry in entries.items() if k == key and entry.status == "archived"]
+            if not archived:
+                continue
+            newest = max(archived, key=lambda entry: entry.epoch)
+            loaded = loaded[: 1 + max(n for n, rows in enumerate(loaded) if len(rows) == newest.accepted)]
+            continue
+        for row, value in loaded[-1].items():
+            assert table.get(row) == value, f"{key} {row}: {table.get(row)} in the table, {value} in the newest version"
+        values = {row: [rows[row] for rows in loaded if row in rows] for rows in loaded for row in rows}
+        order = {value: number for number, rows in enumerate(loaded) for value in rows.values()}
+        archived_values = _archived_values(product, key)
+        for row, known in values.items():
+            newest_archived = [value for value in known if value in archived_values]
+            if newest_archived:
+                found = table.get(row)
+                assert found in known, f"{key} {row}: {found} was in no version"
+                assert order[found or ""] >= order[newest_archived[-1]], f"{key} {row}: {found} is of an older version"
+
+
+def check_objects(product: Product) -> None:
+    """`incoming/` is empty, and each archived version is where its entry says."""
+    left = product.bucket.keys("incoming/")
+    assert not left, f"left in incoming/: {left}"
+    for (key, version), entry in _entries(product).items():
+        if entry.status in ("archived", "refused"):
+            where = str(entry.archived_to).removeprefix(f"s3://{BUCKET}/")
+            original, copy = _object(product, key, version), product.bucket.current(where)
+            assert copy, f"{key} {version} is not at {where}"
+            assert original is None or copy.content == original.content, f"{where} has another content"
+
+
+def check_entries(product: Product) -> None:
+    """Each known version is settled, the newest one is known, no claim is held, and nothing is due."""
+    entries = _entries(product)
+    for (key, version), entry in entries.items():
+        assert entry.status in SETTLED, f"{key} {version} is {entry.status}"
+    for key, contents in product.uploads.items():
+        newest = _versions(product, key)[len(contents) - 1]
+        status = entries[key, newest.version_id].status if (key, newest.version_id) in entries else "not known"
+        wanted = "refused" if contents[-1].startswith("refuse") else "archived"
+        same_as_before = contents[-1] in contents[:-1]
+        assert status == wanted or (same_as_before and status == "not known"), f"the newest {key} is {status}"
+    for item in product.world.dynamodb.tables["files"].items():
+        attributes = from_item(item)
+        if str(attributes["version"]).startswith("#"):
+            assert not attributes.get("claim_id"), f"still claimed: {attributes}"
+            assert not attributes.get("waits_for"), f"still due: {attributes}"
+
+
+def check_emails(product: Product) -> None:
+    """Each settled version was emailed about, and at most once more for each failure of a run that sent emails."""
+    mails = product.world.ses.mails
+    counts = Counter(line for mail in mails for line in mail.content.decode().split("\n"))
+    for (key, version), entry in _entries(product).items():
+        assert counts[f"s3://{BUCKET}/{key}@{version}"], f"no email about {key} {version}, which is {entry.status}"
+    emails = {from_item(item)["email_id"] for item in product.world.dynamodb.tables["files"].items() if _is_email(item)}
+    if not product.world.faults.rates or not any(product.world.faults.rates.values()):
+        assert len(mails) <= len(emails), f"{len(mails)} mails, {len(emails)} emails"
+
+
+def check_quiet(product: Product) -> None:
+    """A sweep that begins now finds nothing to announce and nothing to send."""
+    announced, mails = len(product.announced_by_sweep), len(product.world.ses.mails)
+    product.start_sweep()
+    product.world.run(product.world.scheduler.now + 1200)
+    assert len(product.announced_by_sweep) == announced, f"announced: {product.announced_by_sweep[announced:]}"
+    assert len(product.world.ses.mails) == mails, "a quiet sweep had an email sent"
+
+
+def _entries(product: Product):  # type: ignore[no-untyped-def] # noqa: ANN202
+    entries = {}
+    for item in product.world.dynamodb.tables["files"].items():
+        attributes = from_item(item)
+        if not str(attributes["version"]).startswith("#"):
+            entry = to_entry(attributes)
+            entries[entry.key, entry.version] = entry
+    return entries
+
+
+def _is_email(item: object) -> bool:
+    return from_item(item)["version"] == "#email"  # type: ignore[arg-type]
+
+
+def _versions(product: Product, key: str) -> list[Version]:
+    return [version for version in product.bucket.versions.get(key, ()) if not version.is_marker]
+
+
+def _object(product: Product, key: str, version: str) -> Version | None:
+    return product.bucket.find(key, version)
+
+
+def _archived_values(product: Product, key: str) -> set[str]:
+    """The values of the versions of the key that were archived."""
+    entries = _entries(product)
+    archived = {v for (k, v), entry in entries.items() if k == key and entry.status == "archived"}
+    contents = [each.content.decode() for each in _versions(product, key) if each.version_id in archived]
+    return {value for content in contents for value in _rows(content).values()}
+
+
+def _rows(content: str) -> dict[tuple[str, int], str]:
+    rows = (line.split(",") for line in content.split())
+    return {(sensor, int(second)): value for sensor, second, value in rows}
