@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-dask test-faults protections soak check format lock clean
+.PHONY: help install demo test test-dask test-faults simulate protections soak check format lock clean
 
 help:     ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -31,6 +31,10 @@ test-dask: $(READY)  ## a file shared out among the workers of a local Dask clus
 
 test-faults: $(READY)  ## kill -9 and misbehaving AWS at each step of the flow; slow; writes docs/reliability.md
 	$(BIN)/python -m pytest tests/faults --deselect tests/faults/test_soak.py --write-report docs/reliability.md
+
+SEEDS ?= 100000
+simulate: $(READY)  ## many seeds of the simulation of who owns a file, SEEDS=100000 of them; SEED=n shows one
+	SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation/test_ownership.py -s
 
 protections: $(READY)  ## removes each protection from a copy and names the tests that fail; writes docs/reliability.md
 	$(BIN)/python -m tests.faults.protections --write-report docs/reliability.md

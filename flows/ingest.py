@@ -72,13 +72,13 @@ def ingest_sensor_files(
     """
     run_blocks()  # a missing or invalid block fails the run here, once, and not file by file
     files = list({file.uri: file for file in objects}.values())  # each key once: its current version is loaded
-    with email_collected(files, notify_after_seconds) as email_id:
+    with email_collected(files, notify_after_seconds) as email:
         show_steps = len(files) <= FILES_WITH_STEPS
-        loads = ingest_file.map(files, unmapped(large_files), unmapped(email_id), force=force, show_steps=show_steps)
+        loads = ingest_file.map(files, unmapped(large_files), unmapped(email), force=force, show_steps=show_steps)
         reports = [report for file, load in zip(files, loads, strict=True) for report in _reports(file, load)]
         publish_report(reports, return_state=True)  # if it fails, the email is sent all the same
         unnotified = [report for report in reports if not report.already_done]
-        notification = notify_later(unnotified, notify_after_seconds, notify, email_id)
+        notification = notify_later(unnotified, notify_after_seconds, notify, email)
     return _final_state(IngestReport(files=reports, notification=notification))
 
 

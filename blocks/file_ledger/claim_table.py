@@ -82,6 +82,7 @@ class OwnedElsewhere:
 
 
 Change = Callable[[Claim], Claim]
+EmailId = str | Callable[[], str] | None
 
 
 class ClaimTable(LedgerTable):
@@ -108,7 +109,7 @@ class ClaimTable(LedgerTable):
         flow_run_id: str,
         *,
         announced: str | None = None,
-        email_id: str | None = None,
+        email_id: EmailId = None,
         again: bool = False,
     ) -> Owned | OwnedElsewhere | LedgerEntry:
         """The key, held by this run to load the version; or who holds it; or the entry of a version that is settled.
@@ -121,7 +122,7 @@ class ClaimTable(LedgerTable):
             claim_id: of this claim; a call that is made again with it finds what the call before has done.
             flow_run_id: of the run that claims.
             announced: the version that was announced; if another one has replaced it, it is settled too.
-            email_id: of the email that will be about the version.
+            email_id: of the email that will be about the version, or a function that says which one that is now.
             again: whether a settled version is to be loaded again.
 
         Raises:
@@ -139,19 +140,20 @@ class ClaimTable(LedgerTable):
                 continue
             replaced = _replaced(claim, found, announced)
             part = replaced[:SETTLED_AT_ONCE]
-            superseded = [*_superseded(read, part, found, flow_run_id, email_id)]
+            email = email_of(email_id)  # each time: what was read before may have been taken from a stalled run
+            superseded = [*_superseded(read, part, found, flow_run_id, email)]
             puts = list(map(read.put, superseded))
             if len(replaced) > len(part):
                 settled += superseded if self._put_claim(claim, reduce(Claim.settled, part, claim), puts) else []
                 continue
             asked_at = runtime().monotonic()
             taken = claim.taken(claim_id, flow_run_id, version, lease=self._lease, now=self._clock.latest())
-            started = _started(found, entry, taken, flow_run_id, email_id)
+            started = _started(found, entry, taken, flow_run_id, email)
             if written := self._put_claim(claim, taken, [read.put(started), *puts]):
                 return Owned(HeldClaim(written, asked_at, now), started, [*settled, *superseded])
 
     def claim_archived(
-        self, archived: LedgerEntry, claim_id: str, flow_run_id: str, *, email_id: str | None = None
+        self, archived: LedgerEntry, claim_id: str, flow_run_id: str, *, email_id: EmailId = None
     ) -> Owned | OwnedElsewhere:
         """The key, held by this run to load an archived version again from where it is; or who holds it.
 
@@ -173,7 +175,7 @@ class ClaimTable(LedgerTable):
                 "epoch": taken.epoch,
                 "claimed_at": runtime().utc_now(),
                 "flow_run_id": flow_run_id,
-                "email_id": email_id,
+                "email_id": email_of(email_id),
                 "attempts": 1,
                 "tries": 1,
                 "finished_at": None,
@@ -414,6 +416,22 @@ class ClaimTable(LedgerTable):
                 return written
             claim = to_claim(bucket, key, existing)
 
+    def disown(self, bucket: str, key: str, flow_run_id: str) -> bool:
+        """Whether the run does not hold the key; then nothing that it has sent to the ledger about the key succeeds.
+
+        A lease of it that has expired ends, and the key is due now.
+        """
+        while True:
+            claim = self.claim_of(bucket, key)
+            if claim.claim_id and claim.flow_run_id == flow_run_id:
+                if claim.is_held(self._clock.earliest()):
+                    return False
+                changed = claim.freed(self._clock.latest())
+            else:
+                changed = claim
+            if self._put_claim(claim, changed):  # also if it is the same: its revision grows
+                return True
+
     @property
     def _lease(self) -> timedelta:
         return timedelta(seconds=self.claim_seconds)
@@ -593,6 +611,11 @@ def _with_waiting(taken: Claim, before: Claim) -> Claim:
     for version in before.unsettled:
         taken = taken.noted(version)
     return taken
+
+
+def email_of(email_id: EmailId) -> str | None:
+    """The id of the email now; it changes if another process takes the email of a run that was stalled."""
+    return email_id() if callable(email_id) else email_id
 
 
 def _claim_key(bucket: str, key: str) -> Key:

@@ -44,7 +44,7 @@ class OutboxEmail:
     wait_seconds: float = 0
     due_at: datetime | None = None
     flow_run_id: str | None = None
-    """The run that is to send it."""
+    """The run that collects for it; once it waits, the run that is to send it."""
     groups: tuple[Group, ...] = ()
     claim_id: str | None = None
     """Of the run that collects for it, or sends it; None if none does."""
@@ -64,11 +64,10 @@ class OutboxEmail:
 
     def collected(self, files: Sequence[Version], due_at: datetime) -> "OutboxEmail":
         """Waiting until it is due, with the versions that it is about; without any, there is nothing to send."""
+        free = replace(self._free(), flow_run_id=None, files=tuple(files))
         if not files:
-            return replace(self._free(), state="sent", files=(), next_try_at=None)
-        return replace(
-            self._free(), state="waiting", files=tuple(files), due_at=due_at, next_try_at=due_at + OVERDUE_AFTER
-        )
+            return replace(free, state="sent", next_try_at=None)
+        return replace(free, state="waiting", due_at=due_at, next_try_at=due_at + OVERDUE_AFTER)
 
     def with_groups(self, groups: Sequence[Sequence[str]]) -> "OutboxEmail":
         """With its recipients; those of an earlier try stay, so that none of them gets it twice."""

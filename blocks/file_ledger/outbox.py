@@ -10,6 +10,7 @@ from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile
 from blocks.file_ledger.claim_table import ClaimTable
 from blocks.file_ledger.emails import EMAIL, OutboxEmail, Version, email_attributes, to_email
 from blocks.file_ledger.table import Key, Put, entry_key, to_entry
+from blocks.runtime import runtime
 
 EMAIL_LEASE: Final = timedelta(seconds=60)
 """How long a run has an email unless it says that it goes on."""
@@ -26,6 +27,8 @@ class ClaimedEmail:
 
     email: OutboxEmail
     claim_id: str
+    asked_at: float
+    """Monotonic seconds before the request that last set the lease."""
 
 
 class Outbox(ClaimTable):
@@ -40,7 +43,9 @@ class Outbox(ClaimTable):
         items = self._read(map(_email_key, email_ids))
         return {attributes["email_id"]: to_email(attributes["email_id"], attributes) for attributes in items.values()}
 
-    def collect(self, email_id: str, files: Iterable[SensorFile], wait_seconds: float) -> ClaimedEmail:
+    def collect(
+        self, email_id: str, files: Iterable[SensorFile], wait_seconds: float, flow_run_id: str = ""
+    ) -> ClaimedEmail:
         """A new email, for which this run collects what becomes of these files.
 
         If the run dies, the email is due when its lease ends, and is made from the entries that name it.
@@ -50,12 +55,13 @@ class Outbox(ClaimTable):
             if email.state != "collecting":
                 return email
             versions = tuple((file.bucket, file.key, "") for file in files)
-            new = replace(email, files=versions, wait_seconds=wait_seconds)
+            new = replace(email, files=versions, wait_seconds=wait_seconds, flow_run_id=flow_run_id or None)
             return new.leased(email_id, self._clock.latest() + EMAIL_LEASE)
 
         files = list(files)
         self._set_clock()
-        return ClaimedEmail(self.change_email(OutboxEmail(email_id), collecting), email_id)
+        asked_at = runtime().monotonic()
+        return ClaimedEmail(self.change_email(OutboxEmail(email_id), collecting), email_id, asked_at)
 
     def keep_email(self, claimed: ClaimedEmail) -> bool:
         """Whether the run still has the email; if so, its lease lasts a minute from now."""
@@ -64,8 +70,12 @@ class Outbox(ClaimTable):
             mine = email.claim_id == claimed.claim_id  # of a sent email no run has the claim
             return email.leased(claimed.claim_id, self._clock.latest() + EMAIL_LEASE) if mine else email
 
+        asked_at = runtime().monotonic()
         claimed.email = self.change_email(claimed.email, kept)
-        return claimed.email.claim_id == claimed.claim_id
+        if claimed.email.claim_id != claimed.claim_id:
+            return False
+        claimed.asked_at = asked_at
+        return True
 
     def collected(self, email_id: str, reports: Sequence[FileReport], due_in: timedelta) -> str | None:
         """The id of the email about these reports, which waits now; None if there is nothing to send.
@@ -116,8 +126,10 @@ class Outbox(ClaimTable):
                 return waiting
             return waiting.with_groups(groups).leased(claim_id, now + EMAIL_LEASE)
 
-        email = self.change_email(self.email(email_id), claimed)
-        return None if email.state == "sent" else ClaimedEmail(email, claim_id)
+        before = self.email(email_id)
+        asked_at = runtime().monotonic()
+        email = self.change_email(before, claimed)
+        return None if email.state == "sent" else ClaimedEmail(email, claim_id, asked_at)
 
     def record_message(self, claimed: ClaimedEmail, number: int, message_id: str, by: str) -> None:
         """Record that SES has taken the message of run `by` for that group; with the last group the email is sent."""

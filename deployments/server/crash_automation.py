@@ -41,8 +41,9 @@ def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = SILENC
     A stalled run keeps a slot of its queue and its pool.
 
     Its trigger also fires if the last heartbeat arrives after the end of the run (PrefectHQ/prefect#18653); Prefect 3.9
-    then keeps the terminal state. A live run that sends no event for so long is crashed as well. That is harmless:
-    another run claims the file and stores the same rows, and the ledger records the run that finishes first.
+    then keeps the terminal state. A live run that sends no event for so long is crashed as well, and so is each live
+    run once a server is back that was away for so long: the windows of its triggers are in its database. That is
+    harmless: the run loads on and ends in its own state (seen with 3.9.1), and the ledger decides who owns a file.
     """
     wanted = AutomationCore(
         name=AUTOMATION,

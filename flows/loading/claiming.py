@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.domain.errors import ObjectMissingError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile, StoredFile
 from blocks.domain.s3_keys import decoded_key
-from blocks.file_ledger.claim_table import HeldClaim, Owned, OwnedElsewhere
+from blocks.file_ledger.claim_table import EmailId, HeldClaim, Owned, OwnedElsewhere, email_of
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 from flows.recovery.failures import permanent_problem
@@ -50,7 +50,7 @@ def _not_there_yet(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]"
     retry_delay_seconds=LOOK_AGAIN_SECONDS,
     retry_condition_fn=_not_there_yet,
 )
-def claim(file: SensorFile, claim_id: str, email_id: str | None = None, *, force: bool = False) -> Claimed:
+def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool = False) -> Claimed:
     """What is to be done about the key, which this run holds if it is to load or write anything.
 
     The current version in `incoming/` is claimed, also if an older one was announced. If another run holds the key, the
@@ -65,10 +65,10 @@ def claim(file: SensorFile, claim_id: str, email_id: str | None = None, *, force
     while True:
         found = _found(file)
         if found is None:
-            return _without_object(file, claim_id, email_id, force=force)
+            return _without_object(file, claim_id, email, force=force)
         announced = file.version if found.key == file.key else None
         result = ledger.claim(
-            found, claim_id, runtime().flow_run_id(), announced=announced, email_id=email_id, again=force
+            found, claim_id, runtime().flow_run_id(), announced=announced, email_id=email, again=force
         )
         if isinstance(result, Owned):
             return Claimed(found, result.held, result.entry, reports=[*result.superseded])
@@ -79,16 +79,16 @@ def claim(file: SensorFile, claim_id: str, email_id: str | None = None, *, force
             return Claimed(found, reports=[_already_done(result)])
 
 
-def _without_object(file: SensorFile, claim_id: str, email_id: str | None, *, force: bool) -> Claimed:
+def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed:
     """What is to be done about a key whose object is gone, as it was archived, replaced and archived, or deleted."""
     ledger, run_id = run_blocks().file_ledger, runtime().flow_run_id()
     archived = ledger.archived(file) if force else None
     if archived:
-        return _archived_again(archived, claim_id, email_id)
+        return _archived_again(archived, claim_id, email)
     if again := ledger.claim_reload(file.bucket, file.key, claim_id, run_id):
         held, versions = again
         return Claimed(file, held, reload=versions)
-    closed_as = _ClosedAs(file, run_id, email_id)
+    closed_as = _ClosedAs(file, run_id, email)
     if closed := ledger.close(file, closed_as, claim_id):
         return Claimed(file, reports=[*closed])
     if known := ledger.entry(file):
@@ -102,11 +102,11 @@ def _without_object(file: SensorFile, claim_id: str, email_id: str | None, *, fo
 class _ClosedAs:
     """The settled entry of a version that waited, and whose object is gone."""
 
-    def __init__(self, file: SensorFile, run_id: str, email_id: str | None) -> None:
-        self._file, self._run_id, self._email_id = file, run_id, email_id
+    def __init__(self, file: SensorFile, run_id: str, email: EmailId) -> None:
+        self._file, self._run_id, self._email = file, run_id, email
 
     def __call__(self, entry: LedgerEntry) -> LedgerEntry:
-        by = {"flow_run_id": self._run_id, "email_id": self._email_id}
+        by = {"flow_run_id": self._run_id, "email_id": email_of(self._email)}
         if twin := self._archived_twin(entry):
             # The same bytes were uploaded again while they were loaded, and moved away together.
             kept = {"landed_at": entry.landed_at, "claimed_at": entry.claimed_at, "notified_at": None}
@@ -119,11 +119,11 @@ class _ClosedAs:
 
     def _archived_twin(self, entry: LedgerEntry) -> LedgerEntry | None:
         entries = run_blocks().file_ledger.entries_of(self._file.bucket, self._file.key) if entry.etag else []
-        twins = (each for each in entries if each.status == "archived" and each.etag == entry.etag)
+        twins = (each for each in entries if each.archived_to and each.status in SETTLED and each.etag == entry.etag)
         return max(twins, key=lambda each: each.epoch, default=None)
 
 
-def _archived_again(archived: LedgerEntry, claim_id: str, email_id: str | None) -> Claimed:
+def _archived_again(archived: LedgerEntry, claim_id: str, email: EmailId) -> Claimed:
     """The archived object, claimed for a second load from where it is."""
     blocks = run_blocks()
     found = blocks.landing_zone.describe(SensorFile.model_validate(archived.archived_to))
@@ -131,7 +131,7 @@ def _archived_again(archived: LedgerEntry, claim_id: str, email_id: str | None) 
         raise ObjectMissingError(str(archived.archived_to), 0)
     # Without its version id: to read by version needs a permission that runs have for incoming/ only.
     found = found.model_copy(update={"version_id": None})
-    result = blocks.file_ledger.claim_archived(archived, claim_id, runtime().flow_run_id(), email_id=email_id)
+    result = blocks.file_ledger.claim_archived(archived, claim_id, runtime().flow_run_id(), email_id=email)
     if isinstance(result, OwnedElsewhere):
         return Claimed(found, reports=[_already_done(result.entry)])
     return Claimed(found, result.held, result.entry)

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.domain.errors import ObjectReplacedError, SensorIngestError
 from blocks.domain.models import FileReport, SensorFile
+from blocks.file_ledger.claim_table import EmailId
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 from flows.loading.claiming import Claimed, claim
@@ -40,7 +41,7 @@ Step = Callable[..., Callable[..., Any]]
 def ingest_file(
     file: SensorFile,
     large_files: LargeFiles = LargeFiles(),  # noqa: B008 - it is frozen
-    email_id: str | None = None,
+    email: EmailId = None,
     *,
     force: bool = False,
     show_steps: bool = True,
@@ -54,11 +55,11 @@ def ingest_file(
     claim_id, reports = runtime().unique_id(), list[FileReport]()
     for number in range(VERSIONS_PER_RUN):
         try:
-            claimed: Claimed = step(claim)(file, claim_id, email_id, force=force)
+            claimed: Claimed = step(claim)(file, claim_id, email, force=force)
             reports += claimed.reports
             if claimed.held is None:
                 break
-            with lease_kept(run_blocks().file_ledger, claimed.held, claimed.entry) as lease:
+            with lease_kept(run_blocks().file_ledger, claimed.held, claimed.entry, email) as lease:
                 reports += _load(claimed, lease, large_files, step)
                 lease.goes_on = lease.goes_on and number + 1 < VERSIONS_PER_RUN
         except Exception as error:

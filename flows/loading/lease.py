@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from blocks.domain.errors import LeaseLostError, SensorIngestError
 from blocks.domain.models import LedgerEntry
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claim_table import HeldClaim
+from blocks.file_ledger.claim_table import EmailId, HeldClaim, email_of
 from blocks.runtime import runtime
 from flows.recovery.failures import blames_file
 
@@ -29,7 +29,7 @@ _AWS_ERRORS: Final = (SensorIngestError, BotoCoreError, ClientError)
 class Lease:
     """The lease of this run on a key."""
 
-    def __init__(self, ledger: FileLedger, held: HeldClaim, entry: LedgerEntry | None) -> None:
+    def __init__(self, ledger: FileLedger, held: HeldClaim, entry: LedgerEntry | None, email: EmailId = None) -> None:
         self.held = held
         self.entry = entry
         """Of the version that is being loaded; None once it is settled, and for a reload."""
@@ -37,7 +37,7 @@ class Lease:
         """Whether rows were sent whose arrival is not known."""
         self.goes_on = False
         """Whether another version came while this one was loaded: the key stays held, for that one."""
-        self._ledger, self._is_reload = ledger, entry is None
+        self._ledger, self._email, self._is_reload = ledger, email, entry is None
         self._lost = False
 
     def fence(self) -> None:
@@ -56,6 +56,17 @@ class Lease:
         """Rows were sent, and no answer came: they may still arrive."""
         self.unanswered = True
 
+    def close(self) -> None:
+        """Let no more rows be sent: the load has ended."""
+        self._lost = True
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the ledger, which has AWS credentials.
+
+        Prefect 3.9 sends the parameters of a task to the processes and Dask workers that its subflow uses.
+        """
+        return vars(self) | {"_ledger": None, "_email": None}
+
     @property
     def for_shards(self) -> "ShardClaim":
         """The claim, as it is sent to the processes that write shards."""
@@ -70,14 +81,16 @@ class Lease:
             runtime().log().warning("The lease on %s could not be renewed: %s", self.held.claim.key, error)
         return not self._lost
 
-    def settle(self, entry: LedgerEntry) -> None:
-        """Write the settled entry of the version.
+    def settle(self, entry: LedgerEntry) -> LedgerEntry:
+        """The settled entry of the version, as it was written: with the email that is about it now.
 
         Raises:
             LeaseLostError: another run has claimed the key since.
         """
-        self._ledger.settle(self.held, entry, unanswered=self.unanswered)
+        settled = entry.model_copy(update={"email_id": email_of(self._email)})
+        self._ledger.settle(self.held, settled, unanswered=self.unanswered)
         self.entry = None
+        return settled
 
     def end(self) -> None:
         """End the claim, unless a version came meanwhile. If that fails the lease expires, and the next run ends it."""
@@ -157,19 +170,23 @@ def shard_lease(ledger: FileLedger, claim: ShardClaim) -> Iterator[ShardLease]:
 
 
 @contextmanager
-def lease_kept(ledger: FileLedger, held: HeldClaim, entry: LedgerEntry | None) -> Iterator[Lease]:
+def lease_kept(
+    ledger: FileLedger, held: HeldClaim, entry: LedgerEntry | None, email: EmailId = None
+) -> Iterator[Lease]:
     """The lease, renewed until the block ends, however long that takes; then the claim is ended.
 
     If the block fails, the entry waits for another try. A block that lost its lease has what was loaded since written
     again, as rows that it sent may arrive late.
     """
-    lease = Lease(ledger, held, entry)
+    lease = Lease(ledger, held, entry, email)
     every = ledger.claim_seconds / RENEWALS_PER_LEASE
     try:
         with runtime().repeated(lease.renew, every, f"lease on {held.claim.key}"):
             yield lease
     except BaseException as error:  # also when the run is told to end, for example because its worker stops
+        lease.close()  # before the release: what still sends must not outlive it
         lease.give_up(error)
         raise
+    lease.close()
     if not lease.goes_on:
         lease.end()

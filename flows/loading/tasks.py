@@ -186,9 +186,7 @@ def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, lease: Lea
 
 def _recorded(entry: LedgerEntry, lease: Lease) -> LedgerEntry:
     """The settled entry as it is in the ledger now."""
-    settled = entry.model_copy(update={"finished_at": runtime().utc_now()})
-    lease.settle(settled)
-    return settled
+    return lease.settle(entry.model_copy(update={"finished_at": runtime().utc_now()}))
 
 
 def _emit(event: str, settled: LedgerEntry) -> None:

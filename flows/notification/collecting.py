@@ -1,6 +1,6 @@
 """The email of an ingest run, recorded before its first file: a run that dies is still reported."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -8,33 +8,81 @@ from botocore.exceptions import BotoCoreError, ClientError
 from prefect.runtime import flow_run
 
 from blocks.domain.errors import SensorIngestError
-from blocks.domain.models import SensorFile
+from blocks.domain.models import FileReport, SensorFile
 from blocks.file_ledger.outbox import EMAIL_LEASE, ClaimedEmail
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 
 RENEWALS_PER_LEASE: Final = 3
 
+FENCE_MARGIN: Final = EMAIL_LEASE / 12
+"""How long before the end of the lease a run makes sure that the email is still its own."""
+
+
+class EmailCollection:
+    """The email that this run collects for: what it settles names it, so that another run can make it if this one dies.
+
+    A run that was stalled may find that another process has taken it for dead, and has made the email of what was
+    settled by then. What it settles afterwards goes into another email.
+    """
+
+    def __init__(self, files: Sequence[SensorFile], wait_seconds: float) -> None:
+        self._files, self._wait_seconds = files, wait_seconds
+        self._earlier: list[str] = []
+        self._claimed = self._collect(f"{runtime().flow_run_id()}-{flow_run.run_count}")  # a retried run has its own
+
+    def __call__(self) -> str:
+        """The id of the email, which no other process has taken."""
+        age = runtime().monotonic() - self._claimed.asked_at
+        if age >= (EMAIL_LEASE - FENCE_MARGIN).total_seconds():
+            self.keep()
+        return self._claimed.email.email_id
+
+    def keep(self) -> bool:
+        """True, when the email is kept for a minute from now; if it was taken, a new one."""
+        if not run_blocks().file_ledger.keep_email(self._claimed):
+            lost = self._claimed.email.email_id
+            runtime().log().warning("This run was taken for dead, and the email %s was made without it.", lost)
+            self._earlier.append(lost)
+            self._claimed = self._collect(f"{lost}+")
+        return True
+
+    def uncovered(self, reports: Sequence[FileReport]) -> list[FileReport]:
+        """The reports that are in no email that another process has made."""
+        if not self._earlier:
+            return list(reports)
+        emails = run_blocks().file_ledger.emails(self._earlier).values()
+        covered = {version for email in emails for version in email.files}
+        return [report for report in reports if (report.bucket, report.key, report.version or "") not in covered]
+
+    def _collect(self, email_id: str) -> ClaimedEmail:
+        ledger = run_blocks().file_ledger
+        return ledger.collect(email_id, self._files, self._wait_seconds, runtime().flow_run_id())
+
 
 @contextmanager
-def email_collected(files: Sequence[SensorFile], wait_seconds: float) -> Iterator[str]:
-    """The id of the email about what becomes of these files; this run has it until the block ends."""
-    email_id = f"{runtime().flow_run_id()}-{flow_run.run_count}"  # a run that is retried reports other files
-    claimed = run_blocks().file_ledger.collect(email_id, files, wait_seconds)
-    with email_kept(claimed):
-        yield email_id
+def email_collected(files: Sequence[SensorFile], wait_seconds: float) -> Iterator[EmailCollection]:
+    """The email about what becomes of these files; this run has it until the block ends."""
+    collection = EmailCollection(files, wait_seconds)
+    with _kept(collection.keep, "email"):
+        yield collection
 
 
 @contextmanager
 def email_kept(claimed: ClaimedEmail) -> Iterator[None]:
-    """While the block lasts, no other run takes up the email."""
+    """While the block lasts, no other run sends the email."""
+    with _kept(lambda: run_blocks().file_ledger.keep_email(claimed), f"email {claimed.email.email_id}"):
+        yield
 
-    def keep() -> bool:
+
+@contextmanager
+def _kept(keep: Callable[[], bool], name: str) -> Iterator[None]:
+    def kept() -> bool:
         try:
-            return run_blocks().file_ledger.keep_email(claimed)
+            return keep()
         except (SensorIngestError, BotoCoreError, ClientError) as error:
-            runtime().log().warning("The email %s could not be kept: %s", claimed.email.email_id, error)
+            runtime().log().warning("The lease on the %s could not be renewed: %s", name, error)
             return True
 
-    with runtime().repeated(keep, EMAIL_LEASE.total_seconds() / RENEWALS_PER_LEASE, "email"):
+    with runtime().repeated(kept, EMAIL_LEASE.total_seconds() / RENEWALS_PER_LEASE, name):
         yield

@@ -10,6 +10,7 @@ from uuid import UUID
 from httpx import TransportError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 
@@ -94,24 +95,36 @@ def _take_up(
         return
     run = _run_of(email, client)
     if run and _will_send(run):
-        if ledger.taken_up(email, counts=False) and run.state_type == StateType.PAUSED:
-            runtime().log().warning("%s is paused, and its email is overdue: it is resumed", run.name)
-            client.resume_flow_run(run.id)
+        if ledger.taken_up(email, counts=False) is None or run.state_type != StateType.PAUSED:
+            return
+        if _resumed(run, client):
             done.resumed.append(run.name)
+            return
+    elif ledger.taken_up(email, counts=True) is None:
         return
-    reports = _reports(email, ledger, run)
-    if ledger.taken_up(email, counts=True):
-        runtime().log().warning("the email %s is overdue, and no run sends it: a run is started", email.email_id)
-        notification = send(reports, email.email_id)
-        ledger.assigned(email.email_id, notification.flow_run_id)
-        done.notifications.append(notification)
+    runtime().log().warning("the email %s is overdue, and no run will send it: a run is started", email.email_id)
+    notification = send(_reports(email, ledger, run), email.email_id)
+    ledger.assigned(email.email_id, notification.flow_run_id)
+    done.notifications.append(notification)
+
+
+def _resumed(run: FlowRun, client: SyncPrefectClient) -> bool:
+    """Whether the paused run goes on now; the server refuses it if its deployment was deleted, for example."""
+    runtime().log().warning("%s is paused, and its email is overdue: it is resumed", run.name)
+    result = client.resume_flow_run(run.id)
+    return result.status == SetStateStatus.ACCEPT
 
 
 def _make_of_what_is_settled(email: OutboxEmail, ledger: FileLedger) -> None:
     """Have the email wait for its time, with the files that its ingest run had settled when it died.
 
-    Its other files are loaded by other runs, which have emails of their own.
+    Its other files are loaded by other runs, which have emails of their own. A run that still holds a file lives.
     """
+    run_id = email.flow_run_id or ""
+    # First nothing that the run has sent may succeed any more: what it has settled is then known for good.
+    if not all([ledger.disown(bucket, key, run_id) for bucket, key, _ in email.files]):
+        ledger.taken_up(email, counts=False)
+        return
     reports = ledger.reports_of(email)
     last = max((report.finished_at for report in reports if report.finished_at), default=runtime().utc_now())
     due_in = last + timedelta(seconds=email.wait_seconds) - runtime().utc_now()

@@ -23,6 +23,7 @@ from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from blocks.domain.models import FileReport, Notification
 from blocks.domain.names import NOTIFY_FLOW, deployment_name
 from blocks.saved_blocks import run_blocks
+from flows.notification.collecting import EmailCollection
 from flows.notification.run_parameters import fit_into_parameters
 from flows.report import email_run_name
 
@@ -55,7 +56,7 @@ STATES_AFTER_PAUSED: Final = frozenset(
 
 
 def notify_later(
-    reports: Sequence[FileReport], wait_seconds: float, notify: "NotifyFlow", email_id: str
+    reports: Sequence[FileReport], wait_seconds: float, notify: "NotifyFlow", email: EmailCollection
 ) -> Notification | None:
     """The run that will email about these files after `wait_seconds`; until then it has no process.
 
@@ -64,14 +65,13 @@ def notify_later(
     Args:
         reports: what became of each file.
         wait_seconds: the wait; 0 means at once.
-        email_id: the email of the outbox that this run has collected for.
+        email: the email of the outbox that this run has collected for.
         notify: the flow that emails. It runs in this process, and this call waits for it, where no deployment of it
             could run it later.
     """
-    waits_for = run_blocks().file_ledger.collected(email_id, reports, timedelta(seconds=wait_seconds))
-    if waits_for is None:
-        return None
-    return send_later(reports, wait_seconds, notify, waits_for)
+    email_id, uncovered = email(), email.uncovered(reports)
+    waiting = run_blocks().file_ledger.collected(email_id, uncovered, timedelta(seconds=wait_seconds))
+    return send_later(uncovered, wait_seconds, notify, waiting) if waiting else None
 
 
 def send_later(reports: Sequence[FileReport], wait_seconds: float, notify: "NotifyFlow", email_id: str) -> Notification:

@@ -12,7 +12,7 @@ from blocks.domain.names import FILES_QUEUE, WORK_POOL
 from blocks.file_ledger import FileLedger
 from blocks.readings_table import ReadingsTable
 from blocks.saved_blocks import BLOCK_NAME
-from deployments.server.crash_automation import AUTOMATION, HEARTBEATS_MISSED, ensure_crash_automation
+from deployments.server.crash_automation import AUTOMATION, SILENCE, ensure_crash_automation
 
 LARGE_FILES: Final[dict[str, Any]] = {"written_by": "threads"}
 
@@ -40,11 +40,11 @@ def _default(block_type: type[Any], name: str) -> float:
 
 AS_INSTALLED: Final = Settings(
     name="settings as installed",
-    lease_seconds=_default(FileLedger, "lease_seconds"),
+    lease_seconds=_default(FileLedger, "claim_seconds"),
     patience_seconds=_default(ReadingsTable, "patience_seconds"),
     runs_at_once=RUNS_AT_ONCE,
-    heartbeat_seconds=60,
-    stalled_after=HEARTBEATS_MISSED,
+    heartbeat_seconds=30,
+    stalled_after=SILENCE,
     notify_after_seconds=15,  # not ten minutes, but still a paused run that an automation resumes
 )
 
@@ -52,8 +52,7 @@ HASTY: Final = Settings(
     name="short leases",
     lease_seconds=6,
     patience_seconds=15,
-    # Prefect looks for a slot every 30 s, and files that a load died with are announced one by one.
-    runs_at_once=8,
+    runs_at_once=8,  # files that a load died with are announced one by one
     heartbeat_seconds=30,
     stalled_after=timedelta(seconds=75),  # two heartbeats and a half
     notify_after_seconds=1,  # below ten seconds the email is scheduled instead of paused

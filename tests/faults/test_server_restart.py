@@ -16,7 +16,8 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from blocks.domain.names import FILES_QUEUE, INGEST_FLOW, WORK_POOL, deployment_name
-from tests.faults.oracle import DroppedFile, Dropper, assert_nothing_lost_nothing_twice
+from tests.faults.dropped_files import Dropper, FileVersion
+from tests.faults.oracle import assert_nothing_lost_nothing_twice
 from tests.faults.steps import COPY
 from tests.faults.system import WITHIN_SECONDS, FaultySystem
 from tests.support.waiting import eventually
@@ -82,11 +83,11 @@ def test_a_long_run_outlives_a_restart_of_the_server(
         ends = {each: end_of(client, each) for each in (run, with_lease)}
     assert {run: "PartlyRejected", with_lease: "Crashed"} == ends, system.evidence()
     assert not has_lost_its_lease(system, run)
-    system.recover()
-    assert_nothing_lost_nothing_twice(system, [file, file_of_limited], mails_at_most=1)
+    system.wait_until_finished([file])
+    assert_nothing_lost_nothing_twice(system, [file], mails_at_most=1)
 
 
-def start(files: Dropper, client: SyncPrefectClient, deployment: UUID, file: DroppedFile) -> UUID:
+def start(files: Dropper, client: SyncPrefectClient, deployment: UUID, file: FileVersion) -> UUID:
     """The run of the deployment that loads the file."""
     files.drop(file)
     parameters = {"objects": [files.system.uri(file.key)]}

@@ -1,47 +1,47 @@
-"""One sweep takes up whatever was left behind, and leaves alone what somebody is at."""
+"""One sweep takes up whatever was left behind, and leaves alone what is under way."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
-from flows.recovery.runs import active_runs
-from flows.recovery.snapshot import ActiveRun
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
-from prefect.states import Completed, Paused, Pending, Running
+from prefect.states import Paused, Pending, Running
 
-from blocks.domain.errors import PermissionMissingError
-from blocks.domain.models import FileReport, LedgerEntry, SensorFile, StoredFile, SweepReport
+from blocks.domain.errors import PermissionMissingError, SweepFailedError
+from blocks.domain.models import FileReport, LedgerEntry, SensorFile, SweepReport
+from blocks.file_ledger import FileLedger
+from blocks.file_ledger.claim_table import Owned
 from blocks.landing_zone import LandingZone
 from blocks.saved_blocks import load_blocks
 from flows import sweep as sweeping
 from flows.ingest import ingest_sensor_files
-from flows.notification.wait import wait_tag
+from flows.notification.overdue import OverdueEmails
 from flows.notify import notify
-from flows.recovery import retry_decisions
+from flows.recovery.due_files import CLAIMED_WITHIN, take_up_due
 from flows.sweep import sweep
+from tests.flows.recovery.slots import Announced, SetSlots
+from tests.support.table_time import table_time_later
 from tests.support.world import World
 
 ROW = "0000-0001,1483906366,1"
-
-NOBODY = "00000000-0000-4000-8000-000000000000"
-"""A flow run that no server knows."""
-
-announced: list[str] = []
+OVERDUE = timedelta(seconds=-60)
+"""A wait that is over."""
 
 
 @pytest.fixture(autouse=True)
-def _nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What is announced is noted here: no deployment is there that an event would start."""
-    announced.clear()
-    monkeypatch.setattr(
-        sweeping, "announce", lambda files, _prefix, occasion: announced.append(f"{[f.key for f in files]} {occasion}")
-    )
-    yield
-    announced.clear()
+def announced(monkeypatch: pytest.MonkeyPatch) -> Announced:
+    """What is announced is noted here: there is no deployment that an event would start."""
+    announced = Announced()
+    monkeypatch.setattr(sweeping, "announce", announced)
+    return announced
+
+
+@pytest.fixture(autouse=True)
+def slots(monkeypatch: pytest.MonkeyPatch) -> SetSlots:
+    slots = SetSlots()
+    monkeypatch.setattr(sweeping, "DeploymentSlots", lambda: slots)
+    return slots
 
 
 def swept(older_than_seconds: float = 0, **asked: float) -> SweepReport:
@@ -50,208 +50,217 @@ def swept(older_than_seconds: float = 0, **asked: float) -> SweepReport:
     return report
 
 
-def claimed(uri: str, run_id: str = NOBODY) -> LedgerEntry:
+def claimed(uri: str, email_id: str | None = None) -> tuple[FileLedger, Owned]:
     blocks = load_blocks()
     found = blocks.landing_zone.describe(SensorFile.model_validate(uri))
     assert found is not None
-    return blocks.file_ledger.claim(found, run_id)
+    owned = blocks.file_ledger.claim(found, f"claim of {uri}", "another run", email_id=email_id)
+    assert isinstance(owned, Owned)
+    return blocks.file_ledger, owned
 
 
-def run_of_another_process(state: State[Any], files: list[LedgerEntry], *tags: str) -> str:
-    """The id of a notify run that this server knows, and that nobody in this process runs."""
-    with get_client(sync_client=True) as client:
-        parameters = {"files": [file.model_dump(mode="json") for file in files]}
-        return str(client.create_flow_run(notify, parameters=parameters, state=state, tags=tags).id)
-
-
-def state_of(run_id: str) -> str:
-    with get_client(sync_client=True) as client:
-        state = client.read_flow_run(UUID(run_id)).state
-    assert state is not None
-    return str(state.name)
-
-
-def the_entry(world: World, key: str) -> LedgerEntry:
-    [entry] = load_blocks().file_ledger.entries_of(world.outputs.bucket_name, key)
+def archived(uri: str, email_id: str | None = None) -> LedgerEntry:
+    """The entry of a file whose rows were written, whose copy was stored, and which was not deleted any more."""
+    ledger, owned = claimed(uri, email_id)
+    entry = owned.entry.model_copy(
+        update={
+            "status": "archived",
+            "archived_to": uri.replace("/incoming/", "/processed/"),
+            "finished_at": datetime.now(UTC),
+        }
+    )
+    ledger.settle(owned.held, entry)
+    ledger.end_claim(owned.held)
     return entry
 
 
 # ---- Files ---------------------------------------------------------------------------------------------------------
 
 
-def test_files_that_have_waited_too_long_are_announced_but_for_folders_and_other_prefixes(world: World) -> None:
+def test_files_that_were_never_announced_are_announced_but_for_folders_and_other_prefixes(
+    world: World, announced: Announced
+) -> None:
     stranded = world.put(f"{ROW}\n", "incoming/stranded é+1.csv")
     world.put("", "incoming/folder/")
     world.put(f"{ROW}\n", "processed/done.csv")
     found = [file.uri for file in swept().announced if "stranded" in file.uri or "done" in file.uri]
     assert [stranded] == found
-    assert any("incoming/stranded é+1.csv" in said for said in announced)
+    assert 1 == announced.times("incoming/stranded é+1.csv")
+    swept()
+    assert 1 == announced.times("incoming/stranded é+1.csv")
 
 
-def test_files_that_have_just_arrived_are_left_to_their_events(world: World) -> None:
+def test_files_that_have_just_arrived_are_left_to_their_events(world: World, announced: Announced) -> None:
     world.put(f"{ROW}\n", "incoming/fresh.csv")
-    assert [] == [file.key for file in swept(3600).announced]
+    swept(3600)
+    assert 0 == announced.times("incoming/fresh.csv")
 
 
-@pytest.mark.parametrize("holder", [NOBODY, "what is no run's id"])
-def test_files_that_a_run_holds_are_left_to_it(world: World, holder: str) -> None:
-    uri = world.put(f"{ROW}\n", f"incoming/in-hand-of-{len(holder)}.csv")
-    entry = claimed(uri, holder)
-    assert uri not in [file.uri for file in swept().announced]
-    load_blocks().file_ledger.release(entry, "it could not be loaded")
-    assert uri in [file.uri for file in swept().announced]
-
-
-def test_a_file_of_which_two_loads_have_failed_is_announced_alone(world: World) -> None:
-    world.put(f"{ROW}\n", "incoming/in-company.csv")
-    uri = world.put(f"{ROW}\n", "incoming/suspect.csv")
-    for _ in range(2):
-        load_blocks().file_ledger.release(claimed(uri), "it could not be loaded")
+def test_files_that_a_run_holds_are_left_to_it_until_its_lease_ends(world: World, announced: Announced) -> None:
+    claimed(world.put(f"{ROW}\n", "incoming/held.csv"))
     swept()
-    assert any(said.startswith("['incoming/suspect.csv'] ") for said in announced)
+    assert 0 == announced.times("incoming/held.csv")
+    with table_time_later(65):
+        swept()
+    assert 1 == announced.times("incoming/held.csv")
 
 
-def test_files_that_a_dead_run_holds_are_freed_and_announced(world: World) -> None:
-    uri = world.put(f"{ROW}\n", "incoming/held-by-the-dead.csv")
-    claimed(uri, run_of_another_process(Completed(), []))
-    assert uri in [file.uri for file in swept().announced]
-    assert "loading" == claimed(uri, str(uuid4())).status
+def test_without_a_free_slot_files_are_left_to_the_relay(world: World, announced: Announced, slots: SetSlots) -> None:
+    world.put(f"{ROW}\n", "incoming/no-slot.csv")
+    slots.free_now = 0
+    assert [] == swept().announced
+    relayed = Announced()
+    with table_time_later(2):
+        take_up_due(load_blocks().file_ledger, SetSlots(), relayed, "incoming/")
+    assert (0, 1) == (announced.times("incoming/no-slot.csv"), relayed.times("incoming/no-slot.csv"))
 
 
-def test_a_file_that_somebody_took_away_while_it_was_loaded_is_noted_as_missing(world: World) -> None:
-    entry = claimed(world.put(f"{ROW}\n", "incoming/taken-away.csv"))
-    load_blocks().file_ledger.release(entry)
-    world.aws.client("s3").delete_object(Bucket=entry.bucket, Key=entry.key)
-    swept()
-    assert "missing" == the_entry(world, entry.key).status
-
-
-def test_a_file_that_may_not_be_looked_at_keeps_nothing_else_from_being_taken_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
+def test_an_archived_file_that_was_left_in_incoming_is_announced_once_and_the_run_moves_it(
+    world: World, announced: Announced
 ) -> None:
-    entry = claimed(world.put(f"{ROW}\n", "incoming/forbidden.csv"))
-    load_blocks().file_ledger.release(entry)
-    stranded = world.put(f"{ROW}\n", "incoming/beside-it.csv")
-    describe = LandingZone.describe
+    uri = world.put(f"{ROW}\n", "incoming/left-behind.csv")
+    archived(uri)
+    swept()
+    assert 1 == announced.times("incoming/left-behind.csv")
+    loaded(uri)
+    assert {"processed/left-behind.csv"} == world.keys("/left-behind.csv")
+    with table_time_later(7200):
+        swept()
+    assert 1 == announced.times("incoming/left-behind.csv")
 
-    def refuses(zone: LandingZone, file: SensorFile) -> StoredFile | None:
-        if file.uri == entry.uri:
-            raise PermissionMissingError("s3:GetObject", file.uri, "sensor-landing-zone/sensor-ingest")
-        return describe(zone, file)
 
-    monkeypatch.setattr(LandingZone, "describe", refuses)
-    assert stranded in [file.uri for file in swept().announced]
-    assert "loading" == the_entry(world, entry.key).status
+def test_a_file_that_cannot_be_moved_is_announced_less_and_less_often(
+    world: World, announced: Announced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put(f"{ROW}\n", "incoming/immovable.csv")
+    archived(uri)
+
+    def refused(_zone: LandingZone, file: SensorFile) -> bool:
+        raise PermissionMissingError("s3:DeleteObject", file.uri, "sensor-landing-zone/sensor-ingest")
+
+    monkeypatch.setattr(LandingZone, "remove", refused)
+    for minutes in range(0, 240, 10):
+        with table_time_later(60 * minutes):
+            if any(file.uri == uri for file in swept().announced):
+                loaded(uri)
+    assert 8 <= announced.times("incoming/immovable.csv") <= 12  # of 24 sweeps; later every hour
+    monkeypatch.undo()
 
 
 def loaded(uri: str, *, force: bool = False) -> FileReport:
     state: State[Any] = ingest_sensor_files([SensorFile.model_validate(uri)], 0, force=force, return_state=True)
-    result: Any = state.result()
-    report: FileReport = result.files[0]
-    return report
-
-
-def test_an_archived_file_whose_second_load_died_is_archived_still_and_can_be_loaded_again(world: World) -> None:
-    first = loaded(world.put(f"{ROW}\n", "incoming/twice.csv"))
-    before = the_entry(world, first.key)
-    ledger = load_blocks().file_ledger
-    ledger.release(ledger.claim_again(before, NOBODY), "its process died")
-    once_more = loaded(first.uri, force=True)
-    assert ("archived", first.archived_to) == (once_more.status, once_more.archived_to)
-    ledger.release(ledger.claim_again(the_entry(world, first.key), NOBODY), "its process died")
-    swept()
-    after = the_entry(world, first.key)
-    assert ("archived", before.archived_to, 1) == (after.status, after.archived_to, after.accepted)
-    assert "its process died" in str(after.problem)
-
-
-def test_a_scheduled_sweep_leaves_all_to_one_that_began_before_and_a_persons_does_not(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uri = world.put(f"{ROW}\n", "incoming/in-another-sweep.csv")
-
-    def of_a_schedule(client: SyncPrefectClient, flow_name: str) -> list[ActiveRun]:
-        return [replace(run, scheduled=True) for run in active_runs(client, flow_name)]
-
-    with get_client(sync_client=True) as client:
-        older = client.create_flow_run(sweep, name="older", state=Running())
-        assert uri in [file.uri for file in swept().announced]
-        monkeypatch.setattr(sweeping, "active_runs", of_a_schedule)
-        left = swept()
-        assert ("older", []) == (left.left_to, left.announced)
-        client.set_flow_run_state(older.id, Completed(), force=True)
-    assert uri in [file.uri for file in swept().announced]
+    result: Any = state.result(raise_on_failure=False)
+    report = result.report if isinstance(result, Exception) else result  # type: ignore[attr-defined] # IngestFailedError
+    first: FileReport = report.files[0]
+    return first
 
 
 # ---- Emails --------------------------------------------------------------------------------------------------------
 
 
-def settled(world: World, name: str) -> LedgerEntry:
-    entry = claimed(world.put(f"{ROW}\n", f"incoming/{name}"))
-    done = entry.model_copy(
-        update={"status": "archived", "finished_at": entry.claimed_at - timedelta(hours=1), "lease_until": None}
-    )
-    load_blocks().file_ledger.record(done)
+def waiting(world: World, name: str) -> str:
+    """The id of an overdue email about an archived file."""
+    entry = archived(world.put(f"{ROW}\n", f"incoming/{name}"), email_id=name)
     world.aws.client("s3").delete_object(Bucket=entry.bucket, Key=entry.key)
-    return done
+    ledger = load_blocks().file_ledger
+    ledger.collect(name, [SensorFile(bucket=entry.bucket, key=entry.key)], 0)
+    assert ledger.collected(name, [entry], OVERDUE)
+    return name
 
 
-def test_people_are_told_once_of_a_file_that_no_email_was_about(world: World) -> None:
-    settled(world, "untold.csv")
-    assert swept(60).notification is not None
-    assert swept(60).notification is None
+def test_an_overdue_email_without_a_run_is_sent_once(world: World) -> None:
+    email_id = waiting(world, "untold.csv")
+    assert 1 == len(swept().notifications)
+    assert [] == swept().notifications
     assert 1 == len(world.mails_about("untold.csv"))
-    assert the_entry(world, "incoming/untold.csv").notified_at is not None
+    assert "sent" == load_blocks().file_ledger.email(email_id).state
 
 
-def test_a_file_that_an_email_to_come_is_about_is_left_to_it(world: World) -> None:
-    run_id = run_of_another_process(Paused(timeout_seconds=3600), [settled(world, "to-be-told.csv")])
-    swept(60)
-    assert [] == world.mails_about("to-be-told.csv")
+def test_an_email_that_nothing_resumed_is_resumed(world: World) -> None:
     with get_client(sync_client=True) as client:
-        client.set_flow_run_state(UUID(run_id), Completed(), force=True)
-    swept(60)
-    assert 1 == len(world.mails_about("to-be-told.csv"))
+        paused = client.create_flow_run(notify, parameters={"files": []}, state=Paused(timeout_seconds=3600))
+        load_blocks().file_ledger.assigned(waiting(world, "overdue.csv"), str(paused.id))
+        assert [paused.name] == swept().resumed
+        assert StateType.PAUSED != client.read_flow_run(paused.id).state_type
 
 
-def test_an_email_that_nothing_resumed_is_resumed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry_decisions, "RESUME_GRACE", timedelta(0))
-    overdue = run_of_another_process(Paused(timeout_seconds=3600), [settled(world, "overdue.csv")], wait_tag(0.001))
-    waiting = run_of_another_process(Paused(timeout_seconds=3600), [], wait_tag(600))
-    assert 1 == len(swept(60).resumed)
-    assert "Paused" == state_of(waiting)
-    assert "Paused" != state_of(overdue)
-
-
-def test_an_email_whose_process_died_while_it_paused_is_resumed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry_decisions, "RESUME_GRACE", timedelta(0))
-    files = [settled(world, "paused-in-its-process.csv")]
-    overdue, waiting, by_hand = (paused_in_a_process_that_died(files, seconds) for seconds in (0.001, 600, 0))
-    assert 1 == len(swept(60).resumed)
-    assert ("Running", "Paused", "Paused") == (state_of(overdue), state_of(waiting), state_of(by_hand))
-
-
-@pytest.mark.usefixtures("world")
-def test_a_run_with_a_wait_out_of_range_does_not_fail_the_sweep() -> None:
-    by_tag = run_of_another_process(Paused(timeout_seconds=3600), [], "notify-after-1e300s")
-    by_parameter = paused_in_a_process_that_died([], 1e300)
-    swept()
-    assert ("Paused", "Paused") == (state_of(by_tag), state_of(by_parameter))
-
-
-def paused_in_a_process_that_died(files: list[LedgerEntry], seconds: float) -> str:
-    """The id of a notify run as `sensor-ingest run` makes it, where no worker would run it later."""
-    with get_client(sync_client=True) as client:
-        parameters = {"files": [file.model_dump(mode="json") for file in files], "pause_seconds": seconds}
-        run = client.create_flow_run(notify, parameters=parameters, state=Running())
-        client.set_flow_run_state(run.id, Paused(timeout_seconds=3600))
-        return str(run.id)
+# ---- Runs ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("world")
 def test_a_run_whose_process_is_gone_gives_up_its_slot() -> None:
     with get_client(sync_client=True) as client:
-        dead = client.create_flow_run(notify, name="dead", parameters={"files": []}, state=Pending(name="Submitting"))
-        assert "dead" not in swept().crashed
-        assert "dead" in swept(stalled_after_seconds=0).crashed
-        assert StateType.CRASHED == client.read_flow_run(dead.id).state_type
+        states: dict[str, State[Any]] = {"begins": Pending(name="Submitting"), "runs": Running()}
+        dead = {name: client.create_flow_run(notify, name=name, state=state).id for name, state in states.items()}
+        assert not dead.keys() & set(swept().crashed)
+        assert dead.keys() <= set(swept(stalled_after_seconds=0).crashed)
+        assert {StateType.CRASHED} == {client.read_flow_run(run).state_type for run in dead.values()}
+
+
+# ---- Failures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "step"),
+    [
+        ("silent_runs", "end silent runs"),
+        ("cancel_runs_without_queue", "cancel lost runs"),
+        ("take_up_due", "announce due files"),
+        ("find_unannounced", "announce unannounced files"),
+        ("take_up_overdue_emails", "send overdue emails"),
+    ],
+)
+def test_a_step_that_fails_stops_no_other_and_fails_the_sweep(
+    world: World, announced: Announced, monkeypatch: pytest.MonkeyPatch, function: str, step: str
+) -> None:
+    for each in STEPS:
+        monkeypatch.setattr(sweeping, each, getattr(sweeping, each).with_options(retry_delay_seconds=0))
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("as a test has it")
+
+    monkeypatch.setattr(sweeping, function, fails)
+    ledger, name = load_blocks().file_ledger, f"beside-{function}.csv"
+    ledger.expect([SensorFile(bucket=world.outputs.bucket_name, key=f"incoming/due-{name}")], -CLAIMED_WITHIN)
+    world.put(f"{ROW}\n", f"incoming/stranded-{name}")
+    email_id = waiting(world, f"told-{name}")
+    with get_client(sync_client=True) as client:
+        dead = client.create_flow_run(notify, state=Running()).id
+        with pytest.raises(SweepFailedError, match=f"{step}: as a test has it") as caught:
+            swept(stalled_after_seconds=0)
+        done = {
+            "end silent runs": client.read_flow_run(dead).state_type == StateType.CRASHED,
+            "announce due files": announced.times(f"incoming/due-{name}") == 1,
+            "announce unannounced files": announced.times(f"incoming/stranded-{name}") == 1,
+            "send overdue emails": ledger.email(email_id).state == "sent",
+        }
+        client.delete_flow_run(dead)
+    assert {each: each != step for each in done} == done
+    assert [key for keys in announced.events for key in keys] == [file.key for file in caught.value.report.announced]
+
+
+STEPS = (
+    "end_silent_runs",
+    "cancel_lost_runs",
+    "announce_due_files",
+    "announce_unannounced_files",
+    "send_overdue_emails",
+)
+
+
+@pytest.mark.usefixtures("world")
+def test_a_ledger_of_version_0_1_is_taken_over_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+
+    def take_over(_ledger: FileLedger) -> int:
+        steps.append("taken over")
+        return 0
+
+    def take_up_emails(*_: object) -> OverdueEmails:
+        steps.append("emails")
+        return OverdueEmails()
+
+    monkeypatch.setattr(FileLedger, "take_over", take_over)
+    monkeypatch.setattr(sweeping, "take_up_overdue_emails", take_up_emails)
+    swept()
+    assert ["taken over", "emails"] == steps

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
@@ -175,7 +176,7 @@ class SimulatedClient:
     server: PrefectServer
     resumed: list[str] = field(default_factory=list)
 
-    def __enter__(self) -> "SimulatedClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,13 +186,12 @@ class SimulatedClient:
         run: Run | None = self.server.client.read(Id=str(run_id))["Run"]
         if run is None:
             raise ValueError(f"no run {run_id}")
-        runtime = self.server.scheduler
-        timestamp = runtime.true_time.replace() if run.process is None else runtime.true_time
+        scheduler = self.server.scheduler
         return SimpleNamespace(
             id=run_id,
             name=run.id,
             state_type=run.state,
-            state=SimpleNamespace(timestamp=timestamp - _seconds(runtime.now - run.since)),
+            state=SimpleNamespace(timestamp=scheduler.true_time - timedelta(seconds=scheduler.now - run.since)),
             deployment_id="deployment",
             work_queue_id="queue",
             parameters={"files": [file.model_dump(mode="json") for file in run.parameters["files"]]},
@@ -216,9 +216,3 @@ def notification(
     """The run that sends the email about these files after the wait."""
     run_id = server.client.create_notify(Files=list(reports), EmailId=email_id, WaitSeconds=wait_seconds)["Id"]
     return Notification(flow_run_id=run_id, flow_run_name=run_id, state="Paused", due_at=None)
-
-
-def _seconds(seconds: float) -> Any:  # noqa: ANN401 - a timedelta
-    from datetime import timedelta  # noqa: PLC0415 - one use
-
-    return timedelta(seconds=seconds)

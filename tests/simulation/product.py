@@ -27,11 +27,12 @@ from blocks.runtime import installed, runtime
 from blocks.saved_blocks import SavedBlocks
 from deployments.relay.relay import Relay
 from deployments.relay.sqs_queue import SqsQueue
+from deployments.relay.timings import Timings
 from deployments.relay.upkeep import Upkeep
 from flows.loading.ingest_file import ingest_file
 from flows.loading.large_files import LargeFiles
 from flows.loading.step_runs import within_task_run
-from flows.notification.collecting import email_collected
+from flows.notification.collecting import EmailCollection, email_collected
 from flows.notification.overdue import take_up_overdue_emails
 from flows.report import report_of_error
 from tests.simulation.aws.events import announce as announce_objects
@@ -45,11 +46,17 @@ from tests.simulation.prefect_server import (
     notification,
 )
 from tests.simulation.processes import Flag, Process
-from tests.simulation.runtime import mapped
+from tests.simulation.runtime import mapped, running_process
 from tests.simulation.world import World
 
 BUCKET = "landing"
+_LANDING_ZONE = LandingZone(bucket=BUCKET)
+_READINGS_TABLE = ReadingsTable(table_name="readings")
+_MAILER = Mailer(sender="sensors@example.com", recipients=["you@example.com"])
 WAIT_SECONDS = 60.0
+TIMINGS = Timings(due_look_seconds=25, upkeep_seconds=45, batch_quiet_seconds=2, slot_poll_seconds=5)
+"""Slower than in production: the looks would be most of the calls of a simulation."""
+
 FILES_AT_ONCE = 8
 INDEXES = {"by-due-time": ("waits_for", "next_try_at", ()), "by-month": ("month", "claimed_at", None)}
 
@@ -63,6 +70,8 @@ class Product:
     uploads: dict[str, list[str]] = field(default_factory=dict)
     """The contents dropped under each key, in their order."""
     announced_by_sweep: list[str] = field(default_factory=list)
+    quiet_asked_at: int = -1
+    last_drop_at: float = 0.0
     unsafe_sends: list[str] = field(default_factory=list)
     """Sends that the fence let through although the run did not hold the key."""
 
@@ -74,12 +83,6 @@ class Product:
         announce_objects(self.bucket, self.queue, world.sqs)
         self.server = PrefectServer(world.network, self.chances, self._start_run)
         self.slots = SimulatedSlots(self.server)
-        self.blocks = SavedBlocks(
-            LandingZone(bucket=BUCKET),
-            ReadingsTable(table_name="readings"),
-            FileLedger(table_name="files"),
-            Mailer(sender="sensors@example.com", recipients=["you@example.com"]),
-        )
         self._numbers = iter(range(1, 1_000_000))
 
     @contextmanager
@@ -91,7 +94,7 @@ class Product:
             stack.enter_context(installed(self.world.runtime))  # type: ignore[arg-type] # it has all that Runtime has
             for module, name, value in (
                 (blocks.aws_block, "client_of", lambda _, service: self.world.client(service)),
-                (blocks.saved_blocks, "_blocks_of", lambda _: self.blocks),
+                (blocks.saved_blocks, "_blocks_of", lambda _: _blocks()),
                 (flows.loading.tasks, "validate_file", _validated),
                 (ReadingsTable, "write", self._write),
                 (Mailer, "send", _sent),
@@ -137,21 +140,24 @@ class Product:
     def _relay(self) -> None:
         stop = _Stop(self.world)
         queue = SqsQueue(self.world.client("sqs"), self.queue.url, now=runtime().monotonic)  # type: ignore[arg-type]
-        upkeep = Upkeep(lambda: self.blocks.file_ledger)
+        upkeep = Upkeep(lambda: _blocks().file_ledger)
         upkeep.take_up_emails = self._overdue_emails  # type: ignore[method-assign]
         upkeep.end_silent_runs = lambda: None  # type: ignore[method-assign] # the server does it here
         relay = Relay(
             queue,
             "incoming/",
             self.slots,
-            lambda: self.blocks.file_ledger,
+            lambda: _blocks().file_ledger,
             announce=announcement(self.server),
+            timings=TIMINGS,
             upkeep=upkeep,
         )
         relay.run(stop)  # type: ignore[arg-type]
 
     def _overdue_emails(self) -> None:
-        take_up_overdue_emails(self.blocks.file_ledger, lambda reports, email: notification(self.server, reports, 0, email))
+        take_up_overdue_emails(
+            _blocks().file_ledger, lambda reports, email: notification(self.server, reports, 0, email)
+        )
 
     def _sweep(self) -> None:
         log = runtime().log()
@@ -171,14 +177,14 @@ class Product:
 
     def _ingest(self, run: Run) -> None:
         files = list({file.uri: file for file in run.parameters["objects"]}.values())
-        with email_collected(files, WAIT_SECONDS) as email_id:
-            loads = mapped(partial(self._reports, email_id=email_id), files, FILES_AT_ONCE)
+        with email_collected(files, WAIT_SECONDS) as email:
+            loads = mapped(partial(self._reports, email=email), files, FILES_AT_ONCE)
             unnotified = [report for reports in loads for report in reports if not report.already_done]
-            flows.notification.wait.notify_later(unnotified, WAIT_SECONDS, None, email_id)  # type: ignore[arg-type]
+            flows.notification.wait.notify_later(unnotified, WAIT_SECONDS, None, email)  # type: ignore[arg-type]
 
-    def _reports(self, file: SensorFile, email_id: str) -> list[FileReport]:
+    def _reports(self, file: SensorFile, email: EmailCollection) -> list[FileReport]:
         try:
-            return ingest_file.fn(file, LargeFiles(), email_id, show_steps=False)
+            return ingest_file.fn(file, LargeFiles(), email, show_steps=False)
         except Exception as error:  # noqa: BLE001 - as the flow makes a report of any error
             runtime().log().warning("%s: %r", file.uri, error)
             return [report_of_error(file, error)]
@@ -218,11 +224,20 @@ class Product:
         return bool(item and item.get("claim_id", {}).get("S") == held.claim_id)
 
 
+def _blocks() -> SavedBlocks:
+    """The blocks of the process that asks: each process has a ledger of its own, with its own idea of the time."""
+    properties = running_process().properties
+    if "blocks" not in properties:
+        properties["blocks"] = SavedBlocks(_LANDING_ZONE, _READINGS_TABLE, FileLedger(table_name="files"), _MAILER)
+    blocks_of_process: SavedBlocks = properties["blocks"]
+    return blocks_of_process
+
+
 class _InProcess:
     """A task that is called without Prefect, with its own retries."""
 
     def __init__(self, task: Any) -> None:  # noqa: ANN401 - any task
-        self._call = within_task_run(task)
+        self._call: Any = within_task_run(task)
 
     def with_options(self, **_: object) -> "_InProcess":
         return self
@@ -280,7 +295,7 @@ def _composed(reports: Sequence[FileReport], _links: object) -> Any:  # noqa: AN
 
 
 def _sent(mailer: Mailer, _subject: str, text: str, *_: object, recipients: Sequence[str]) -> str:
-    content = {"Raw": {"Data": text.encode()}}
+    content: Any = {"Raw": {"Data": text.encode()}}
     answer: Any = mailer._client("sesv2").send_email(  # noqa: SLF001 - what `send` itself uses
         FromEmailAddress=mailer.sender, Destination={"ToAddresses": list(recipients)}, Content=content
     )
@@ -293,5 +308,3 @@ def _send_later(
     created = notification(server, reports, wait_seconds, email_id)
     blocks.saved_blocks.run_blocks().file_ledger.assigned(email_id, created.flow_run_id)
     return created
-
-

@@ -4,16 +4,20 @@ It ends when nothing happens any more. What must be true then, and at each momen
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
-from blocks.domain.models import SETTLED
+from blocks.domain.models import SETTLED, LedgerEntry
+from blocks.file_ledger.emails import EMAIL
 from blocks.file_ledger.table import from_item, to_entry
+from tests.simulation.aws.events import LATEST_SECONDS
 from tests.simulation.aws.s3 import Version
 from tests.simulation.faults import Faults
 from tests.simulation.prefect_server import Chances
 from tests.simulation.product import BUCKET, Product
 from tests.simulation.world import World
 
-CHAOS_SECONDS = 900.0
+CHAOS_SECONDS = 500.0
 """How long things fail."""
 
 QUIET_SECONDS = 4 * 3600.0
@@ -28,13 +32,13 @@ def ownership(world: World) -> None:
         calm = lambda: world.scheduler.now >= CHAOS_SECONDS  # noqa: E731 - a name for what is asked in several places
         for number in range(world.random.choice((1, 1, 2))):
             product.start_relay(f"relay-{number + 1}", calm)
-        for minute in range(0, 300, 10):
+        for minute in range(5, 300, 10):
             world.scheduler.at(minute * 60 + world.random.uniform(0, 30), product.start_sweep)
         world.run(CHAOS_SECONDS)
         world.network.faults = Faults()
         product.server.chances = Chances(0, 0, 0, 0)
         product.start_relay("relay-at-last", calm)
-        world.run(CHAOS_SECONDS + QUIET_SECONDS)
+        world.run(CHAOS_SECONDS + QUIET_SECONDS, ended=lambda: _is_quiet(product))
         check_rows(product)
         check_objects(product)
         check_entries(product)
@@ -63,8 +67,28 @@ def _drop_files(product: Product) -> None:
             elif kind < 0.15:
                 content = f"refuse\n{number}"
             world.scheduler.at(at, product.drop, f"incoming/file-{key}.csv", content)
-            before = content
-            at += random.choice((random.uniform(0, 1), random.uniform(1, 20), random.uniform(20, 300)))
+            before, product.last_drop_at = content, max(product.last_drop_at, at + 1)
+            at += random.choice((random.uniform(0, 1), random.uniform(1, 20), random.uniform(20, 150)))
+
+
+def _is_quiet(product: Product) -> bool:
+    """Whether nothing is left to happen but looks."""
+    world = product.world
+    if int(world.scheduler.now) == product.quiet_asked_at:  # asked before each action; once a second will do
+        return False
+    product.quiet_asked_at = int(world.scheduler.now)
+    return (
+        world.scheduler.now > product.last_drop_at + (LATEST_SECONDS + 60 if _events_come_late(world) else 60)
+        and not product.bucket.keys("incoming/")
+        and not product.queue.messages
+        and all(run.is_over for run in product.server.runs.values())
+        and not any("waits_for" in item for item in world.dynamodb.tables["files"].items())
+        and all(process.ended or process.name.startswith("relay") for process in world.processes)
+    )
+
+
+def _events_come_late(world: World) -> bool:
+    return bool(world.faults.late_delivery or world.faults.repeated_delivery)
 
 
 # ---- Invariants ---------------------------------------------------------------------------------------------------
@@ -116,12 +140,11 @@ def check_entries(product: Product) -> None:
         assert entry.status in SETTLED, f"{key} {version} is {entry.status}"
     for key, contents in product.uploads.items():
         newest = _versions(product, key)[len(contents) - 1]
-        status = entries[key, newest.version_id].status if (key, newest.version_id) in entries else "not known"
+        status = entries[key, newest.version_id or ""].status if (key, newest.version_id) in entries else "not known"
         wanted = "refused" if contents[-1].startswith("refuse") else "archived"
         same_as_before = contents[-1] in contents[:-1]
         assert status == wanted or (same_as_before and status == "not known"), f"the newest {key} is {status}"
-    for item in product.world.dynamodb.tables["files"].items():
-        attributes = from_item(item)
+    for attributes in _items(product):
         if str(attributes["version"]).startswith("#"):
             assert not attributes.get("claim_id"), f"still claimed: {attributes}"
             assert not attributes.get("waits_for"), f"still due: {attributes}"
@@ -133,7 +156,7 @@ def check_emails(product: Product) -> None:
     counts = Counter(line for mail in mails for line in mail.content.decode().split("\n"))
     for (key, version), entry in _entries(product).items():
         assert counts[f"s3://{BUCKET}/{key}@{version}"], f"no email about {key} {version}, which is {entry.status}"
-    emails = {from_item(item)["email_id"] for item in product.world.dynamodb.tables["files"].items() if _is_email(item)}
+    emails = {attributes["email_id"] for attributes in _items(product) if attributes["version"] == EMAIL}
     if not product.world.faults.rates or not any(product.world.faults.rates.values()):
         assert len(mails) <= len(emails), f"{len(mails)} mails, {len(emails)} emails"
 
@@ -147,18 +170,18 @@ def check_quiet(product: Product) -> None:
     assert len(product.world.ses.mails) == mails, "a quiet sweep had an email sent"
 
 
-def _entries(product: Product):  # type: ignore[no-untyped-def] # noqa: ANN202
+def _entries(product: Product) -> dict[tuple[str, str], LedgerEntry]:
     entries = {}
-    for item in product.world.dynamodb.tables["files"].items():
-        attributes = from_item(item)
+    for attributes in _items(product):
         if not str(attributes["version"]).startswith("#"):
             entry = to_entry(attributes)
             entries[entry.key, entry.version] = entry
     return entries
 
 
-def _is_email(item: object) -> bool:
-    return from_item(item)["version"] == "#email"  # type: ignore[arg-type]
+def _items(product: Product) -> Iterator[dict[str, Any]]:
+    items: Any = product.world.dynamodb.tables["files"].items()
+    return map(from_item, items)
 
 
 def _versions(product: Product, key: str) -> list[Version]:

@@ -285,7 +285,12 @@ def test_due_files_and_those_of_the_queue_share_the_run_slots(
 def test_while_the_queue_is_empty_another_thread_announces_due_files(relay: Relay, announced: Announced) -> None:
     stop = StopSignal()
     relay.timings = replace(relay.timings, due_look_seconds=0.01)
-    relay.queue.receive = lambda stop, _: [] if stop.wait(60) else []  # type: ignore[method-assign] # a long poll
+
+    def long_poll(stop: StopSignal, wait_seconds: int) -> list[Any]:
+        stop.wait(wait_seconds)
+        return []
+
+    relay.queue.receive = long_poll  # type: ignore[method-assign]
     ledger_of(relay).due = [DueFile(Claim("landing", "incoming/due.csv"), None)]
     announced.before_acknowledge = stop.request
     relay.run(stop)
