@@ -437,7 +437,7 @@ class ClaimTable(LedgerTable):
         return timedelta(seconds=self.claim_seconds)
 
     def _change_held(self, held: HeldClaim, change: Change, entries: Sequence[LedgerEntry] = ()) -> None:
-        """Change the claim that this run holds, and write entries with it.
+        """Change the claim that this run holds, and write entries with it. The write shows that it does.
 
         Raises:
             LeaseLostError: the lease expired, and another run has claimed the key since.
@@ -447,9 +447,6 @@ class ClaimTable(LedgerTable):
             if claim.claim_id != mine or mine is None:
                 raise LeaseLostError(f"s3://{claim.bucket}/{claim.key}", "its lease expired and the claim has ended")
             changed = change(claim)
-            if changed == claim and not entries:
-                held.claim = claim
-                return
             existing = self._write([_put(claim, changed), *map(_entry_put, entries)])
             if existing is None:
                 held.claim = _revised(changed, claim)

@@ -67,7 +67,7 @@ class Outbox(ClaimTable):
         """Whether the run still has the email; if so, its lease lasts a minute from now."""
 
         def kept(email: OutboxEmail) -> OutboxEmail:
-            mine = email.claim_id == claimed.claim_id and email.state != "sent"
+            mine = email.claim_id == claimed.claim_id  # of a sent email no run has the claim
             return email.leased(claimed.claim_id, self._clock.latest() + EMAIL_LEASE) if mine else email
 
         asked_at = runtime().monotonic()

@@ -144,6 +144,23 @@ def test_due_files_come_in_the_order_of_their_times_however_many(file_ledger: Fi
     assert keys[:150] == due_keys(file_ledger, 150)
 
 
+def reverse_items(parsed: dict[str, Any], **_: object) -> None:
+    """BatchGetItem answers in no particular order."""
+    for items in parsed.get("Responses", {}).values():
+        items.reverse()
+
+
+def test_what_is_due_comes_in_order_whatever_the_order_of_an_answer(
+    file_ledger: FileLedger, dynamodb_line: Line
+) -> None:
+    fail_in_turn(file_ledger, KEYS)
+    collect(file_ledger, "e1", "e2", "e3")
+    pass_time(file_ledger, 65)
+    with dynamodb_line.on("after-call.dynamodb.BatchGetItem", reverse_items):
+        assert KEYS == due_keys(file_ledger)
+        assert ["e1", "e2", "e3"] == due_emails(file_ledger)
+
+
 def test_a_few_due_files_are_read_in_small_pages(file_ledger: FileLedger, dynamodb_line: Line) -> None:
     fail_in_turn(file_ledger, KEYS)
     bodies: list[str] = []

@@ -59,7 +59,7 @@ def end_reload(ledger: FileLedger, owned: Owned) -> None:
 # ---- A run that has lost its claim ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("act", [settle, release])
+@pytest.mark.parametrize("act", [settle, release, end, end_reload])
 def test_a_run_that_has_lost_its_claim_changes_nothing(
     file_ledger: FileLedger, act: Callable[[FileLedger, Owned], None]
 ) -> None:
@@ -70,7 +70,7 @@ def test_a_run_that_has_lost_its_claim_changes_nothing(
     assert (before, entries) == (claim_now(file_ledger), statuses(file_ledger))
 
 
-@pytest.mark.parametrize("act", [settle, release])
+@pytest.mark.parametrize("act", [settle, release, end])
 def test_a_run_whose_claim_was_taken_over_and_ended_changes_nothing(
     file_ledger: FileLedger, act: Callable[[FileLedger, Owned], None]
 ) -> None:
