@@ -121,7 +121,9 @@ class Network:
         for attempt in range(1, settings.attempts):
             if not _is_retried(answer):
                 break
-            thread.sleep(self.scheduler.random.random() * min(settings.first_back_off * 2 ** (attempt - 1), LONGEST_BACK_OFF))
+            thread.sleep(
+                self.scheduler.random.random() * min(settings.first_back_off * 2 ** (attempt - 1), LONGEST_BACK_OFF)
+            )
             answer = _Attempt(self, thread, service, operation, parameters, handler, settings).made()
         if isinstance(answer, Exception):
             raise answer
