@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -30,49 +31,72 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write-report", type=Path)
     parser.add_argument("names", nargs="*", help="parts of the names of those to take out; all, if none is given")
     asked = parser.parse_args(arguments)
-    chosen = [each for each in PROTECTIONS if not asked.names or any(name in each.name for name in asked.names)]
     rows = []
     with tempfile.TemporaryDirectory(prefix="sensor-ingest-without-") as folder:
-        copy = Path(folder) / "project"
-        shutil.copytree(
-            PROJECT, copy, ignore=shutil.ignore_patterns(".venv", ".git", ".local", "__pycache__", ".*_cache")
-        )
-        for protection in chosen:
-            red = red_without(protection, copy)
+        copy = copied_project(Path(folder))
+        for protection in chosen(asked.names):
+            with without(protection, copy):
+                red = failing_tests(protection, copy)
             sys.stdout.write(f"{protection.name}: {', '.join(red) or 'NO TEST FAILS'}\n")
             sys.stdout.flush()
             rows.append((protection, red))
     if asked.write_report:
-        write(rows, asked.write_report)
+        replaced_between(BEGIN, END, table(rows), asked.write_report)
     return int(not all(red for _, red in rows))
 
 
-def red_without(protection: Protection, copy: Path) -> list[str]:
-    """The tests that fail in the copy without the protection."""
-    file = copy / protection.file
+def chosen(names: Sequence[str]) -> list[Protection]:
+    """The protections with one of these parts in their name; all, if there are none."""
+    return [each for each in PROTECTIONS if not names or any(name in each.name for name in names)]
+
+
+def copied_project(folder: Path) -> Path:
+    """A copy of the project in the folder."""
+    left_out = shutil.ignore_patterns(".venv", ".git", ".local", "__pycache__", ".*_cache")
+    return Path(shutil.copytree(PROJECT, folder / "project", ignore=left_out))
+
+
+def environment(project: Path) -> dict[str, str]:
+    """The environment in which Python imports from that copy, also what was changed within the same second."""
+    return os.environ | {"PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@contextmanager
+def without(protection: Protection, project: Path) -> Iterator[None]:
+    """While the block lasts, that copy of the project lacks the protection."""
+    file = project / protection.file
     whole = file.read_text(encoding="utf-8")
     file.write_text(whole.replace(protection.line, protection.instead), encoding="utf-8")
     try:
-        pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-x", "-rfE"]
-        done = run_for_at_most(
-            SECONDS, [*pytest, *protection.tests], os.environ | {"PYTHONPATH": str(copy)}, folder=copy
-        )
-    except subprocess.TimeoutExpired:
-        return [f"{' '.join(protection.tests)} (they do not end)"]
+        yield
     finally:
         file.write_text(whole, encoding="utf-8")
+
+
+def failing_tests(protection: Protection, project: Path) -> list[str]:
+    """The tests that fail in a copy of the project without the protection, the first of them."""
+    pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-x", "-rfE"]
+    try:
+        done = run_for_at_most(SECONDS, [*pytest, *protection.tests], environment(project), folder=project)
+    except subprocess.TimeoutExpired:
+        return [f"{' '.join(protection.tests)} (they do not end)"]
     return sorted(set(re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)))
 
 
-def write(rows: Sequence[tuple[Protection, list[str]]], target: Path) -> None:
-    """Replace the list between the two marks of the page."""
-    before, _, rest = target.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
+def table(rows: Sequence[tuple[Protection, list[str]]]) -> list[str]:
+    """The lines of the table for the page."""
     lines = ["| without | in | fails |", "| --- | --- | --- |"]
     for protection, red in rows:
         tests = ", ".join(f"`{name.rpartition('::')[2]}`" for name in red) or "**nothing**"
         lines.append(f"| {protection.name} | `{protection.file}` | {tests} |")
-    target.write_text("\n".join([f"{before}{BEGIN}", "", *lines, "", f"{END}{after}"]), encoding="utf-8")
+    return lines
+
+
+def replaced_between(begin: str, end: str, lines: Sequence[str], page: Path) -> None:
+    """Replace what is between the two marks of the page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text("\n".join([f"{before}{begin}", "", *lines, "", f"{end}{after}"]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -114,8 +114,8 @@ OWNERSHIP: Final = (
     Protection(
         "fence: it is asked before each send",
         "blocks/dynamodb/transports.py",
-        "        self.fence()",
-        "        pass",
+        "            self._fence()",
+        "            pass",
         ("tests/blocks/dynamodb/test_fence.py",),
         _WRITER,
     ),
@@ -205,8 +205,8 @@ LOADING: Final = (
     Protection(
         "move: the entry is settled before the original is deleted",
         "flows/loading/tasks.py",
-        "    settled = _recorded(entry.model_copy",
-        "    zone.remove(file)\n    settled = _recorded(entry.model_copy",
+        "    archived_to = entry.archived_to or zone.store_copy(file, status)\n    settled",
+        "    archived_to = entry.archived_to or zone.store_copy(file, status)\n    zone.remove(file)\n    settled",
         ("tests/flows/test_ingest.py",),
     ),
     Protection(
@@ -512,21 +512,21 @@ EMAILS: Final = (
         "flows/notification/collecting.py",
         '    with _kept(collection.keep, "email"):\n        yield collection',
         "    yield collection",
-        ("tests/flows/notification",),
+        ("tests/flows/notification/test_collecting.py",),
     ),
     Protection(
         "email: a run that was taken for dead begins another one",
         "flows/notification/collecting.py",
         "        if not run_blocks().file_ledger.keep_email(self._claimed):",
         "        if run_blocks().file_ledger.keep_email(self._claimed) is None:",
-        ("tests/flows/notification",),
+        ("tests/flows/notification/test_collecting.py",),
     ),
     Protection(
         "email: a run that was taken for dead reports nothing twice",
         "flows/notification/collecting.py",
         '        return [report for report in reports if (report.bucket, report.key, report.version or "") not in covered]',
         "        return [report for report in reports if report]",
-        ("tests/flows/notification",),
+        ("tests/flows/notification/test_collecting.py",),
     ),
     Protection(
         "email of a run that died: made when none of its writes can succeed any more",

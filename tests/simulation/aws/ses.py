@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.simulation.aws.service import FakeService
 from tests.simulation.network import Network
-from tests.simulation.processes import Process
+
+if TYPE_CHECKING:
+    from tests.simulation.processes import Process
 
 
 @dataclass(frozen=True)
