@@ -1,6 +1,4 @@
-"""Looks for the first seed that fails, as one of several processes that share the seeds.
-
-    python -m tests.simulation.search FIRST END STEP FOLDER
+"""Looks for the first seed that fails, in one of several processes that share the seeds.
 
 A seed that fails becomes a file of that name in the folder, with what failed. A process ends when an earlier seed than
 its next one has failed.
@@ -10,7 +8,6 @@ import gc
 import logging
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -48,8 +45,3 @@ def search(seeds: range, results: Path) -> None:
 def _end(seed: int, results: Path) -> None:
     (results / str(seed)).write_text(f"the story does not end within {SECONDS_A_SEED} s", encoding="utf-8")
     os._exit(0)
-
-
-if __name__ == "__main__":
-    first, end, step, folder = sys.argv[1:]
-    search(range(int(first), int(end), int(step)), Path(folder))

@@ -6,21 +6,28 @@ Each protection is taken out of a copy of the project, one at a time, as `tests.
 """
 
 import argparse
+import multiprocessing
+import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from tests.faults.protections import chosen, copied_project, environment, replaced_between, without
+from tests.faults.protections import chosen, copied_project, replaced_between, without
 from tests.faults.protections_list import Protection
 
 BEGIN, END = "<!-- strength: written by tests/simulation/strength.py -->", "<!-- end of strength -->"
 SEEDS: Final = 5000
 PROCESSES: Final = 2
+
+LIBRARIES: Final = ("prefect.main", "prefect_aws", "boto3", "aiohttp", "pandas", "jinja2")
+"""Imported once: they take seconds, and the processes that run the simulation are forks of this one."""
+
+_FORK: Final = multiprocessing.get_context("fork")
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write-report", type=Path)
     parser.add_argument("names", nargs="*", help="parts of the names of those to take out; all, if none is given")
     asked = parser.parse_args(arguments)
+    for library in LIBRARIES:
+        import_module(library)
     rows: list[tuple[Protection, Found | None]] = []
     with tempfile.TemporaryDirectory(prefix="sensor-ingest-strength-") as folder:
         copy = copied_project(Path(folder))
@@ -60,18 +69,26 @@ def searched(project: Path, seeds: int) -> Found:
     """What the simulation of that copy of the project finds with the first of these seeds that fails."""
     with tempfile.TemporaryDirectory(prefix="sensor-ingest-strength-") as results:
         running = [
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.simulation.search", str(first), str(seeds), str(PROCESSES), results],
-                cwd=project,
-                env=environment(project),
-            )
+            _FORK.Process(target=_search_in, args=(project, range(first, seeds, PROCESSES), Path(results)))
             for first in range(PROCESSES)
         ]
-        codes = [process.wait() for process in running]
-        if any(codes):
+        for process in running:
+            process.start()
+        for process in running:
+            process.join()
+        if any(process.exitcode for process in running):
             return Found(0, "the simulation cannot be run")
         failed = {int(path.name): path.read_text(encoding="utf-8") for path in Path(results).iterdir()}
     return Found(min(failed) + 1, failed[min(failed)]) if failed else Found(seeds, "")
+
+
+def _search_in(project: Path, seeds: range, results: Path) -> None:
+    """Run the simulation of that copy, in a process that forgets which modules of this project it has imported."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "blocks", "flows", "deployments")]:
+        del sys.modules[name]
+    os.chdir(project)
+    sys.path.insert(0, str(project))
+    import_module("tests.simulation.search").search(seeds, results)
 
 
 def table(rows: Sequence[tuple[Protection, Found | None]]) -> list[str]:
