@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from blocks.file_ledger.claims import (
@@ -399,26 +399,31 @@ class Model:
         claim = self.claim
         if claim.unsettled or claim.reload_at or claim.claim_id:
             assert claim.next_try_at is not None
-        through_the_table = to_claim(claim.bucket, claim.key, from_item(to_item(claim_attributes(claim))))
-        assert claim == through_the_table
+        assert claim == to_claim(claim.bucket, claim.key, claim_attributes(claim))
 
 
 STEPS = ["take", "reload", "expect", "settle_nothing", "arrive", "pass_time"]
 STEPS_OF_RUNS = ["renew", "send", "finish", "fail", "die"]
+OFTEN = ["take", "take", "send", "send", "finish", "finish", "pass_time", "pass_time", "pass_time", "reload"]
+SECONDS = (1, 61, 61, 250, 550)
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(STEPS + STEPS_OF_RUNS + ["take", "finish", "send"]), st.integers(0, 700)), max_size=40
+        st.tuples(st.sampled_from(STEPS + STEPS_OF_RUNS + OFTEN), st.integers(0, 4)),
+        min_size=5,
+        max_size=25,
     )
 )
-@settings(max_examples=500)
+@settings(max_examples=2000, phases=[Phase.explicit, Phase.generate, Phase.shrink])
 def test_no_sequence_of_changes_loses_a_due_time_or_leaves_a_late_row_in_the_table(
     steps: list[tuple[str, int]],
 ) -> None:
     model = Model()
     for step, number in steps:
-        if step in STEPS:
+        if step == "pass_time":
+            model.pass_time(SECONDS[number])
+        elif step in STEPS:
             getattr(model, step)(number)
         else:
             model.on_a_run(getattr(model, step), number)
