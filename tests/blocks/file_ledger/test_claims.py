@@ -293,6 +293,7 @@ class Run:
     lease_until: datetime
     began_at: datetime
     unanswered: bool = False
+    has_written: bool = False
 
 
 @dataclass
@@ -359,10 +360,15 @@ class Model:
         since = {version: epoch for version, epoch in self.archived.items() if epoch > (self.claim.late_epoch or 0)}
         return sorted(since, key=lambda version: since[version])
 
+    def write(self, run: Run) -> None:
+        """The row is written once, if the fence allows it: soon after the claim, or not before the end of the load."""
+        if self.now < run.lease_until and not run.has_written:
+            self.row = [self.row, *self._to_write(run)][-1]
+            run.has_written = True
+
     def finish(self, run: Run) -> None:
         """All rows are written, the version is archived, and the claim ends, if it is still this run's."""
-        if self.now < run.lease_until:
-            self.row = [self.row, *self._to_write(run)][-1]
+        self.write(run)
         self.runs.remove(run)
         claim = self.claim
         if claim.claim_id != run.claim_id:
@@ -403,8 +409,7 @@ class Model:
 
 SECONDS = (0, 1, 61, 61, 61, 250, 550)
 STEPS = ("reload", "expect", "settle_nothing", "arrive")
-STEPS_OF_RUNS = ("renew", "send", "finish", "fail", "die")
-BEGINNINGS = ("take", "take", "reload")
+STEPS_OF_RUNS = ("renew", "send", "write", "finish", "fail", "die")
 ENDS = ("finish", "finish", "finish", "fail", "die", "renew")
 """A run whose lease was only renewed goes on: another step ends it later, or none does."""
 
@@ -419,14 +424,20 @@ def any_step(model: Model, chance: Random) -> None:
 
 def any_run(model: Model, chance: Random) -> None:
     """A run that begins, sends rows of which some get no answer, and ends somehow, perhaps long after its lease."""
-    before = len(model.runs)
-    getattr(model, chance.choice(BEGINNINGS))(chance.randrange(2))
+    before, claim = len(model.runs), model.claim
+    due = claim.reload_at is not None and claim.reload_at <= model.now
+    getattr(model, "reload" if due and chance.random() < 0.7 else "take")(chance.randrange(2))
     if len(model.runs) > before:
         run = model.runs[-1]
-        if chance.random() < 0.5:
-            model.send(run)
+        for step in chance.choice(("send", "write", "send write", "write send", "")).split():
+            getattr(model, step)(run)
+        for _ in range(chance.choice((0, 1, 1, 12))):
+            model.pass_time(chance.choice((0, 1, 55)))
+            model.renew(run)
         model.pass_time(chance.choice(SECONDS))
         getattr(model, chance.choice(ENDS))(run)
+    if model.runs and chance.random() < 0.3:
+        model.finish(model.runs[0])  # most often one that was overtaken
 
 
 @pytest.mark.parametrize("seed", range(20))
