@@ -82,6 +82,7 @@ OWNERSHIP: Final = (
         "return None if _is_of(existing[0], write_id) else from_item(existing[0])",
         "return from_item(existing[0])",
         (f"{_LEDGER}/test_claiming.py",),
+        "the change is then made once more, with the same result: it is about needless calls",
     ),
     Protection(
         "lease: it is renewed while a version is loaded",
@@ -165,7 +166,7 @@ OWNERSHIP: Final = (
         "late rows: written again once more while rows can arrive",
         "blocks/file_ledger/claims.py",
         "if self.late_until is not None and self.late_until > began_at:",
-        "if self.late_until is not None and self.late_until < began_at:",
+        "if self.late_until is not None and began_at is None:",
         (f"{_LEDGER}/test_claims.py",),
     ),
     Protection(

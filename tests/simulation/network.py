@@ -26,6 +26,9 @@ _RETRIED_CODES: Final = frozenset({"TransactionInProgressException", "Provisione
 LONGEST_BACK_OFF: Final = 20.0
 """Source: `retries.exponential`, botocore 1.43."""
 
+LATE_AT_THE_END: Final = 0.2
+"""Share of the requests that are late, of those that are on their way when their process is killed or stalled."""
+
 _QUICK_SECONDS: Final = 0.05
 """A refused or reset connection fails at once."""
 
@@ -204,10 +207,12 @@ class _Attempt:
                     return
                 self._log("is done but answered with a server error")
             case "stalled during":
+                latency = self._maybe_late(latency)
                 scheduler.later(scheduler.random.random() * latency, process.stall, self._stall_seconds())
             case "killed during":
                 before_the_answer = latency + network.least_latency
                 scheduler.later(scheduler.random.random() * before_the_answer, process.kill)
+                latency = self._maybe_late(latency)
             case _:
                 pass
         scheduler.later(latency, self._arrive)
@@ -231,6 +236,11 @@ class _Attempt:
     def _answer_with_server_error(self) -> None:
         error = self.service.error(self.operation, "InternalServerError", "simulated", 500)
         self.thread.wake(self.ticket, error)
+
+    def _maybe_late(self, latency: float) -> float:
+        """What stops a process may also stop what it has sent: its machine loses the network, for example."""
+        late = self.network.scheduler.random.random() < LATE_AT_THE_END
+        return self._lateness() if late else latency
 
     def _lateness(self) -> float:
         """How late the request arrives: up to when its signature is no longer valid, and a little after that."""

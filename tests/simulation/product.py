@@ -79,6 +79,9 @@ class Product:
     quiet_asked_at: int = -1
     last_drop_at: float = 0.0
 
+    patience_seconds: float = 200.0
+    """How long the writer of rows tries without success; with less, more loads fail."""
+
     def __post_init__(self) -> None:
         world = self.world
         world.dynamodb.create_table("files", "file", "version", INDEXES)
@@ -222,13 +225,15 @@ class Product:
             fence=checked,
             on_unanswered=on_unanswered,
             batch_rows=2,
-            patience_seconds=200,
+            patience_seconds=self.patience_seconds,
         )
 
     def _watched(self, give_up: Callable[[Lease, BaseException], None]) -> Callable[[Lease, BaseException], None]:
         def watched(lease: Lease, error: BaseException) -> None:
+            process = running_process()
+            faults_met = process.faults_met
             give_up(lease, error)
-            if isinstance(error, LeaseLostError):
+            if isinstance(error, LeaseLostError) and process.faults_met == faults_met:
                 self.watch.load_was_lost(lease)
 
         return watched

@@ -133,7 +133,7 @@ class Watch:
         """Called when a run has dealt with the loss of its claim: what was loaded since is written again at once."""
         process, lost = running_thread().process, lease.held.claim
         claim = self._claim(f"{lost.bucket}/{lost.key}")
-        if process.disturbed_until > self.world.scheduler.now - 1 or claim.claim_id == lost.claim_id:
+        if claim.claim_id == lost.claim_id:  # another run may still take it over
             return
         if claim.reload_at is None or claim.reload_at > self._now + timedelta(seconds=LATEST_RECOVERY_SECONDS):
             self._problem(f"{process.name} has lost {lost.key}, and it is not written again at once: {claim}")
