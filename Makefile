@@ -29,7 +29,7 @@ test: check  ## everything that must pass before a commit: format, lint, types, 
 test-dask: $(READY)  ## a file shared out among the workers of a local Dask cluster
 	$(BIN)/python -m pytest tests/flows/loading/dask
 
-test-faults: $(READY)  ## kill -9 and misbehaving AWS at each step of the flow; slow; writes docs/reliability.md
+test-faults: $(READY)  ## kill -9, SIGSTOP, newer versions and misbehaving AWS at each step; slow; writes docs/reliability.md
 	$(BIN)/python -m pytest tests/faults --deselect tests/faults/test_soak.py --write-report docs/reliability.md
 
 SEEDS ?= 100000
@@ -40,7 +40,7 @@ protections: $(READY)  ## removes each protection from a copy and names the test
 	$(BIN)/python -m tests.faults.protections --write-report docs/reliability.md
 
 MINUTES ?= 20
-soak: $(READY)    ## random kills under a steady drop of files, for 20 minutes or MINUTES=…
+soak: $(READY)    ## random kills and stalls under a steady drop of files, for 20 minutes or MINUTES=…
 	$(BIN)/python -m pytest tests/faults/test_soak.py -s --minutes $(MINUTES)
 
 check: $(READY)  ## format, lint, types, the direction of imports and the AWS templates, without tests

@@ -97,7 +97,8 @@ def test_fields_of_a_ledger_entry_are_those_of_the_code() -> None:
 
 def test_indexes_of_the_ledger_are_those_of_the_template() -> None:
     table = _template("stack.yaml")["Resources"]["FilesTable"]["Properties"]
-    indexes = {index["IndexName"] for index in table["GlobalSecondaryIndexes"]}
+    # What version 0.1 needed is within a condition.
+    indexes = {index["IndexName"] for index in table["GlobalSecondaryIndexes"] if "Fn::If" not in index}
     assert indexes == set(names([row[0] for row in rows(LEDGER.text, "key or index")][1:]))
 
 

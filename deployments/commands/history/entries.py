@@ -30,9 +30,9 @@ def ledger_entries(file: str | None, since: datetime | None, limit: int) -> list
     """
     ledger = load_blocks().file_ledger
     if file is None:
-        return list(ledger.newest(limit, since))
+        return ledger.with_emails(list(ledger.newest(limit, since)))
     versions = sorted(ledger.entries_of(*parse_s3_uri(file)), key=lambda entry: entry.claimed_at, reverse=True)
-    return [entry for entry in versions if since is None or entry.claimed_at >= since][:limit]
+    return ledger.with_emails([entry for entry in versions if since is None or entry.claimed_at >= since][:limit])
 
 
 def parse_since(text: str, now: datetime | None = None) -> datetime:
