@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,6 +85,24 @@ def test_an_archived_object_fails_at_once_and_stays_and_nothing_takes_it_up_unti
     assert file.uri in {each.uri for each in sweep(0).announced}
     assert "Completed" == ingest(replaced)[0], "a new version is loaded"
     assert [2] == world.values_of("0040-0001")
+
+
+def test_older_versions_of_an_object_that_stays_are_written_again_once(world: World) -> None:
+    """Late rows of a version before may have come over them; the key must not stay due because its object stays."""
+    ingest(put(world, "incoming/stays.csv", "0046-0001,1483906366,1\n"))
+    file = put(world, "incoming/stays.csv", "0046-0001,1483906366,2\n", StorageClass="GLACIER")
+    with copies_refused("ObjectNotInActiveTierError"):
+        assert "Failed" == ingest(file)[0]
+    ledger, long_ago = load_blocks().file_ledger, datetime(2026, 1, 1, tzinfo=UTC)
+    ledger.change(file.bucket, file.key, lambda claim: claim.overtaken(0, "v0", long_ago))
+    world.aws.client("dynamodb").delete_item(
+        TableName=world.outputs.readings_table_name,
+        Key={"sensor_id": {"S": "0046-0001"}, "timestamp": {"N": "1483906366"}},
+    )
+    assert "AlreadyLoaded" == ingest(file)[0]
+    assert [1] == world.values_of("0046-0001")
+    claim = ledger.claim_of(file.bucket, file.key)
+    assert (None, None, None) == (claim.claim_id, claim.reload_at, claim.next_try_at)
 
 
 def test_an_object_that_can_be_read_by_now_is_loaded_by_force(world: World) -> None:

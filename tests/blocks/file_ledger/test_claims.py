@@ -148,6 +148,10 @@ def test_a_key_that_is_held_or_has_a_version_that_waits_stays_due() -> None:
     assert HELD.with_nothing_due() == HELD
 
 
+def test_a_request_may_arrive_as_long_as_its_signature_lasts_by_clocks_that_differ() -> None:
+    assert timedelta(minutes=5) + timedelta(minutes=5) == LATE_WRITES_END_AFTER
+
+
 # ---- Late writes ----------------------------------------------------------------------------------------------------
 
 
