@@ -122,7 +122,8 @@ def _make_of_what_is_settled(email: OutboxEmail, ledger: FileLedger) -> None:
     """
     run_id = email.flow_run_id or ""
     # First nothing that the run has sent may succeed any more: what it has settled is then known for good.
-    if not all([ledger.disown(bucket, key, run_id) for bucket, key, _ in email.files]):
+    disowned = [ledger.disown(bucket, key, run_id) for bucket, key, _ in email.files]
+    if not all(disowned):
         ledger.taken_up(email, counts=False)
         return
     reports = ledger.reports_of(email)

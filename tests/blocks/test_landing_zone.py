@@ -100,8 +100,9 @@ IN_A_MINUTE = timedelta(minutes=-1)
 
 def test_files_that_wait_are_found_with_what_listing_tells_of_them(landing_zone: LandingZone, bucket: Bucket) -> None:
     files = [bucket.put(f"incoming/{key}") for key in ("a b+c%20é.csv", "deep/down/b.csv")]
-    known = [SensorFile(bucket=file.bucket, key=file.key, etag=file.etag, size=file.size) for file in files]
-    assert known == list(landing_zone.waiting(IN_A_MINUTE))
+    known = [(file.bucket, file.key, None, file.etag, file.size) for file in files]
+    found = list(landing_zone.waiting(IN_A_MINUTE))
+    assert known == [(file.bucket, file.key, file.version_id, file.etag, file.size) for file in found]
 
 
 def test_folders_names_that_nobody_can_store_and_what_has_left_incoming_do_not_wait(

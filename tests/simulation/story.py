@@ -25,6 +25,10 @@ QUIET_SECONDS = 4 * 3600.0
 """How long afterwards everything has time to come to its end."""
 
 
+RESUMED_FOR_SECONDS = 100.0
+"""After a stall, a relay may still announce what it had received."""
+
+
 def ownership(world: World) -> None:
     """Files drop, everything fails for a while, and in the end every invariant holds."""
     product = Product(world, _chances(world))
@@ -90,7 +94,7 @@ def _is_quiet(product: Product) -> bool:
 
 def _only_looks(process: Process) -> bool:
     """Whether it is a relay that is not stalled: a stalled one may still announce what it has received."""
-    return process.name.startswith("relay") and process.stalled_until <= process.scheduler.now
+    return process.name.startswith("relay") and process.stalled_until + RESUMED_FOR_SECONDS <= process.scheduler.now
 
 
 def _events_come_late(world: World) -> bool:

@@ -287,7 +287,8 @@ def test_while_the_queue_is_empty_another_thread_announces_due_files(relay: Rela
     relay.timings = replace(relay.timings, due_look_seconds=0.01)
 
     def long_poll(stop: StopSignal, wait_seconds: int) -> list[Any]:
-        stop.wait(wait_seconds)
+        if not stop.wait(wait_seconds):
+            stop.request()  # in vain
         return []
 
     relay.queue.receive = long_poll  # type: ignore[method-assign]
