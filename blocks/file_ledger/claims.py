@@ -84,10 +84,13 @@ class Claim:
         return replace(self, lease_until=until, next_try_at=until)
 
     def freed(self, now: datetime) -> "Claim":
-        """Held by no run. The holder did not end its claim, so its rows may still arrive."""
+        """Held by no run. The holder did not end its claim: its rows may still arrive, and the key is due now.
+
+        That is so also if no version waits: the holder may have settled one, and not deleted the original yet.
+        """
         if self.claim_id is None:
             return self
-        return self.with_late_writes(self.epoch, self.holds, now).released(now)
+        return replace(self.with_late_writes(self.epoch, self.holds, now).released(now), next_try_at=now)
 
     def with_late_writes(self, epoch: int, version: str | None, now: datetime) -> "Claim":
         """Rows of the version, sent in that epoch, may still arrive from now on."""

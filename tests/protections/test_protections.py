@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.protections import PROTECTIONS, Protection
+from tests.faults.protections_list import PROTECTIONS, Protection
 
 PROJECT = Path(__file__).parents[2]
 

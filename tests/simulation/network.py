@@ -23,6 +23,9 @@ _RETRIED_STATUS: Final = frozenset({429, 500, 502, 503, 504, 509})
 _RETRIED_CODES: Final = frozenset({"TransactionInProgressException", "ProvisionedThroughputExceededException"})
 """What botocore tries again. Source: `_retry.json`, botocore 1.43."""
 
+LONGEST_BACK_OFF: Final = 20.0
+"""Source: `retries.exponential`, botocore 1.43."""
+
 _QUICK_SECONDS: Final = 0.05
 """A refused or reset connection fails at once."""
 
@@ -118,7 +121,9 @@ class Network:
         for attempt in range(1, settings.attempts):
             if not _is_retried(answer):
                 break
-            thread.sleep(self.scheduler.random.random() * min(settings.first_back_off * 2 ** (attempt - 1), 20.0))
+            thread.sleep(
+                self.scheduler.random.random() * min(settings.first_back_off * 2 ** (attempt - 1), LONGEST_BACK_OFF)
+            )
             answer = _Attempt(self, thread, service, operation, parameters, handler, settings).made()
         if isinstance(answer, Exception):
             raise answer
@@ -160,6 +165,9 @@ class _Attempt:
         network.calls += 1
         self.signed_at = scheduler.now  # before a stall, which the signature may not outlive
         fault = network.faults.of_call(scheduler.random) if process.faults else None
+        if fault:
+            slow = self.settings.read_timeout + LONGEST_BACK_OFF if self.service.name == "dynamodb" else 0
+            process.disturbed(scheduler.now + slow)
         if fault == "stalled before":
             process.stall(network.faults.stall_seconds(scheduler.random))
             thread.sleep(0)

@@ -101,6 +101,10 @@ class Process:
         self.faults = faults
         """Whether the network may kill and stall it."""
         self.stalled_until = 0.0
+        self.faults_met = 0
+        """How often something went wrong with its calls, or with itself."""
+        self.disturbed_until = 0.0
+        """Until when its calls may take longer than usual, for what has gone wrong with one of them or with itself."""
         self.ended = ""
         """How it ended: `finished`, `failed` or `killed`; empty while it runs."""
         self.properties: dict[str, Any] = {}
@@ -140,14 +144,21 @@ class Process:
                 Source: CLOCK_MONOTONIC, clock_gettime(2), "does not count time that the system is suspended".
         """
         until = self.scheduler.now + seconds
+        self.disturbed(until)
         if until > self.stalled_until:
             if suspended:
                 self._clock_base -= until - max(self.stalled_until, self.scheduler.now)
             self.stalled_until = until
             self.scheduler.log(self.name, "{} for {:.1f} s".format, "suspended" if suspended else "stalls", seconds)
 
+    def disturbed(self, until: float) -> None:
+        """Note that something went wrong, which may slow it down until then."""
+        self.faults_met += 1
+        self.disturbed_until = max(self.disturbed_until, until)
+
     def kill(self) -> None:
         """End it as SIGKILL does: none of its threads does anything from now on."""
+        self.faults_met += 1
         if current_thread() is None:
             self._end("killed")
         else:

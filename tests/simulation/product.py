@@ -18,6 +18,7 @@ import flows.notification.overdue
 import flows.notification.wait
 import flows.notify
 import flows.sweep
+from blocks.domain.errors import LeaseLostError
 from blocks.domain.models import FileReport, RowCounts, SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
@@ -31,10 +32,12 @@ from deployments.relay.timings import Timings
 from deployments.relay.upkeep import Upkeep
 from flows.loading.ingest_file import ingest_file
 from flows.loading.large_files import LargeFiles
+from flows.loading.lease import Lease
 from flows.loading.step_runs import within_task_run
 from flows.notification.collecting import EmailCollection, email_collected
 from flows.notification.overdue import take_up_overdue_emails
 from flows.report import report_of_error
+from tests.simulation.aws.events import LATEST_SECONDS
 from tests.simulation.aws.events import announce as announce_objects
 from tests.simulation.prefect_server import (
     Chances,
@@ -47,12 +50,15 @@ from tests.simulation.prefect_server import (
 )
 from tests.simulation.processes import Flag, Process
 from tests.simulation.runtime import mapped, running_process
+from tests.simulation.watch import Watch
 from tests.simulation.world import World
 
 BUCKET = "landing"
 _LANDING_ZONE = LandingZone(bucket=BUCKET)
 _READINGS_TABLE = ReadingsTable(table_name="readings")
-_MAILER = Mailer(sender="sensors@example.com", recipients=["you@example.com"])
+_MAILER = Mailer(sender="sensors@example.com", recipients=[f"{number}@example.com" for number in range(51)])
+"""More recipients than one message takes: each email is two messages."""
+
 WAIT_SECONDS = 60.0
 TIMINGS = Timings(due_look_seconds=25, upkeep_seconds=45, batch_quiet_seconds=2, slot_poll_seconds=5)
 """Slower than in production: the looks would be most of the calls of a simulation."""
@@ -72,8 +78,6 @@ class Product:
     announced_by_sweep: list[str] = field(default_factory=list)
     quiet_asked_at: int = -1
     last_drop_at: float = 0.0
-    unsafe_sends: list[str] = field(default_factory=list)
-    """Sends that the fence let through although the run did not hold the key."""
 
     def __post_init__(self) -> None:
         world = self.world
@@ -83,6 +87,7 @@ class Product:
         announce_objects(self.bucket, self.queue, world.sqs)
         self.server = PrefectServer(world.network, self.chances, self._start_run)
         self.slots = SimulatedSlots(self.server)
+        self.watch = Watch(world, self.bucket, self._is_announced)
         self._numbers = iter(range(1, 1_000_000))
 
     @contextmanager
@@ -97,6 +102,7 @@ class Product:
                 (blocks.saved_blocks, "_blocks_of", lambda _: _blocks()),
                 (flows.loading.tasks, "validate_file", _validated),
                 (ReadingsTable, "write", self._write),
+                (Lease, "give_up", self._watched(Lease.give_up)),
                 (Mailer, "send", _sent),
                 (flows.notify, "compose_email", _composed),
                 (flows.notify, "_pages", list),
@@ -190,6 +196,7 @@ class Product:
             return [report_of_error(file, error)]
 
     def _notify(self, run: Run) -> None:
+        running_process().properties["email_id"] = run.parameters["email_id"]
         flows.notify.notify.fn(run.parameters["files"], 0, run.parameters["email_id"])
 
     # ---- Rows -----------------------------------------------------------------------------------------------------
@@ -202,26 +209,36 @@ class Product:
         fence: Callable[[], object],
         on_unanswered: Callable[[], object],
     ) -> int:
-        content, lease = list(rows), getattr(fence, "__self__", None)
+        lease: Lease = fence.__self__  # type: ignore[attr-defined] # it is a method
 
         def checked() -> None:
+            self.watch.rows_are_sent(lease)
             fence()
-            if lease is not None and not self._holds(lease):
-                self.unsafe_sends.append(f"{self.world.scheduler.now:.1f} s: {content}")
+            self.watch.rows_were_let_through(lease)
 
         return self.world.readings.write(
-            content,
-            version=content[0][2] if content else "",
+            rows,
+            version=self.watch.origin(lease),
             fence=checked,
             on_unanswered=on_unanswered,
             batch_rows=2,
             patience_seconds=200,
         )
 
-    def _holds(self, lease: Any) -> bool:  # noqa: ANN401 - a Lease
-        held = lease.held.claim
-        item: Any = self.world.dynamodb.tables["files"].get((f"{held.bucket}/{held.key}", "#claim"))
-        return bool(item and item.get("claim_id", {}).get("S") == held.claim_id)
+    def _watched(self, give_up: Callable[[Lease, BaseException], None]) -> Callable[[Lease, BaseException], None]:
+        def watched(lease: Lease, error: BaseException) -> None:
+            give_up(lease, error)
+            if isinstance(error, LeaseLostError):
+                self.watch.load_was_lost(lease)
+
+        return watched
+
+    def _is_announced(self, key: str) -> bool:
+        """Whether no event of an object under that key is in the queue or on its way there."""
+        late = self.world.faults.late_delivery or self.world.faults.repeated_delivery
+        if self.world.scheduler.now < self.last_drop_at + (LATEST_SECONDS + 10 if late else 10):
+            return False
+        return not any(f'"{key}"' in message.body for message in self.queue.messages)
 
 
 def _blocks() -> SavedBlocks:

@@ -165,6 +165,11 @@ def test_a_holder_that_did_not_end_its_claim_may_still_write_rows_of_its_version
     assert (None, NOW) == (free.claim_id, free.next_try_at)
 
 
+def test_a_key_whose_holder_died_is_due_at_once_also_if_no_version_waits() -> None:
+    """The holder may have settled a version, and not have deleted the original."""
+    assert HELD.settled(str(HELD.holds)).freed(NOW).next_try_at == NOW
+
+
 def test_a_free_key_has_no_holder_whose_rows_may_come_late() -> None:
     assert FREE.freed(NOW) == FREE
 

@@ -87,6 +87,8 @@ class DynamoDb(FakeService):
         self.tables: dict[str, Table] = {}
         self.page_items = page_items
         """How many items a page of a query holds, as a megabyte does in DynamoDB."""
+        self.on_written: list[Callable[[str, Sequence[Key]], object]] = []
+        """Called with the process that asked for it and the keys, when a write has been done."""
         self._in_progress: set[str] = set()
         self._done: dict[str, tuple[float, Sequence[Any]]] = {}
         self._tokens = 0
@@ -293,6 +295,7 @@ class DynamoDb(FakeService):
         self._in_progress.discard(token)
         if token:
             self._done[token] = (self.scheduler.now + TOKEN_SECONDS, call["TransactItems"])
+        self._tell(actions)
         return self.answer()
 
     def _was_done(self, token: str, items: Sequence[Any]) -> bool:
@@ -346,6 +349,7 @@ class DynamoDb(FakeService):
         old = action.table.get(action.key)
         new = action.change(old)
         self._store(action, new)
+        self._tell([action])
         match action.call.get("ReturnValues"):
             case "ALL_OLD" if old is not None:
                 return self.answer(Attributes=dict(old))
@@ -361,6 +365,10 @@ class DynamoDb(FakeService):
             old = action.table.get(action.key)
             action.table.write(action.key, new, self.scheduler.now, self._lags())
             self.scheduler.log(action.caller, change_text, action.table.name, action.key, old, new)
+
+    def _tell(self, actions: Sequence[_Action]) -> None:
+        for told in self.on_written:
+            told(actions[0].caller, [action.key for action in actions])
 
     def _lags(self) -> Iterator[float]:
         while True:

@@ -42,6 +42,8 @@ class Readings(FakeService):
         super().__init__(network)
         self.rows: dict[tuple[str, int], str] = {}
         self.log: list[Write] = []
+        self.on_written: list[Callable[[str], object]] = []
+        """Called with the version, when rows of it have arrived."""
 
     def batch_write(self, call: Mapping[str, Any]) -> dict[str, Any]:
         caller = self.network.caller
@@ -49,6 +51,8 @@ class Readings(FakeService):
         for row in call["Rows"]:
             self.rows[row[0], row[1]] = row[2]
             self.log.append(Write(self.scheduler.now, process, call["Version"], row))
+        for told in self.on_written:
+            told(call["Version"])
         return self.answer(UnprocessedItems={})
 
     def write(

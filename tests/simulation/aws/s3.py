@@ -47,6 +47,8 @@ class Bucket:
     versions: dict[str, list[Version]] = field(default_factory=dict)
     on_created: list[Callable[[str, Version], object]] = field(default_factory=list)
     """Called with the bucket's name and the version, when an object is created."""
+    on_deleted: list[Callable[[Version], object]] = field(default_factory=list)
+    """Called with the version that was the current one, when an object is deleted."""
 
     def current(self, key: str) -> Version | None:
         """The newest version; None if there is none or it is a delete marker."""
@@ -221,6 +223,8 @@ class S3(FakeService):
                 raise self._refusal("delete_object", "PreconditionFailed", HTTPStatus.PRECONDITION_FAILED)
         marker = self._version(bucket, key, b"", is_marker=True)
         bucket.add(marker)
+        for told in bucket.on_deleted if current else ():
+            told(current)
         answer = {"DeleteMarker": True, "VersionId": marker.version_id} if bucket.versioned else {}
         return self.answer(HTTPStatus.NO_CONTENT, **answer)
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.simulation.aws.service import FakeService
 from tests.simulation.network import Network
+
+if TYPE_CHECKING:
+    from tests.simulation.processes import Process
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Ses(FakeService):
         self.mails: list[Mail] = []
         self.refused: Callable[[Mapping[str, Any]], tuple[str, str] | None] = lambda _: None
         """Code and message of the error for a call; None if SES takes the mail."""
+        self.on_mail: list[Callable[[Process, tuple[str, ...]], object]] = []
+        """Called with the process that sent a mail, and its recipients."""
 
     def send_email(self, call: Mapping[str, Any]) -> dict[str, Any]:
         if refused := self.refused(call):
@@ -41,4 +46,6 @@ class Ses(FakeService):
         recipients = tuple(call["Destination"]["ToAddresses"])
         content = call["Content"]["Raw"]["Data"]
         self.mails.append(Mail(self.scheduler.now, caller.name if caller else "", recipients, content))
+        for told in self.on_mail if caller else ():
+            told(caller, recipients)
         return self.answer(MessageId=f"mail-{len(self.mails)}")
