@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks.domain.errors import ObjectMissingError
+from blocks.domain.errors import ObjectMissingError, SensorIngestError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile, StoredFile
 from blocks.domain.s3_keys import decoded_key
 from blocks.file_ledger.claim_table import EmailId, HeldClaim, Owned, OwnedElsewhere, email_of
@@ -70,12 +70,20 @@ def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool
         result = ledger.claim(
             found, claim_id, runtime().flow_run_id(), announced=announced, email_id=email, again=force
         )
+        if found.key != file.key:  # it was announced under an encoded key, which nothing is due for
+            ledger.nothing_due(file, claim_id)
         if isinstance(result, Owned):
             return Claimed(found, result.held, result.entry, reports=[*result.superseded])
         if isinstance(result, OwnedElsewhere):
             return Claimed(found, reports=[_already_done(result.entry)])
-        if _moved_settled(found, result):
-            done = [_already_done(result)]
+        done = [_already_done(result)]
+        try:
+            moved = _moved_settled(found, result)
+        except (ClientError, SensorIngestError) as error:
+            # The file is loaded. It stays due, at intervals that grow, and no email says that it failed.
+            runtime().log().warning("%s is settled, and cannot be moved: %s", found.uri, error)
+            return Claimed(found, reports=done)
+        if moved:
             # Also where the object stays, as it failed for good: else the key would be due again and again.
             if again := _to_write_again(found, claim_id):
                 return replace(again, reports=done)
