@@ -166,5 +166,5 @@ def test_a_second_load_of_an_archived_file_that_cannot_be_read_leaves_it_archive
         assert "Failed" == ingest(file, force=True)[0]
         assert 1 == len(line.calls)
     [entry] = entries(file)
-    assert ("loading", archived.archived_to) == (entry.status, entry.archived_to), "a sweep closes it as archived"
+    assert ("archived", archived.archived_to) == (entry.status, entry.archived_to)
     assert {"processed/cold.csv"} == world.keys("cold.csv")
