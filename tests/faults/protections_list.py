@@ -122,8 +122,8 @@ OWNERSHIP: Final = (
     Protection(
         "late rows: expected when a claim is taken over",
         "blocks/file_ledger/claims.py",
-        "return self.with_late_writes(self.epoch, self.holds, now).released(now)",
-        "return self.released(now)",
+        "return replace(self.with_late_writes(self.epoch, self.holds, now).released(now), next_try_at=now)",
+        "return replace(self.released(now), next_try_at=now)",
         (f"{_LEDGER}/test_claims.py",),
     ),
     Protection(
@@ -190,7 +190,7 @@ LOADING: Final = (
         "flows/loading/tasks.py",
         "with run_blocks().landing_zone.opened_current(file) as body:",
         "with run_blocks().landing_zone.opened(file) as body:",
-        ("tests/flows/test_ingest.py",),
+        ("tests/flows/loading/test_order_of_steps.py",),
     ),
     Protection(
         "move: the copy is made before the entry is settled",
@@ -200,14 +200,14 @@ LOADING: Final = (
         "    archived_to = entry.archived_to or f's3://{file.bucket}/{key}'\n"
         "    _recorded(entry.model_copy(update={'status': status, 'archived_to': archived_to}), lease)\n"
         "    archived_to = entry.archived_to or zone.store_copy(file, status)",
-        ("tests/flows/test_ingest.py",),
+        ("tests/flows/loading/test_order_of_steps.py",),
     ),
     Protection(
         "move: the entry is settled before the original is deleted",
         "flows/loading/tasks.py",
         "    archived_to = entry.archived_to or zone.store_copy(file, status)\n    settled",
         "    archived_to = entry.archived_to or zone.store_copy(file, status)\n    zone.remove(file)\n    settled",
-        ("tests/flows/test_ingest.py",),
+        ("tests/flows/loading/test_order_of_steps.py",),
     ),
     Protection(
         "newer version: the run that holds the key goes on with it",
@@ -221,7 +221,7 @@ LOADING: Final = (
         "flows/loading/tasks.py",
         "    if file.uri != archived_to and not zone.remove(file):\n        lease.goes_on = True",
         "    if file.uri != archived_to:\n        zone.remove(file)",
-        ("tests/flows/test_ingest.py",),
+        ("tests/flows/loading/test_order_of_steps.py",),
     ),
     Protection(
         "failed load: its back-off is kept",
@@ -341,6 +341,13 @@ RECOVERY: Final = (
         "    ledger.expect(files, CLAIMED_WITHIN)",
         "    pass",
         ("tests/flows/recovery/test_due_files.py",),
+    ),
+    Protection(
+        "due files: the key of a run that died is due at once, also if it had settled the version",
+        "blocks/file_ledger/claims.py",
+        "return replace(self.with_late_writes(self.epoch, self.holds, now).released(now), next_try_at=now)",
+        "return self.with_late_writes(self.epoch, self.holds, now).released(now)",
+        (f"{_LEDGER}/test_claims.py",),
     ),
     Protection(
         "due files: under the limit of run slots",
@@ -524,15 +531,15 @@ EMAILS: Final = (
     Protection(
         "email: a run that was taken for dead reports nothing twice",
         "flows/notification/collecting.py",
-        '        return [report for report in reports if (report.bucket, report.key, report.version or "") not in covered]',
-        "        return [report for report in reports if report]",
+        "        covered = {version for email in emails for version in email.files}",
+        "        covered = {version for email in emails for version in email.groups}",
         ("tests/flows/notification/test_collecting.py",),
     ),
     Protection(
         "email of a run that died: made when none of its writes can succeed any more",
         "flows/notification/overdue.py",
-        "if not all([ledger.disown(bucket, key, run_id) for bucket, key, _ in email.files]):",
-        "if not run_id:",
+        "    disowned = [ledger.disown(bucket, key, run_id) for bucket, key, _ in email.files]",
+        "    disowned = [bool(run_id)]",
         ("tests/flows/notification/test_overdue.py", f"{_LEDGER}/test_sequences.py"),
     ),
     Protection(

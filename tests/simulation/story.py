@@ -5,6 +5,9 @@ It ends when nothing happens any more. What must be true then, and at each momen
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
+from itertools import count
+from random import Random
 from typing import Any
 
 from blocks.domain.models import SETTLED, LedgerEntry
@@ -60,22 +63,36 @@ def _chances(world: World) -> Chances:
 
 def _drop_files(product: Product) -> None:
     """Some keys, each with some versions, whose rows overlap; some versions come within a second, some are the same."""
-    world, random = product.world, product.world.random
-    number = 0
+    world, random, numbers = product.world, product.world.random, count(1)
+    product.bucket.on_deleted.append(partial(_drop_after, product, numbers, random.choice((0.0, 0.3))))
     for key in range(random.choice((1, 1, 2, 3))):
         at, before = random.uniform(0, 200), ""
         for _ in range(random.choice((1, 2, 2, 3, 4))):
-            number += 1
-            seconds = sorted(random.sample(range(6), random.randint(1, 6)))
-            content = "\n".join(f"sensor-{key},{second},{number}" for second in seconds)
-            kind = random.random()
-            if kind < 0.1 and before:
-                content = before
-            elif kind < 0.15:
-                content = f"refuse\n{number}"
+            content = _content(random, f"sensor-{key}", next(numbers))
+            content = before if before and random.random() < 0.1 else content
             world.scheduler.at(at, product.drop, f"incoming/file-{key}.csv", content)
             before, product.last_drop_at = content, max(product.last_drop_at, at + 1)
             at += random.choice((random.uniform(0, 1), random.uniform(1, 20), random.uniform(20, 150)))
+
+
+def _drop_after(product: Product, numbers: Iterator[int], share: float, version: Version) -> None:
+    """Now and then, drop another version at the moment when one leaves: its run may not have ended its claim yet."""
+    world, random = product.world, product.world.random
+    key = version.key
+    if key not in product.uploads or random.random() >= share or world.scheduler.now > CHAOS_SECONDS:
+        return
+    content = _content(random, key.replace("incoming/file", "sensor").removesuffix(".csv"), next(numbers))
+    at = world.scheduler.now + random.choice((0, random.uniform(0, 1)))
+    world.scheduler.at(at, product.drop, key, content)
+    product.last_drop_at = max(product.last_drop_at, at + 1)
+
+
+def _content(random: Random, sensor: str, number: int) -> str:
+    """Some rows, whose value is the number of the file; or a file that is refused."""
+    if random.random() < 0.05:
+        return f"refuse\n{number}"
+    seconds = sorted(random.sample(range(6), random.randint(1, 6)))
+    return "\n".join(f"{sensor},{second},{number}" for second in seconds)
 
 
 def _is_quiet(product: Product) -> bool:

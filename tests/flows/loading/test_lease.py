@@ -128,6 +128,28 @@ def test_a_failed_load_whose_claim_another_run_has_taken_is_noted_too(monkeypatc
     assert noted == ["v1"]
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_load_says_whether_rows_of_it_may_still_arrive(monkeypatch: pytest.MonkeyPatch, *, is_answered: bool) -> None:
+    said: list[bool] = []
+
+    def noted(*_: object, unanswered: bool, **__: object) -> bool:
+        said.append(unanswered)
+        return False
+
+    for call in ("settle", "release", "end_reload"):
+        monkeypatch.setattr(FileLedger, call, noted)
+    monkeypatch.setattr(FileLedger, "end_claim", lambda *_: False)
+    for entry in (ENTRY, None):
+        with lease_kept(LEDGER, held(), entry) as load:
+            load.unanswered = not is_answered
+            if entry:
+                load.settle(entry)
+    failed = Lease(LEDGER, held(), ENTRY)
+    failed.unanswered = not is_answered
+    failed.give_up(ValueError("broken"))
+    assert said == [not is_answered] * 3
+
+
 @pytest.mark.parametrize(("left", "sends_until"), [(40.0, 1035.0), (0.0, 1000.0), (None, 1000.0)])
 def test_a_shard_sends_until_shortly_before_the_end_of_the_lease_of_its_run(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, left: float | None, sends_until: float
