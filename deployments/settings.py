@@ -11,8 +11,8 @@ from blocks.stack_outputs import StackSettings
 POOL_LIMIT: Final = 10
 """Concurrency limit of the work pool, in runs.
 
-Twice the sum of the other limits (ingest runs, emails, one sweep): a stalled run keeps its slot until a sweep frees it,
-and the sweep itself needs a slot.
+Twice the sum of the other limits (ingest runs, emails, one sweep): a silent run keeps its slot until the relay or a
+sweep frees it, and the sweep itself needs a slot.
 """
 
 EMAILS_AT_ONCE: Final = 2

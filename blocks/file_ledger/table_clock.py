@@ -17,6 +17,8 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 @dataclass(frozen=True)
 class _Reading:
     date: datetime
+    earliest: datetime
+    """The date, or a later time of the same second that an earlier answer has shown."""
     sent_at: float
     answered_at: float
 
@@ -41,15 +43,19 @@ class TableClock:
 
     def answered(self, headers: Mapping[str, str], sent_at: float) -> None:
         """Take the time from the headers of an answer to a request that was sent at `sent_at` (monotonic seconds)."""
-        if date := headers.get("date"):
-            self._reading = _Reading(parsedate_to_datetime(date), sent_at, runtime().monotonic())
+        if "date" not in headers:
+            return
+        date, known = parsedate_to_datetime(headers["date"]), self.earliest() if self.is_set else None
+        # The fraction of its second is cut: the time must not go back, or what was due a moment ago is not due now.
+        earliest = known if known and date < known < date + _RESOLUTION else date
+        self._reading = _Reading(date, earliest, sent_at, runtime().monotonic())
 
     def earliest(self) -> datetime:
         """The time that has certainly come: what is due or expired by it is so on the table's clock."""
         reading = self._reading
         if reading is None:
             return _whole(runtime().utc_now())
-        return _whole(reading.date + timedelta(seconds=runtime().monotonic() - reading.answered_at))
+        return _whole(reading.earliest + timedelta(seconds=runtime().monotonic() - reading.answered_at))
 
     def latest(self) -> datetime:
         """The time that has certainly not passed: a lease that starts from it is never shorter than it says."""

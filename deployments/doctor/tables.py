@@ -34,10 +34,17 @@ def _schema(keys: Iterable[Mapping[str, str]], attributes: Iterable[Mapping[str,
 
 
 def _schemas(described: Mapping[str, Any]) -> dict[str, Schema]:
-    """The key schema of each index by its name; that of the table has the name ""."""
-    attributes = described["AttributeDefinitions"]
-    indexes = {each["IndexName"]: each["KeySchema"] for each in described.get("GlobalSecondaryIndexes", [])}
+    """The key schema of each index by its name; that of the table has the name "".
+
+    What the template has only under a condition (`!If`, a list), such as the indexes of version 0.1, is left out.
+    """
+    attributes = _unconditional(described["AttributeDefinitions"])
+    indexes = {each["IndexName"]: each["KeySchema"] for each in _unconditional(described.get("GlobalSecondaryIndexes"))}
     return {name: _schema(keys, attributes) for name, keys in {"": described["KeySchema"], **indexes}.items()}
+
+
+def _unconditional(members: Iterable[Any] | None) -> list[Mapping[str, Any]]:
+    return [each for each in members or () if isinstance(each, Mapping)]
 
 
 def equals_template(block_type: type[AwsBlock], resource: str, system: InspectedSystem) -> CheckResult:

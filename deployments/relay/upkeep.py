@@ -44,7 +44,10 @@ class LedgerOfServer:
         elif now >= self._known[1]:
             self._known = self._known[0], now + LEDGER_READ_EVERY_SECONDS
             with suppress(Exception):
-                self._known = self._load(), now + LEDGER_READ_EVERY_SECONDS
+                loaded = self._load()
+                # The same block keeps the table's time, which it knows from DynamoDB.
+                if loaded.model_dump() != self._known[0].model_dump():
+                    self._known = loaded, now + LEDGER_READ_EVERY_SECONDS
         return self._known[0]
 
 

@@ -1,13 +1,13 @@
 """The first step of a key: who loads which version of it, if any does."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks.domain.errors import ObjectMissingError
+from blocks.domain.errors import ObjectMissingError, SensorIngestError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile, StoredFile
 from blocks.domain.s3_keys import decoded_key
 from blocks.file_ledger.claim_table import EmailId, HeldClaim, Owned, OwnedElsewhere, email_of
@@ -70,13 +70,25 @@ def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool
         result = ledger.claim(
             found, claim_id, runtime().flow_run_id(), announced=announced, email_id=email, again=force
         )
+        if found.key != file.key:  # it was announced under an encoded key, which nothing is due for
+            ledger.nothing_due(file, claim_id)
         if isinstance(result, Owned):
             return Claimed(found, result.held, result.entry, reports=[*result.superseded])
         if isinstance(result, OwnedElsewhere):
             return Claimed(found, reports=[_already_done(result.entry)])
-        if _moved_settled(found, result):
+        done = [_already_done(result)]
+        try:
+            moved = _moved_settled(found, result)
+        except (ClientError, SensorIngestError) as error:
+            # The file is loaded. It stays due, at intervals that grow, and no email says that it failed.
+            runtime().log().warning("%s is settled, and cannot be moved: %s", found.uri, error)
+            return Claimed(found, reports=done)
+        if moved:
+            # Also where the object stays, as it failed for good: else the key would be due again and again.
+            if again := _to_write_again(found, claim_id):
+                return replace(again, reports=done)
             ledger.nothing_due(found, claim_id)
-            return Claimed(found, reports=[_already_done(result)])
+            return Claimed(found, reports=done)
 
 
 def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed:
@@ -85,9 +97,8 @@ def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: b
     archived = ledger.archived(file) if force else None
     if archived:
         return _archived_again(archived, claim_id, email)
-    if again := ledger.claim_reload(file.bucket, file.key, claim_id, run_id):
-        held, versions = again
-        return Claimed(file, held, reload=versions)
+    if again := _to_write_again(file, claim_id):
+        return again
     closed_as = _ClosedAs(file, run_id, email)
     if closed := ledger.close(file, closed_as, claim_id):
         return Claimed(file, reports=[*closed])
@@ -97,6 +108,12 @@ def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: b
         return Claimed(file, reports=[skipped])
     ledger.nothing_due(file, claim_id)
     raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
+
+
+def _to_write_again(file: SensorFile, claim_id: str) -> Claimed | None:
+    """The versions of the key that are to be written again now, as older rows may have come after theirs."""
+    again = run_blocks().file_ledger.claim_reload(file.bucket, file.key, claim_id, runtime().flow_run_id())
+    return Claimed(file, again[0], reload=again[1]) if again else None
 
 
 class _ClosedAs:

@@ -10,7 +10,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from tests.faults.steps import CLAIM_VERSION, EMAIL_VERSION
 
-UNSETTLED: Final = frozenset({"waiting", "loading", "loaded"})
+UNSETTLED: Final = frozenset({"waiting", "loading"})
 KEPT: Final = frozenset({"archived", "refused"})
 """The statuses of versions whose object was moved."""
 
@@ -93,7 +93,7 @@ class LedgerItems:
         return [
             str(item["file"])
             for item in self.items
-            if (until := _moment(item.get("lease_until"))) and until > now and _may_be_held(item)
+            if item.get("claim_id") and (until := _moment(item.get("lease_until"))) and until > now
         ]
 
     def due(self, now: datetime, within: timedelta) -> list[str]:
@@ -108,21 +108,20 @@ class LedgerItems:
         """What is not settled or not sent, in words."""
         found = [f"{entry.name}: {entry}" for entry in self.entries if not entry.is_settled]
         claims = [item for item in self.items if item["version"] == CLAIM_VERSION and item.get("claim_id")]
-        emails = [item for item in self._emails.values() if item.get("state") != "sent"]
+        emails = [item for item in self._emails if item.get("state") != "sent"]
         return found + [str(dict(item)) for item in claims + emails]
 
     def _is_emailed(self, entry: Item) -> bool:
-        email = self._emails.get(f"#email/{entry.get('email_id')}", {})
-        return bool(entry.get("notified_at")) or email.get("state") == "sent"
+        return (entry["bucket"], entry["key"], entry["version"]) in self._versions_emailed
 
     @cached_property
-    def _emails(self) -> dict[str, Item]:
-        return {str(item["file"]): item for item in self.items if item["version"] == EMAIL_VERSION}
+    def _versions_emailed(self) -> set[tuple[str, ...]]:
+        sent = (email for email in self._emails if email.get("state") == "sent")
+        return {tuple(map(str, version)) for email in sent for version in email.get("files", ())}
 
-
-def _may_be_held(item: Item) -> bool:
-    """Whether a lease in it counts: claims and emails are released, entries of 0.1 are settled."""
-    return bool(item.get("claim_id")) if str(item["version"]).startswith("#") else item.get("status") in UNSETTLED
+    @cached_property
+    def _emails(self) -> list[Item]:
+        return [item for item in self.items if item["version"] == EMAIL_VERSION]
 
 
 def _moment(value: object) -> datetime | None:

@@ -58,8 +58,8 @@ OWNERSHIP: Final = (
     Protection(
         "claim: the time is that of the table",
         "blocks/file_ledger/table_clock.py",
-        '        if date := headers.get("date"):',
-        '        if date := headers.get("no date"):',
+        '        if "date" not in headers:',
+        '        if "no date" not in headers:',
         (f"{_LEDGER}/test_claiming.py", f"{_LEDGER}/test_table_clock.py"),
     ),
     Protection(

@@ -72,7 +72,7 @@ def _step(name: str, service: str, operation: str, is_it: Callable[[Call], bool]
     return Step(name, service, frozenset({operation}), is_it)
 
 
-COLLECT = Step("note: email collects", "dynamodb", PUTS, _puts(_is_email("collecting", is_claimed=False)))
+COLLECT = Step("note: email collects", "dynamodb", PUTS, _puts(_is_email("collecting", is_claimed=True)))
 FIND = _step("find the object", "s3", "HeadObject", _key_under("incoming/"))
 LOOK_UP = _step("read claim and entry", "dynamodb", "BatchGetItem", _reads_claim_and_entry)
 CLAIM = Step("claim", "dynamodb", PUTS, _puts(_is_entry("loading")))

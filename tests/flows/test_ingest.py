@@ -339,3 +339,20 @@ def test_a_report_is_small_enough_to_print_as_json(world: World) -> None:
         document["files"][0]
     )
     assert "notification" in document
+
+
+def test_a_settled_file_that_cannot_be_moved_is_reported_as_done_and_stays_due(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put("0024-0001,1483906366,1\n", "incoming/stuck.csv")
+
+    def refused(_zone: LandingZone, file: SensorFile) -> bool:
+        raise PermissionMissingError("s3:DeleteObject", file.uri, "sensor-landing-zone/sensor-ingest")
+
+    monkeypatch.setattr(LandingZone, "remove", refused)
+    assert ingest(uri)[0].name == "Failed", "the load itself says what is missing"
+    mails = len(world.mails_about("stuck.csv"))
+    state, report = ingest(uri)
+    assert ("AlreadyLoaded", "archived") == (state.name, report.files[0].status)
+    assert mails == len(world.mails_about("stuck.csv"))
+    assert load_blocks().file_ledger.claim_of(world.outputs.bucket_name, "incoming/stuck.csv").next_try_at

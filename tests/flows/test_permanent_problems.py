@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,6 +87,24 @@ def test_an_archived_object_fails_at_once_and_stays_and_nothing_takes_it_up_unti
     assert [2] == world.values_of("0040-0001")
 
 
+def test_older_versions_of_an_object_that_stays_are_written_again_once(world: World) -> None:
+    """Late rows of a version before may have come over them; the key must not stay due because its object stays."""
+    ingest(put(world, "incoming/stays.csv", "0046-0001,1483906366,1\n"))
+    file = put(world, "incoming/stays.csv", "0046-0001,1483906366,2\n", StorageClass="GLACIER")
+    with copies_refused("ObjectNotInActiveTierError"):
+        assert "Failed" == ingest(file)[0]
+    ledger, long_ago = load_blocks().file_ledger, datetime(2026, 1, 1, tzinfo=UTC)
+    ledger.change(file.bucket, file.key, lambda claim: claim.overtaken(0, "v0", long_ago))
+    world.aws.client("dynamodb").delete_item(
+        TableName=world.outputs.readings_table_name,
+        Key={"sensor_id": {"S": "0046-0001"}, "timestamp": {"N": "1483906366"}},
+    )
+    assert "AlreadyLoaded" == ingest(file)[0]
+    assert [1] == world.values_of("0046-0001")
+    claim = ledger.claim_of(file.bucket, file.key)
+    assert (None, None, None) == (claim.claim_id, claim.reload_at, claim.next_try_at)
+
+
 def test_an_object_that_can_be_read_by_now_is_loaded_by_force(world: World) -> None:
     file = put(world, "incoming/restored.csv", "0041-0001,1483906366,1\n")
     line = Line(client_of(load_blocks().landing_zone.credentials, "s3"))
@@ -147,5 +166,5 @@ def test_a_second_load_of_an_archived_file_that_cannot_be_read_leaves_it_archive
         assert "Failed" == ingest(file, force=True)[0]
         assert 1 == len(line.calls)
     [entry] = entries(file)
-    assert ("loading", archived.archived_to) == (entry.status, entry.archived_to), "a sweep closes it as archived"
+    assert ("archived", archived.archived_to) == (entry.status, entry.archived_to)
     assert {"processed/cold.csv"} == world.keys("cold.csv")

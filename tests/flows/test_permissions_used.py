@@ -8,9 +8,11 @@ from botocore.client import BaseClient
 from blocks.domain.errors import PermissionMissingError
 from blocks.domain.models import SensorFile
 from blocks.readings_table import ReadingsTable
+from flows import sweep as sweeping
 from flows.ingest import ingest_sensor_files
 from flows.sweep import sweep
 from tests.deployments.aws.test_stack import statements
+from tests.flows.recovery.slots import Announced, SetSlots
 from tests.support.world import World
 
 ACTIONS: Final = {
@@ -29,8 +31,9 @@ ACTIONS: Final = {
     "DeleteObject": {"s3:DeleteObject"},
     "ListObjectsV2": {"s3:ListBucket"},
     "PutItem": {"dynamodb:PutItem"},
-    "GetItem": {"dynamodb:GetItem"},
-    "UpdateItem": {"dynamodb:UpdateItem"},
+    "BatchGetItem": {"dynamodb:BatchGetItem"},
+    # Source: "DynamoDB transactions and IAM", Amazon DynamoDB developer guide: those of the writes in it.
+    "TransactWriteItems": {"dynamodb:PutItem"},
     "Query": {"dynamodb:Query"},
     "BatchWriteItem": {"dynamodb:BatchWriteItem"},
     "SendEmail": {"ses:SendEmail", "ses:SendRawEmail"},
@@ -77,6 +80,8 @@ def test_runs_use_all_that_their_role_allows_and_no_more(
         patch.setattr(ReadingsTable, "write", _refuse)
         failing = SensorFile.model_validate(world.put(rows, "incoming/role/failing.csv"))
         ingest_sensor_files([failing], 0, return_state=True)
+    monkeypatch.setattr(sweeping, "DeploymentSlots", SetSlots)  # there is no deployment to ask for its slots
+    monkeypatch.setattr(sweeping, "announce", Announced())
     sweep(3600)
     used = set[str]().union(*(ACTIONS[operation] for operation in operations))
     allowed = {

@@ -12,9 +12,11 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from blocks.domain.models import SensorFile
 from blocks.readings_table import ReadingsTable
 from deployments.embedded.services.mailbox import mails
+from flows import sweep as sweeping
 from flows.ingest import ingest_sensor_files
 from flows.loading.tasks import write_readings
 from flows.sweep import sweep
+from tests.flows.recovery.slots import Announced, SetSlots
 from tests.support.waiting import eventually
 from tests.support.world import PLANTED_SECRET, World
 
@@ -47,6 +49,8 @@ def test_no_log_line_artifact_state_event_block_document_or_email_shows_a_secret
         patch.setattr(ReadingsTable, "write", _fail_as_aws_does)
         patch.setattr(write_readings, "retries", 0)
         reports.append(ingest_sensor_files([failing], 0, return_state=True).result(raise_on_failure=False))
+    monkeypatch.setattr(sweeping, "DeploymentSlots", SetSlots)  # there is no deployment to ask for its slots
+    monkeypatch.setattr(sweeping, "announce", Announced())
     sweep(3600)
 
     shown = eventually(_pages_that_name_the_files, 60, "the server to know all that the runs told it")

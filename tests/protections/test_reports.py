@@ -1,7 +1,9 @@
 """The page of the fault tests: what was measured is what it says."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from tests.faults.dropped_files import FileVersion
 from tests.faults.ledger_items import Entry, LedgerItems
@@ -53,7 +55,7 @@ def test_a_file_is_loaded_only_once_its_object_has_left() -> None:
     assert watch.see([entry(one, is_emailed=True)], set(), 2)
 
 
-def items(*documents: dict[str, str]) -> LedgerItems:
+def items(*documents: Mapping[str, Any]) -> LedgerItems:
     return LedgerItems(tuple(documents))
 
 
@@ -65,16 +67,16 @@ def test_what_is_held_or_due_is_read_from_claims_and_emails() -> None:
         {"file": "b/expired", "version": "#claim", "claim_id": "c", "lease_until": past, "waits_for": "load"}
         | {"next_try_at": past},
         {"file": "#email/1", "version": "#email", "state": "waiting", "waits_for": "email", "next_try_at": soon},
-        {"file": "b/old", "version": "v", "status": "archived", "lease_until": soon},
     )
     assert ["b/held"] == found.held(NOW)
     assert ["b/expired", "#email/1"] == found.due(NOW, timedelta(seconds=20))
     assert ["b/expired"] == found.due(NOW, timedelta(seconds=1))
 
 
-def test_an_entry_is_emailed_once_its_email_is_sent() -> None:
-    file = {"file": "b/incoming/a.csv", "version": "v", "status": "archived", "email_id": "1"}
-    email = {"file": "#email/1", "version": "#email", "state": "waiting"}
-    assert not items(file, email).entries[0].is_emailed
-    assert items(file, email | {"state": "sent"}).entries[0].is_emailed
-    assert items(file | {"notified_at": "2026-03-01"}).entries[0].is_emailed
+def test_an_entry_is_emailed_once_an_email_about_it_is_sent() -> None:
+    names = {"file": "b/incoming/a.csv", "bucket": "b", "key": "incoming/a.csv"}
+    first, second = names | {"version": "1"}, names | {"version": "2"}
+    email = {"file": "#email/1", "version": "#email", "state": "waiting", "files": [["b", "incoming/a.csv", "1"]]}
+    assert [False, False] == [entry.is_emailed for entry in items(first, second, email).entries]
+    sent = email | {"state": "sent"}
+    assert [True, False] == [entry.is_emailed for entry in items(first, second, sent).entries]

@@ -8,7 +8,7 @@ from typing import Final
 
 PROJECT: Final = Path(__file__).parents[2]
 
-_GENERATED: Final = re.compile(r"<!-- \w+: written by .*?<!-- end of \w+ -->", re.DOTALL)
+_GENERATED: Final = re.compile(r"<!-- [\w ]+: written by .*?<!-- end of [\w ]+ -->", re.DOTALL)
 
 
 @dataclass(frozen=True)

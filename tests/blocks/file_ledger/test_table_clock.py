@@ -73,6 +73,26 @@ def test_the_last_answer_counts(machine: Machine) -> None:
     assert (20, 21.001) == bounds(clock)
 
 
+def test_the_time_does_not_go_back_within_a_second(machine: Machine) -> None:
+    """What was due before an answer is due after it: a date has no fraction of a second."""
+    clock = TableClock()
+    clock.answered(HEADERS, sent_at=100.0)
+    machine.seconds += 0.75
+    clock.answered(HEADERS, sent_at=100.7)
+    assert (0.75, 1.051) == bounds(clock)
+    machine.seconds += 0.125
+    clock.answered(HEADERS, sent_at=100.8)
+    assert 0.875 == bounds(clock)[0]
+
+
+def test_a_table_whose_clock_was_set_back_is_believed(machine: Machine) -> None:
+    clock = TableClock()
+    clock.answered(HEADERS, sent_at=100.0)
+    machine.seconds += 30
+    clock.answered(HEADERS, sent_at=130.0)
+    assert (0, 1.001) == bounds(clock)
+
+
 def test_an_answer_without_a_date_changes_nothing(machine: Machine) -> None:
     clock = TableClock()
     clock.answered({}, sent_at=100.0)

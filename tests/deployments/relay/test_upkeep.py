@@ -97,6 +97,13 @@ def test_the_ledger_is_read_again_every_minute_and_the_last_one_serves_while_the
     assert ["before", "before", "before", "after"] == names
 
 
+def test_a_block_that_was_not_edited_keeps_the_table_s_time(clock: Clock) -> None:
+    ledger = LedgerOfServer(Server())
+    before = ledger()
+    clock.seconds = LEDGER_READ_EVERY_SECONDS
+    assert before is ledger()
+
+
 def test_without_a_ledger_the_look_fails_until_the_server_answers(clock: Clock) -> None:
     assert clock
     server = Server()

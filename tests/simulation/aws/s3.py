@@ -223,8 +223,9 @@ class S3(FakeService):
                 raise self._refusal("delete_object", "PreconditionFailed", HTTPStatus.PRECONDITION_FAILED)
         marker = self._version(bucket, key, b"", is_marker=True)
         bucket.add(marker)
-        for told in bucket.on_deleted if current else ():
-            told(current)
+        if current:
+            for watch in bucket.on_deleted:
+                watch(current)
         answer = {"DeleteMarker": True, "VersionId": marker.version_id} if bucket.versioned else {}
         return self.answer(HTTPStatus.NO_CONTENT, **answer)
 

@@ -46,6 +46,7 @@ class Ses(FakeService):
         recipients = tuple(call["Destination"]["ToAddresses"])
         content = call["Content"]["Raw"]["Data"]
         self.mails.append(Mail(self.scheduler.now, caller.name if caller else "", recipients, content))
-        for told in self.on_mail if caller else ():
-            told(caller, recipients)
+        if caller:
+            for watch in self.on_mail:
+                watch(caller, recipients)
         return self.answer(MessageId=f"mail-{len(self.mails)}")
