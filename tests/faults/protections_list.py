@@ -342,6 +342,7 @@ RECOVERY: Final = (
         "    ledger.expect(files, CLAIMED_WITHIN)",
         "    pass",
         ("tests/flows/recovery/test_due_files.py",),
+        "the key stays due, and is announced at each look: it is about needless runs",
     ),
     Protection(
         "due files: the key of a run that died is due at once, also if it had settled the version",
@@ -528,6 +529,7 @@ EMAILS: Final = (
         "        if not run_blocks().file_ledger.keep_email(self._claimed):",
         "        if run_blocks().file_ledger.keep_email(self._claimed) is None:",
         ("tests/flows/notification/test_collecting.py",),
+        "what it has settled is then in another email all the same, as what is settled at that moment",
     ),
     Protection(
         "email: a run that was taken for dead reports nothing twice",

@@ -108,6 +108,13 @@ class Network:
     direct: bool = False
     """Whether the call must be answered at once, because the test itself makes it."""
     calls: int = 0
+    outages: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """From when until when a service answers with errors only, by its name."""
+
+    def is_out(self, service: str) -> bool:
+        """Whether the service answers with errors only."""
+        since, until = self.outages.get(service, (0.0, 0.0))
+        return since <= self.scheduler.now < until
 
     def call(self, service: Service, operation: str, parameters: Mapping[str, Any], handler: Handler) -> Any:  # noqa: ANN401 - the answer of any service
         """The answer of the service, after as many attempts as botocore makes.
@@ -168,6 +175,8 @@ class _Attempt:
         network.calls += 1
         self.signed_at = scheduler.now  # before a stall, which the signature may not outlive
         fault = network.faults.of_call(scheduler.random) if process.faults else None
+        if network.is_out(self.service.name):
+            fault = "server error"
         if fault:
             slow = self.settings.read_timeout + LONGEST_BACK_OFF if self.service.name == "dynamodb" else 0
             process.disturbed(scheduler.now + slow)

@@ -28,6 +28,8 @@ QUIET_SECONDS = 4 * 3600.0
 """How long afterwards everything has time to come to its end."""
 
 
+SERVICES = ("dynamodb", "s3", "readings", "sesv2")
+
 SAME_AS_BEFORE = 0.1
 """Share of the versions that have the content of the one before."""
 
@@ -41,6 +43,7 @@ def ownership(world: World) -> None:
     product.patience_seconds = world.random.choice((20.0, 200.0))
     with product.installed():
         _drop_files(product)
+        _take_service_down(world)
         calm = lambda: world.scheduler.now >= chaos_seconds  # noqa: E731 - a name for what is asked in several places
         for number in range(world.random.choice((1, 1, 2))):
             product.start_relay(f"relay-{number + 1}", calm)
@@ -48,7 +51,7 @@ def ownership(world: World) -> None:
             world.scheduler.at(minute * 60 + world.random.uniform(0, 30), product.start_sweep)
         world.run(chaos_seconds)
         world.network.faults = Faults()
-        product.server.chances = Chances(0, 0, 0, 0)
+        product.server.chances = Chances(0, 0, 0, 0, 0)
         product.start_relay("relay-at-last", calm)
         product.watch.look_from(chaos_seconds + SILENT_SECONDS)  # slots of runs that died by then are free
         world.run(chaos_seconds + QUIET_SECONDS, ended=lambda: _is_quiet(product))
@@ -61,14 +64,23 @@ def ownership(world: World) -> None:
 
 
 def _chances(world: World) -> Chances:
-    drawn = [world.random.choice((0.0, 0.05, 0.3)) for _ in range(4)]
+    drawn = [world.random.choice((0.0, 0.05, 0.3)) for _ in range(5)]
     return Chances(*drawn)
+
+
+def _take_service_down(world: World) -> None:
+    """In some seeds, one service fails for minutes: loads and emails end without success, and are tried again."""
+    random, service = world.random, world.random.choice((*SERVICES, "", "", ""))
+    since = random.uniform(0, 300)
+    world.network.outages[service] = (since, since + random.uniform(30, 200))
 
 
 def _drop_files(product: Product) -> None:
     """Some keys, each with some versions, whose rows overlap; some versions come within a second, some are the same."""
     world, random, numbers = product.world, product.world.random, count(1)
-    product.bucket.on_deleted.append(partial(_drop_after, product, numbers, random.choice((0.0, 0.3))))
+    drop_after = partial(_drop_after, product, numbers, random.choice((0.0, 0.2)))
+    product.bucket.on_deleted.append(drop_after)
+    product.bucket.on_created.append(lambda _, version: drop_after(version))
     for key in range(random.choice((1, 1, 2, 3))):
         at = random.uniform(0, 200)
         for _ in range(random.choice((1, 2, 2, 3, 4))):
@@ -85,10 +97,12 @@ def _drop(product: Product, key: str, content: str, again: bool) -> None:  # noq
 
 
 def _drop_after(product: Product, numbers: Iterator[int], share: float, version: Version) -> None:
-    """Now and then, drop another version at the moment when one leaves: its run may not have ended its claim yet."""
+    """Now and then, drop another version when one was copied or has left: its run has not ended its claim yet."""
     world, random = product.world, product.world.random
-    key = version.key
-    if key not in product.uploads or random.random() >= share or world.scheduler.now > min(CHAOS_SECONDS):
+    key = f"incoming/{version.key.partition('/')[2].partition('.')[0]}.csv"
+    if version in product.bucket.versions[key] and not version.is_marker and version is product.bucket.current(key):
+        return  # it has just landed
+    if random.random() >= share or world.scheduler.now > min(CHAOS_SECONDS):
         return
     content = _content(random, key.replace("incoming/file", "sensor").removesuffix(".csv"), next(numbers))
     at = world.scheduler.now + random.choice((0, random.uniform(0, 1)))
@@ -192,7 +206,9 @@ def check_emails(product: Product) -> None:
     mails = product.world.ses.mails
     counts = Counter(line for mail in mails for line in mail.content.decode().split("\n"))
     for (key, version), entry in _entries(product).items():
-        assert counts[f"s3://{BUCKET}/{key}@{version}"], f"no email about {key} {version}, which is {entry.status}"
+        assert counts[f"s3://{BUCKET}/{key}@{version} {entry.status}"], (
+            f"no email about {key} {version}, which is {entry.status}"
+        )
     emails = {attributes["email_id"] for attributes in _items(product) if attributes["version"] == EMAIL}
     if not product.world.faults.rates or not any(product.world.faults.rates.values()):
         assert len(mails) <= 2 * len(emails), f"{len(mails)} mails of two messages each, {len(emails)} emails"
