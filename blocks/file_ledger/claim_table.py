@@ -360,8 +360,8 @@ class ClaimTable(LedgerTable):
             read = self._read_key(late.bucket, late.key, version)
             if not read.claim.epoch or not version:
                 return None
-            if entry := read.entry(version):
-                return entry
+            if entry := read.entry(version):  # another run has written it at this moment, and reports it
+                return entry.model_copy(update={"already_done": True})
             now = runtime().utc_now()
             new = LedgerEntry(
                 bucket=late.bucket,

@@ -47,6 +47,8 @@ class Watch:
     _emails: dict[str, OutboxEmail] = field(default_factory=dict)
     _about: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """The emails that each version was in."""
+    _changed_at: dict[Key, datetime] = field(default_factory=dict)
+    """When an item has come into the table, which may be long after it was sent."""
     _up_since: float = 0.0
     _left_since: dict[str, float] = field(default_factory=dict)
     """Since when keys wait in `incoming/` without anything that will make a run look at them."""
@@ -61,6 +63,7 @@ class Watch:
 
     def _written(self, caller: str, keys: Sequence[Key]) -> None:
         for file, version in keys:
+            self._changed_at[file, version] = self._now
             if version == CLAIM:
                 self._check_claim(file, caller)
             elif version == EMAIL:
@@ -180,7 +183,7 @@ class Watch:
         properties = self._properties_of(caller)
         if before.claim_id == properties.get("email_claim") or before.flow_run_id == properties.get("flow_run_id"):
             return
-        if before.lease_until and before.lease_until > self._now:
+        if before.lease_until and before.lease_until > self._now and before.state != "collecting":
             self._problem(f"{caller} took the email {email_id} from a run whose lease lasts: {before}")
         for process in self.world.processes:
             lives = process.properties.get("flow_run_id") == before.flow_run_id and not process.ended
@@ -189,9 +192,9 @@ class Watch:
 
     def email_is_sent(self, claimed: ClaimedEmail) -> None:
         """Called when a run begins to send an email."""
-        properties, email = running_thread().process.properties, self._email(claimed.email.email_id)
+        properties = running_thread().process.properties
         properties["email_id"], properties["email_claim"] = claimed.email.email_id, claimed.claim_id
-        properties["got_it"] = {group.recipients for group in email.groups if group.message_id}
+        properties["got_it"] = {group.recipients for group in claimed.email.groups if group.message_id}
 
     def _mail_sent(self, process: Process, mail: Mail) -> None:
         """A second mail of a message is an accident that one of its senders has met with."""
@@ -223,7 +226,8 @@ class Watch:
         late = self._now - timedelta(seconds=LATEST_RECOVERY_SECONDS)
         if now > self._up_since + LATEST_RECOVERY_SECONDS:
             for item in self._items():
-                if "waits_for" in item and datetime.fromisoformat(item["next_try_at"]) < late:
+                came = self._changed_at[item["file"], item["version"]]
+                if "waits_for" in item and max(datetime.fromisoformat(item["next_try_at"]), came) < late:
                     self._problem(f"{item['file']} is due since {item['next_try_at']}, and not looked at: {item}")
         self._look_for_left(now)
         self.world.scheduler.later(LOOK_EVERY_SECONDS, self._look)
