@@ -97,7 +97,7 @@ def send_email(claimed: ClaimedEmail, files: list[FileReport]) -> str:
             except Exception as error:  # noqa: BLE001 - the other recipients get theirs
                 failed = error
     if failed:
-        run_blocks().file_ledger.put_off_email(claimed.email)
+        run_blocks().file_ledger.put_off_email(claimed)
         raise failed
     return ", ".join(group.message_id for group in claimed.email.groups if group.message_id)
 

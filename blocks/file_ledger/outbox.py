@@ -141,14 +141,15 @@ class Outbox(ClaimTable):
 
         claimed.email = self.change_email(claimed.email, recorded)
 
-    def put_off_email(self, email: OutboxEmail) -> None:
+    def put_off_email(self, claimed: ClaimedEmail) -> None:
         """Have the email looked at again after a pause that doubles, unless another run has claimed it since."""
-        pause = min(FIRST_PAUSE * 2 ** min(email.tries, 10), LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * 2 ** min(claimed.email.tries, 10), LONGEST_PAUSE)
 
         def put_off(current: OutboxEmail) -> OutboxEmail:
-            return current.put_off(self._clock.latest() + pause) if current.claim_id == email.claim_id else current
+            # The email as it was last written may be the other run's: this one has recorded a message in it.
+            return current.put_off(self._clock.latest() + pause) if current.claim_id == claimed.claim_id else current
 
-        self.change_email(email, put_off)
+        self.change_email(claimed.email, put_off)
 
     def taken_up(self, email: OutboxEmail, *, counts: bool) -> OutboxEmail | None:
         """The due email, put off by whoever takes it up now; None if it has changed since it was read.

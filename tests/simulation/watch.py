@@ -45,8 +45,6 @@ class Watch:
     _claims: dict[str, Claim] = field(default_factory=dict)
     _mails: dict[tuple[str, tuple[str, ...]], list[Process]] = field(default_factory=lambda: defaultdict(list))
     _emails: dict[str, OutboxEmail] = field(default_factory=dict)
-    _about: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """The emails that each version was in."""
     _changed_at: dict[Key, datetime] = field(default_factory=dict)
     """When an item has come into the table, which may be long after it was sent."""
     _up_since: float = 0.0
@@ -186,7 +184,9 @@ class Watch:
         if before.lease_until and before.lease_until > self._now and before.state != "collecting":
             self._problem(f"{caller} took the email {email_id} from a run whose lease lasts: {before}")
         for process in self.world.processes:
-            lives = process.properties.get("flow_run_id") == before.flow_run_id and not process.ended
+            lives = (
+                before.flow_run_id and process.properties.get("flow_run_id") == before.flow_run_id and not process.ended
+            )
             if lives and process.disturbed_until + LONGEST_WITHOUT_RENEWAL < self.world.scheduler.now:
                 self._problem(f"{process.name} was taken for dead, which lives, and nothing was in its way: {before}")
 
@@ -207,11 +207,6 @@ class Watch:
             self._problem(f"the email {email_id} was sent {len(senders)} times")
         if self._email(email_id).claim_id != process.properties["email_claim"] and not process.faults_met:
             self._problem(f"{process.name} sent the email {email_id}, which it had not claimed")
-        for line in mail.content.decode().split("\n"):
-            if line.endswith((" archived", " refused", " superseded")):
-                self._about[line].add(email_id)
-                if len(self._about[line]) > 1:
-                    self._problem(f"{line} is in several emails: {self._about[line]}")
 
     # ---- Recovery -------------------------------------------------------------------------------------------------
 
