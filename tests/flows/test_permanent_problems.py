@@ -13,9 +13,11 @@ from blocks.aws_clients import client_of
 from blocks.domain.errors import IngestFailedError
 from blocks.domain.models import IngestReport, LedgerEntry, SensorFile
 from blocks.saved_blocks import load_blocks
+from flows import sweep as sweeping
 from flows.ingest import ingest_sensor_files
 from flows.sweep import sweep
 from tests.blocks.conftest import Line, s3_refusal
+from tests.flows.recovery.slots import Announced, SetSlots
 from tests.support.world import World
 
 if TYPE_CHECKING:
@@ -52,6 +54,13 @@ def put(world: World, key: str, content: str, **how: str) -> SensorFile:
 def as_swept(file: SensorFile) -> SensorFile:
     """The same file as a sweep announces it, which lists no versions."""
     return file.model_copy(update={"version_id": None, "sequencer": None})
+
+
+@pytest.fixture(autouse=True)
+def _slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no deployment that a sweep could ask for its slots."""
+    monkeypatch.setattr(sweeping, "DeploymentSlots", SetSlots)
+    monkeypatch.setattr(sweeping, "announce", Announced())
 
 
 def entries(file: SensorFile) -> list[LedgerEntry]:

@@ -247,7 +247,12 @@ class Product:
         return watched
 
     def _is_announced(self, key: str) -> bool:
-        """Whether no event of an object under that key is in the queue or on its way there."""
+        """Whether no event of an object under that key is in the queue or on its way there, and the server lost none.
+
+        A version whose event the server lost while the one before was loaded waits for the sweep (docs/reliability.md).
+        """
+        if key in self.server.lost_keys:
+            return False
         late = self.world.faults.late_delivery or self.world.faults.repeated_delivery
         if self.world.scheduler.now < self.last_drop_at + (LATEST_SECONDS + 10 if late else 10):
             return False
