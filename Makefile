@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-dask test-faults simulate protections soak check format lock clean
+.PHONY: help install demo test test-dask test-faults simulate protections strength soak check format lock clean
 
 help:     ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -38,6 +38,10 @@ simulate: $(READY)  ## many seeds of the simulation of who owns a file, SEEDS=10
 
 protections: $(READY)  ## removes each protection from a copy and names the tests that fail; writes docs/reliability.md
 	$(BIN)/python -m tests.faults.protections --write-report docs/reliability.md
+
+STRENGTH_SEEDS ?= 5000
+strength: $(READY)  ## as protections, with the simulation: how many seeds it needs to find each; writes docs/reliability.md
+	$(BIN)/python -m tests.simulation.strength --seeds $(STRENGTH_SEEDS) --write-report docs/reliability.md
 
 MINUTES ?= 20
 soak: $(READY)    ## random kills and stalls under a steady drop of files, for 20 minutes or MINUTES=…
