@@ -26,6 +26,9 @@ _RETRIED_CODES: Final = frozenset({"TransactionInProgressException", "Provisione
 LONGEST_BACK_OFF: Final = 20.0
 """Source: `retries.exponential`, botocore 1.43."""
 
+LATE_AT_THE_END: Final = 0.2
+"""Share of the requests that are late, of those that are on their way when their process is killed or stalled."""
+
 _QUICK_SECONDS: Final = 0.05
 """A refused or reset connection fails at once."""
 
@@ -105,6 +108,13 @@ class Network:
     direct: bool = False
     """Whether the call must be answered at once, because the test itself makes it."""
     calls: int = 0
+    outages: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """From when until when a service answers with errors only, by its name."""
+
+    def is_out(self, service: str) -> bool:
+        """Whether the service answers with errors only."""
+        since, until = self.outages.get(service, (0.0, 0.0))
+        return since <= self.scheduler.now < until
 
     def call(self, service: Service, operation: str, parameters: Mapping[str, Any], handler: Handler) -> Any:  # noqa: ANN401 - the answer of any service
         """The answer of the service, after as many attempts as botocore makes.
@@ -165,6 +175,8 @@ class _Attempt:
         network.calls += 1
         self.signed_at = scheduler.now  # before a stall, which the signature may not outlive
         fault = network.faults.of_call(scheduler.random) if process.faults else None
+        if network.is_out(self.service.name):
+            fault = "server error"
         if fault:
             slow = self.settings.read_timeout + LONGEST_BACK_OFF if self.service.name == "dynamodb" else 0
             process.disturbed(scheduler.now + slow)
@@ -204,10 +216,12 @@ class _Attempt:
                     return
                 self._log("is done but answered with a server error")
             case "stalled during":
+                latency = self._maybe_late(latency)
                 scheduler.later(scheduler.random.random() * latency, process.stall, self._stall_seconds())
             case "killed during":
                 before_the_answer = latency + network.least_latency
                 scheduler.later(scheduler.random.random() * before_the_answer, process.kill)
+                latency = self._maybe_late(latency)
             case _:
                 pass
         scheduler.later(latency, self._arrive)
@@ -231,6 +245,11 @@ class _Attempt:
     def _answer_with_server_error(self) -> None:
         error = self.service.error(self.operation, "InternalServerError", "simulated", 500)
         self.thread.wake(self.ticket, error)
+
+    def _maybe_late(self, latency: float) -> float:
+        """What stops a process may also stop what it has sent: its machine loses the network, for example."""
+        late = self.network.scheduler.random.random() < LATE_AT_THE_END
+        return self._lateness() if late else latency
 
     def _lateness(self) -> float:
         """How late the request arrives: up to when its signature is no longer valid, and a little after that."""

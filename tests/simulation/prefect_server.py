@@ -47,6 +47,8 @@ class Chances:
     """A paused run is not resumed when its wait is over."""
     falsely_crashed: float
     """A live run is called crashed. Its slot is free, and its process goes on."""
+    sent_again: float
+    """A run that is to send an email is started again after its end, by a person for example."""
 
 
 class PrefectServer(FakeService):
@@ -140,6 +142,8 @@ class PrefectServer(FakeService):
             self.scheduler.later(self.random.uniform(0.5, 60), self._crash, run)
 
     def _ended(self, run: Run, process: Process) -> None:
+        if run.kind == "notify" and self.random.random() < self.chances.sent_again:
+            self.scheduler.later(self.random.uniform(0, 100), self._start_process, run)
         if process.ended == "finished":
             self._enter(run, StateType.COMPLETED)
         elif process.ended == "failed":

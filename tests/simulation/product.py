@@ -21,6 +21,7 @@ import flows.sweep
 from blocks.domain.errors import LeaseLostError
 from blocks.domain.models import FileReport, RowCounts, SensorFile
 from blocks.file_ledger import FileLedger
+from blocks.file_ledger.outbox import ClaimedEmail
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
@@ -79,6 +80,9 @@ class Product:
     quiet_asked_at: int = -1
     last_drop_at: float = 0.0
 
+    patience_seconds: float = 200.0
+    """How long the writer of rows tries without success; with less, more loads fail."""
+
     def __post_init__(self) -> None:
         world = self.world
         world.dynamodb.create_table("files", "file", "version", INDEXES)
@@ -106,6 +110,7 @@ class Product:
                 (Mailer, "send", _sent),
                 (flows.notify, "compose_email", _composed),
                 (flows.notify, "_pages", list),
+                (flows.notify, "send_email", self._watched_email(flows.notify.send_email)),
                 (flows.notify, "claim_email", in_process(flows.notify.claim_email)),
                 (flows.notify, "send_message", in_process(flows.notify.send_message)),
                 (flows.notify, "record_message", in_process(flows.notify.record_message)),
@@ -196,7 +201,6 @@ class Product:
             return [report_of_error(file, error)]
 
     def _notify(self, run: Run) -> None:
-        running_process().properties["email_id"] = run.parameters["email_id"]
         flows.notify.notify.fn(run.parameters["files"], 0, run.parameters["email_id"])
 
     # ---- Rows -----------------------------------------------------------------------------------------------------
@@ -222,14 +226,23 @@ class Product:
             fence=checked,
             on_unanswered=on_unanswered,
             batch_rows=2,
-            patience_seconds=200,
+            patience_seconds=self.patience_seconds,
         )
 
     def _watched(self, give_up: Callable[[Lease, BaseException], None]) -> Callable[[Lease, BaseException], None]:
         def watched(lease: Lease, error: BaseException) -> None:
+            process = running_process()
+            faults_met = process.faults_met
             give_up(lease, error)
-            if isinstance(error, LeaseLostError):
+            if isinstance(error, LeaseLostError) and process.faults_met == faults_met:
                 self.watch.load_was_lost(lease)
+
+        return watched
+
+    def _watched_email(self, send: Callable[..., str]) -> Callable[..., str]:
+        def watched(claimed: ClaimedEmail, files: list[FileReport]) -> str:
+            self.watch.email_is_sent(claimed)
+            return send(claimed, files)
 
         return watched
 
@@ -312,7 +325,7 @@ def _validated(body: BinaryIO, _workspace: object, _settings: object) -> _Valida
 
 
 def _composed(reports: Sequence[FileReport], _links: object) -> Any:  # noqa: ANN401 - an Email
-    text = "\n".join(f"{report.uri}@{report.version}" for report in reports)
+    text = "\n".join(f"{report.uri}@{report.version} {report.status}" for report in reports)
     return SimpleNamespace(subject="email", text=text, html="", pictures={})
 
 

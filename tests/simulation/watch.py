@@ -10,10 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from blocks.domain.models import SETTLED, LedgerEntry
-from blocks.file_ledger.claims import CLAIM, Claim, to_claim
+from blocks.file_ledger.claims import ALL_VERSIONS, CLAIM, Claim, to_claim
+from blocks.file_ledger.emails import EMAIL, OutboxEmail, to_email
+from blocks.file_ledger.outbox import ClaimedEmail
 from blocks.file_ledger.table import from_item, to_entry
 from flows.loading.lease import Lease
 from tests.simulation.aws.s3 import Bucket, Version
+from tests.simulation.aws.ses import Mail
 from tests.simulation.aws.tables import Key
 from tests.simulation.processes import Process, running_thread
 from tests.simulation.scheduler import START
@@ -22,6 +25,9 @@ from tests.simulation.world import World
 LOOK_EVERY_SECONDS: Final = 10.0
 LATEST_RECOVERY_SECONDS: Final = 120.0
 """Within which what is due is dealt with, once everything is up."""
+
+LONGEST_WITHOUT_RENEWAL: Final = 75.0
+"""A lease and what a renewal takes: an undisturbed run has renewed its lease within that time."""
 
 OLDEST_RENEWAL: Final = 3 / 4
 """Share of a lease: three renewals are made while it lasts, so an undisturbed run has renewed it more recently."""
@@ -38,6 +44,9 @@ class Watch:
     problems: list[str] = field(default_factory=list)
     _claims: dict[str, Claim] = field(default_factory=dict)
     _mails: dict[tuple[str, tuple[str, ...]], list[Process]] = field(default_factory=lambda: defaultdict(list))
+    _emails: dict[str, OutboxEmail] = field(default_factory=dict)
+    _changed_at: dict[Key, datetime] = field(default_factory=dict)
+    """When an item has come into the table, which may be long after it was sent."""
     _up_since: float = 0.0
     _left_since: dict[str, float] = field(default_factory=dict)
     """Since when keys wait in `incoming/` without anything that will make a run look at them."""
@@ -52,8 +61,11 @@ class Watch:
 
     def _written(self, caller: str, keys: Sequence[Key]) -> None:
         for file, version in keys:
+            self._changed_at[file, version] = self._now
             if version == CLAIM:
                 self._check_claim(file, caller)
+            elif version == EMAIL:
+                self._check_email(file, caller)
             elif not version.startswith("#"):
                 self._check_entry(self._entries(file)[version])
         for file in {file for file, version in keys if not file.startswith("#")}:
@@ -64,10 +76,19 @@ class Watch:
         self._claims[file] = now
         if (now.claim_id or now.unsettled or now.reload_at) and not now.next_try_at:
             self._problem(f"{file} is held or waits, and is never due: {now}")
-        if before is None or before.claim_id in (None, now.claim_id) or before.flow_run_id == self._run_of(caller):
+        if before is None or before.claim_id in (None, now.claim_id):
+            return
+        if before.flow_run_id == self._properties_of(caller).get("flow_run_id"):
+            self._check_end(before, now, caller)
             return
         if before.lease_until and before.lease_until > self._now:
             self._problem(f"{caller} ended the claim {before.claim_id} of {file}, whose lease lasts: {before}")
+
+    def _check_end(self, before: Claim, now: Claim, caller: str) -> None:
+        """A run that has settled its version goes on with those that came meanwhile."""
+        settled = before.holds not in (*before.unsettled, ALL_VERSIONS)
+        if settled and now.unsettled and not self._process(caller).faults_met:
+            self._problem(f"{caller} left versions to another run: {now}")
 
     def _check_entry(self, entry: LedgerEntry) -> None:
         if entry.status not in ("archived", "refused") or entry.archived_to is None:
@@ -133,7 +154,7 @@ class Watch:
         """Called when a run has dealt with the loss of its claim: what was loaded since is written again at once."""
         process, lost = running_thread().process, lease.held.claim
         claim = self._claim(f"{lost.bucket}/{lost.key}")
-        if process.disturbed_until > self.world.scheduler.now - 1 or claim.claim_id == lost.claim_id:
+        if claim.claim_id == lost.claim_id:  # another run may still take it over
             return
         if claim.reload_at is None or claim.reload_at > self._now + timedelta(seconds=LATEST_RECOVERY_SECONDS):
             self._problem(f"{process.name} has lost {lost.key}, and it is not written again at once: {claim}")
@@ -151,13 +172,41 @@ class Watch:
 
     # ---- Emails ---------------------------------------------------------------------------------------------------
 
-    def _mail_sent(self, process: Process, recipients: tuple[str, ...]) -> None:
+    def _check_email(self, file: str, caller: str) -> None:
+        email_id = file.partition("/")[2]
+        before, now = self._emails.get(email_id), self._email(email_id)
+        self._emails[email_id] = now
+        if before is None or before.claim_id in (None, now.claim_id) or now.state == "sent":
+            return
+        properties = self._properties_of(caller)
+        if before.claim_id == properties.get("email_claim") or before.flow_run_id == properties.get("flow_run_id"):
+            return
+        if before.lease_until and before.lease_until > self._now and before.state != "collecting":
+            self._problem(f"{caller} took the email {email_id} from a run whose lease lasts: {before}")
+        for process in self.world.processes:
+            lives = (
+                before.flow_run_id and process.properties.get("flow_run_id") == before.flow_run_id and not process.ended
+            )
+            if lives and process.disturbed_until + LONGEST_WITHOUT_RENEWAL < self.world.scheduler.now:
+                self._problem(f"{process.name} was taken for dead, which lives, and nothing was in its way: {before}")
+
+    def email_is_sent(self, claimed: ClaimedEmail) -> None:
+        """Called when a run begins to send an email."""
+        properties = running_thread().process.properties
+        properties["email_id"], properties["email_claim"] = claimed.email.email_id, claimed.claim_id
+        properties["got_it"] = {group.recipients for group in claimed.email.groups if group.message_id}
+
+    def _mail_sent(self, process: Process, mail: Mail) -> None:
         """A second mail of a message is an accident that one of its senders has met with."""
         email_id = process.properties["email_id"]
-        senders = self._mails[email_id, recipients]
+        senders = self._mails[email_id, mail.recipients]
         senders.append(process)
+        if mail.recipients in process.properties["got_it"]:
+            self._problem(f"the email {email_id} was sent again to recipients that are known to have it")
         if len(senders) > 1 and not any(sender.faults_met for sender in senders):
             self._problem(f"the email {email_id} was sent {len(senders)} times")
+        if self._email(email_id).claim_id != process.properties["email_claim"] and not process.faults_met:
+            self._problem(f"{process.name} sent the email {email_id}, which it had not claimed")
 
     # ---- Recovery -------------------------------------------------------------------------------------------------
 
@@ -172,7 +221,8 @@ class Watch:
         late = self._now - timedelta(seconds=LATEST_RECOVERY_SECONDS)
         if now > self._up_since + LATEST_RECOVERY_SECONDS:
             for item in self._items():
-                if "waits_for" in item and datetime.fromisoformat(item["next_try_at"]) < late:
+                came = self._changed_at[item["file"], item["version"]]
+                if "waits_for" in item and max(datetime.fromisoformat(item["next_try_at"]), came) < late:
                     self._problem(f"{item['file']} is due since {item['next_try_at']}, and not looked at: {item}")
         self._look_for_left(now)
         self.world.scheduler.later(LOOK_EVERY_SECONDS, self._look)
@@ -199,13 +249,19 @@ class Watch:
         self.world.scheduler.log("watch", "PROBLEM: {}".format, text)
         self.problems.append(f"{self.world.scheduler.now:.1f} s: {text}")
 
-    def _run_of(self, name: str) -> object:
-        found = (each for each in reversed(self.world.processes) if each.name == name)
-        return next((each.properties.get("flow_run_id", "") for each in found), "")
+    def _process(self, name: str) -> Process:
+        return next(each for each in reversed(self.world.processes) if each.name == name)
+
+    def _properties_of(self, name: str) -> Mapping[str, Any]:
+        return self._process(name).properties
 
     def _items(self) -> list[Mapping[str, Any]]:
         items: Any = self.world.dynamodb.tables["files"].items()
         return list(map(from_item, items))
+
+    def _email(self, email_id: str) -> OutboxEmail:
+        item: Any = self.world.dynamodb.tables["files"].get((f"{EMAIL}/{email_id}", EMAIL))
+        return to_email(email_id, from_item(item) if item else None)
 
     def _claim(self, file: str) -> Claim:
         item: Any = self.world.dynamodb.tables["files"].get((file, CLAIM))

@@ -36,8 +36,8 @@ class Ses(FakeService):
         self.mails: list[Mail] = []
         self.refused: Callable[[Mapping[str, Any]], tuple[str, str] | None] = lambda _: None
         """Code and message of the error for a call; None if SES takes the mail."""
-        self.on_mail: list[Callable[[Process, tuple[str, ...]], object]] = []
-        """Called with the process that sent a mail, and its recipients."""
+        self.on_mail: list[Callable[[Process, Mail], object]] = []
+        """Called with the process that sent a mail, and the mail."""
 
     def send_email(self, call: Mapping[str, Any]) -> dict[str, Any]:
         if refused := self.refused(call):
@@ -48,5 +48,5 @@ class Ses(FakeService):
         self.mails.append(Mail(self.scheduler.now, caller.name if caller else "", recipients, content))
         if caller:
             for watch in self.on_mail:
-                watch(caller, recipients)
+                watch(caller, self.mails[-1])
         return self.answer(MessageId=f"mail-{len(self.mails)}")
