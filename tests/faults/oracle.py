@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from tests.faults.system import FaultySystem
 
 ROWS_SHOWN = 3
+REPLACED = (None, "superseded", "missing")
+"""What the ledger may say of an older version that was not loaded.
+
+A run that finds it, and claims it only after the newer one was archived and has left, sees that it is missing.
+"""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class Judgement:
         if newest not in self._kept:
             yield f"{newest.label}, the newest, is not dealt with: {self._shown_entries(newest)}"
         for version in older:
-            if version not in self._kept and self._status(version) not in (None, "superseded"):
+            if version not in self._kept and self._status(version) not in REPLACED:
                 yield f"{version.label} is neither loaded nor superseded: {self._shown_entries(version)}"
         for version in self.versions:
             if len(self._entries.get(version.etag, ())) > 1:

@@ -69,6 +69,8 @@ class Hold:
     reached: threading.Event = field(default_factory=threading.Event)
     let_go: threading.Event = field(default_factory=threading.Event)
     call: Call | None = None
+    calls: list[Call] = field(default_factory=list)
+    """All calls that were held."""
     caller_is_dead: bool = False
     """Set by those who have killed it: what it had not said by then is not said."""
 
@@ -76,6 +78,7 @@ class Hold:
         """The answer once the call is let go. A caller that lost patience and calls again is held as well."""
         answer = forward(call) if self.moment == "after" and not self.call else None
         self.call = call
+        self.calls.append(call)
         self.reached.set()
         self.let_go.wait()
         if self.caller_is_dead:
@@ -91,6 +94,8 @@ class FaultProxy:
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
         self._copying = threading.Lock()
+        self._unanswered: set[int] = set()
+        """Calls, by identity, whose callers wait for the answer."""
         self._server = _Server((LOOPBACK, 0), _Handler)
         self._server.proxy = self
         self.calls: set[tuple[str, str]] = set()
@@ -127,6 +132,19 @@ class FaultProxy:
                 yield hold
         finally:
             hold.let_go.set()
+
+    @contextmanager
+    def being_answered(self, call: Call) -> Iterator[None]:
+        """The block ends when the answer to the call is on its way, or the connection is cut."""
+        self._unanswered.add(id(call))
+        try:
+            yield
+        finally:
+            self._unanswered.discard(id(call))
+
+    def has_answered(self, hold: Hold) -> bool:
+        """Whether all calls that were held are answered: what they say lies in the socket of a caller that stalls."""
+        return not any(id(call) in self._unanswered for call in hold.calls)
 
     def dealt_with(self, call: Call, forward: Forward) -> Answer:
         """The answer to the call, by the first rule that is about it."""
@@ -177,12 +195,13 @@ class _Handler(BaseHTTPRequestHandler):
         proxy: FaultProxy = self.server.proxy  # type: ignore[attr-defined]
         headers = {name.lower(): value for name, value in self.headers.items()}
         call = Call(self.command, self.path, headers, self._body(), self.client_address[1])
-        try:
-            self._send(proxy.dealt_with(call, self._forward))
-        except ConnectionCutError as cut:
-            self._cut(cut.sent_before)
-        except (OSError, HTTPException):  # the emulator is gone, or the caller
-            self._cut(b"")
+        with proxy.being_answered(call):
+            try:
+                self._send(proxy.dealt_with(call, self._forward))
+            except ConnectionCutError as cut:
+                self._cut(cut.sent_before)
+            except (OSError, HTTPException):  # the emulator is gone, or the caller
+                self._cut(b"")
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = _deal_with  # noqa: N815 - the library's names
 

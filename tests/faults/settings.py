@@ -8,7 +8,7 @@ import httpx
 from prefect.client.orchestration import get_client
 
 from blocks.domain.limits import RUNS_AT_ONCE
-from blocks.domain.names import FILES_QUEUE, WORK_POOL
+from blocks.domain.names import EMAILS_QUEUE, FILES_QUEUE, WORK_POOL
 from blocks.file_ledger import FileLedger
 from blocks.readings_table import ReadingsTable
 from blocks.saved_blocks import BLOCK_NAME
@@ -26,6 +26,7 @@ class Settings:
     patience_seconds: float
     """After which a table that takes nothing fails a load."""
     runs_at_once: int
+    """Of ingest runs, and of emails."""
     heartbeat_seconds: int
     """Between two heartbeats of a run; Prefect takes 30 s at least."""
     stalled_after: timedelta
@@ -83,8 +84,9 @@ def apply(settings: Settings, api_url: str) -> None:
                 "large_files": settings.large_files,
             }
         httpx.patch(f"{api_url}/deployments/{deployment['id']}", json=changed).raise_for_status()
-    queue = f"{api_url}/work_pools/{WORK_POOL}/queues/{FILES_QUEUE}"
-    httpx.patch(queue, json={"concurrency_limit": settings.runs_at_once}).raise_for_status()
+    for queue in (FILES_QUEUE, EMAILS_QUEUE):
+        url = f"{api_url}/work_pools/{WORK_POOL}/queues/{queue}"
+        httpx.patch(url, json={"concurrency_limit": settings.runs_at_once}).raise_for_status()
 
 
 def _save(block_type: type[Any], name: str, value: float) -> None:

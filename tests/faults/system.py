@@ -132,6 +132,17 @@ class FaultySystem(System):
         """The runs that stand there stand still; their calls are still held."""
         return stall(self._runs_of(caught))
 
+    def go_on(self, stalled: Stalled, caught: Sequence[Caught]) -> None:
+        """Let the processes go on after the calls that were on their way are answered.
+
+        Otherwise a client that has waited for longer than its patience would make the call once more.
+        """
+        holds = [each.hold for each in caught]
+        try:
+            eventually(lambda: all(map(self.proxy.has_answered, holds)), WITHIN_SECONDS, "late calls to be answered")
+        finally:
+            stalled.go_on()
+
     def _runs_of(self, caught: Sequence[Caught]) -> list[psutil.Process]:
         """The processes of the runs: a shard is written by a process that the run has started."""
         runs = {run.pid: run for run in self.run_processes()}

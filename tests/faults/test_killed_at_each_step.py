@@ -117,9 +117,11 @@ def catch(
     """The file that was at each step when it happened, and how long all of them took to recover."""
     at = {step: files.new(f"{fault.name} {step.name}") for step in steps}
     stalled: Stalled | None = None
+    caught: dict[Step, Caught] = {}
     try:
         with ExitStack() as stack:
-            caught = {step: stack.enter_context(system.catching(step.of(*at[step].words), fault.moment)) for step in at}
+            for step, file in at.items():
+                caught[step] = stack.enter_context(system.catching(step.of(*file.words), fault.moment))
             drop_for(at, system, files)
             for step, each in caught.items():
                 wait_for(each, step, system)
@@ -130,7 +132,7 @@ def catch(
             system.wait_for_longer_than_a_lease()
     finally:
         if stalled:
-            stalled.go_on()
+            system.go_on(stalled, list(caught.values()))
     return at, system.recover(list(at.values()), fault.group)
 
 

@@ -84,12 +84,12 @@ def land(system: FaultySystem, files: Dropper, fault: Newer, places: tuple[Place
     first = {place: files.new(f"first {fault.name} {place.name}", MANY_ROWS) for place in places}
     newer = [file.newer() for file in first.values()]
     stalled: Stalled | None = None
+    caught: dict[Place, Caught] = {}
     try:
         with ExitStack() as stack:
-            caught = {
-                place: stack.enter_context(system.catching(place.step.of(*file.words), fault.moment, place.let_pass))
-                for place, file in first.items()
-            }
+            for place, file in first.items():
+                matches = place.step.of(*file.words)
+                caught[place] = stack.enter_context(system.catching(matches, fault.moment, place.let_pass))
             drop_first(first, system, files)
             for place, each in caught.items():
                 wait_for(each, place, system)
@@ -106,7 +106,7 @@ def land(system: FaultySystem, files: Dropper, fault: Newer, places: tuple[Place
                 system.kill_runs(list(caught.values()))
     finally:
         if stalled:
-            stalled.go_on()
+            system.go_on(stalled, list(caught.values()))
     recovery = system.recover(newer, f"newer version lands, {HASTY.name}")
     return {place: [file, file.newer()] for place, file in first.items()}, recovery
 

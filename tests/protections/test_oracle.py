@@ -175,6 +175,8 @@ def _damage_the_archive(state: State) -> None:
         (_change(1, status="loading"), "version 2, the newest, is not dealt with: status loading"),
         (_change(1, status="superseded"), "version 2, the newest, is not dealt with: status superseded"),
         (_change(0, status="loading"), "version 1 is neither loaded nor superseded"),
+        (_change(0, status="failed"), "version 1 is neither loaded nor superseded"),
+        (_change(1, status="missing"), "version 2, the newest, is not dealt with: status missing"),
         (_change(1, accepted=3), "version 2: the counts in the ledger are (43, 0, 0, 3, 1, 2)"),
         (_change(1, etag="f00"), "has an entry of a version that was never dropped"),
         (_change(1, rejects_at=None), "version 2: its rejects are not stored"),
