@@ -220,12 +220,16 @@ class Watch:
         self._up_since = max(self._up_since, *(min(each.stalled_until, now) for each in self.world.processes))
         late = self._now - timedelta(seconds=LATEST_RECOVERY_SECONDS)
         if now > self._up_since + LATEST_RECOVERY_SECONDS:
-            for item in self._items():
-                came = self._changed_at[item["file"], item["version"]]
-                if "waits_for" in item and max(datetime.fromisoformat(item["next_try_at"]), came) < late:
-                    self._problem(f"{item['file']} is due since {item['next_try_at']}, and not looked at: {item}")
+            files: Any = self.world.dynamodb.tables["files"]
+            for item in files.items():
+                if "waits_for" in item and self._due_since(item) < late:
+                    self._problem(f"due since {self._due_since(item)}, and not looked at: {from_item(item)}")
         self._look_for_left(now)
         self.world.scheduler.later(LOOK_EVERY_SECONDS, self._look)
+
+    def _due_since(self, item: Any) -> datetime:  # noqa: ANN401 - as DynamoDB has it; this look comes often
+        came = self._changed_at[item["file"]["S"], item["version"]["S"]]
+        return max(datetime.fromisoformat(item["next_try_at"]["S"]), came)
 
     def _look_for_left(self, now: float) -> None:
         """An object in `incoming/` has an event on its way, or a claim that is due."""
@@ -254,10 +258,6 @@ class Watch:
 
     def _properties_of(self, name: str) -> Mapping[str, Any]:
         return self._process(name).properties
-
-    def _items(self) -> list[Mapping[str, Any]]:
-        items: Any = self.world.dynamodb.tables["files"].items()
-        return list(map(from_item, items))
 
     def _email(self, email_id: str) -> OutboxEmail:
         item: Any = self.world.dynamodb.tables["files"].get((f"{EMAIL}/{email_id}", EMAIL))

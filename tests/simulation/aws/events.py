@@ -6,7 +6,7 @@ from functools import partial
 from tests.simulation.aws.s3 import Bucket, Version
 from tests.simulation.aws.sqs import Queue, Sqs
 
-LATEST_SECONDS = 600.0
+LATEST_SECONDS = 400.0
 
 
 def announce(bucket: Bucket, queue: Queue, sqs: Sqs) -> None:
