@@ -54,6 +54,7 @@ def ingest_file(
     step: Step = as_task_run if show_steps else within_task_run
     claim_id, reports = runtime().unique_id(), list[FileReport]()
     for number in range(VERSIONS_PER_RUN):
+        lease: Lease | None = None
         try:
             claimed: Claimed = step(claim)(file, claim_id, email, force=force)
             reports += claimed.reports
@@ -63,9 +64,13 @@ def ingest_file(
                 reports += _load(claimed, lease, large_files, step)
                 lease.goes_on = lease.goes_on and number + 1 < VERSIONS_PER_RUN
         except Exception as error:
-            if not reports:
+            if lease and lease.settled:  # the version is loaded: it stays due until it has left `incoming/`
+                runtime().log().warning("%s is settled, and cannot be moved: %s", lease.settled.uri, error)
+                reports.append(lease.settled)
+            elif reports:
+                reports.append(report_of_error(file, error))
+            else:
                 raise
-            reports.append(report_of_error(file, error))
             break
         if not lease.goes_on:
             break
@@ -96,6 +101,6 @@ def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -
         return []
     except (ClientError, SensorIngestError) as error:
         problem = permanent_problem(error)
-        if problem is None or entry.archived_to:  # an archived file stays archived if its second load fails
+        if lease.settled or problem is None or entry.archived_to:  # an archived file stays archived if its second load fails
             raise
         return [step(fail_for_good)(found, entry, problem, lease)]

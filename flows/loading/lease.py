@@ -33,6 +33,8 @@ class Lease:
         self.held = held
         self.entry = entry
         """Of the version that is being loaded; None once it is settled, and for a reload."""
+        self.settled: LedgerEntry | None = None
+        """Of the version that this run has settled."""
         self.unanswered = False
         """Whether rows were sent whose arrival is not known."""
         self.goes_on = False
@@ -89,7 +91,7 @@ class Lease:
         """
         settled = entry.model_copy(update={"email_id": email_of(self._email)})
         self._ledger.settle(self.held, settled, unanswered=self.unanswered)
-        self.entry = None
+        self.entry, self.settled = None, settled
         return settled
 
     def end(self) -> None:

@@ -111,6 +111,9 @@ class Network:
     outages: dict[str, tuple[float, float]] = field(default_factory=dict)
     """From when until when a service answers with errors only, by its name."""
 
+    last_arrivals: dict[str, float] = field(default_factory=dict)
+    """When the latest request of those sent so far arrives at a service, by its name."""
+
     def is_out(self, service: str) -> bool:
         """Whether the service answers with errors only."""
         since, until = self.outages.get(service, (0.0, 0.0))
@@ -218,12 +221,17 @@ class _Attempt:
             case "stalled during":
                 latency = self._maybe_late(latency)
                 scheduler.later(scheduler.random.random() * latency, process.stall, self._stall_seconds())
+                if latency > self.settings.read_timeout:
+                    timed_out = ReadTimeoutError(endpoint_url=self.service.name)
+                    scheduler.later(self.settings.read_timeout, self._end_without_answer, timed_out)
             case "killed during":
                 before_the_answer = latency + network.least_latency
                 scheduler.later(scheduler.random.random() * before_the_answer, process.kill)
                 latency = self._maybe_late(latency)
             case _:
                 pass
+        arrivals, name = network.last_arrivals, self.service.name
+        arrivals[name] = max(arrivals.get(name, 0.0), scheduler.now + latency)
         scheduler.later(latency, self._arrive)
 
     def _fail(self, *, sent: bool = True) -> None:

@@ -128,6 +128,7 @@ def _is_quiet(product: Product) -> bool:
         world.scheduler.now > product.last_drop_at + (LATEST_SECONDS + 60 if _events_come_late(world) else 60)
         and not product.bucket.keys("incoming/")
         and not product.queue.messages
+        and world.scheduler.now > world.network.last_arrivals.get(product.server.name, 0.0)
         and all(run.is_over for run in product.server.runs.values())
         and not any("waits_for" in item for item in world.dynamodb.tables["files"].items())
         and all(process.ended or _only_looks(process) for process in world.processes)
