@@ -241,7 +241,7 @@ class ClaimTable(LedgerTable):
             return done.renewed(now + self._lease)
 
         asked_at = runtime().monotonic()
-        self._change_held(held, settled, [entry.model_copy(update={"next_try_at": None})])
+        self._change_held(held, settled, lambda _: [entry.model_copy(update={"next_try_at": None})])
         held.asked_at = asked_at
 
     def end_claim(self, held: HeldClaim) -> bool:
@@ -276,6 +276,8 @@ class ClaimTable(LedgerTable):
     ) -> LedgerEntry | None:
         """The entry of a version whose load failed, as it was written; the key is tried again after a back-off.
 
+        None for a reload, and for a version that is settled: the answer to `settle` was lost.
+
         Args:
             held: the claim of the run.
             entry: of that version; None for a reload.
@@ -306,8 +308,15 @@ class ClaimTable(LedgerTable):
             newer = claim.holds != ALL_VERSIONS and any(version != claim.holds for version in claim.unsettled)
             return late.released(now) if newer else late.put_off(later)
 
-        self._change_held(held, released, [waiting] if waiting else [])
-        return waiting
+        written: list[LedgerEntry] = []
+
+        def entries(claim: Claim) -> list[LedgerEntry]:
+            waits = waiting is not None and (waiting.archived_to or waiting.version in claim.unsettled)
+            written[:] = [waiting] if waiting and waits else []
+            return written
+
+        self._change_held(held, released, entries)
+        return next(iter(written), None)
 
     def overtaken(self, held: HeldClaim) -> None:
         """Note that this run was writing rows when it lost the key: what was loaded since is written again."""
@@ -436,7 +445,9 @@ class ClaimTable(LedgerTable):
     def _lease(self) -> timedelta:
         return timedelta(seconds=self.claim_seconds)
 
-    def _change_held(self, held: HeldClaim, change: Change, entries: Sequence[LedgerEntry] = ()) -> None:
+    def _change_held(
+        self, held: HeldClaim, change: Change, entries: Callable[[Claim], Iterable[LedgerEntry]] = lambda _: ()
+    ) -> None:
         """Change the claim that this run holds, and write entries with it. The write shows that it does.
 
         Raises:
@@ -447,7 +458,7 @@ class ClaimTable(LedgerTable):
             if claim.claim_id != mine or mine is None:
                 raise LeaseLostError(f"s3://{claim.bucket}/{claim.key}", "its lease expired and the claim has ended")
             changed = change(claim)
-            existing = self._write([_put(claim, changed), *map(_entry_put, entries)])
+            existing = self._write([_put(claim, changed), *map(_entry_put, entries(claim))])
             if existing is None:
                 held.claim = _revised(changed, claim)
                 return

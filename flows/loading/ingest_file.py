@@ -64,9 +64,10 @@ def ingest_file(
                 reports += _load(claimed, lease, large_files, step)
                 lease.goes_on = lease.goes_on and number + 1 < VERSIONS_PER_RUN
         except Exception as error:
-            if lease and lease.settled:  # the version is loaded: it stays due until it has left `incoming/`
-                runtime().log().warning("%s is settled, and cannot be moved: %s", lease.settled.uri, error)
-                reports.append(lease.settled)
+            if lease and lease.settled:  # the key stays due until the file has left `incoming/`
+                problem = f"it could not be moved, which is tried again: {error}"
+                runtime().log().warning("%s is %s; %s", lease.settled.uri, lease.settled.status, problem)
+                reports.append(lease.settled.model_copy(update={"problem": problem}))
             elif reports:
                 reports.append(report_of_error(file, error))
             else:
@@ -101,6 +102,6 @@ def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -
         return []
     except (ClientError, SensorIngestError) as error:
         problem = permanent_problem(error)
-        if lease.settled or problem is None or entry.archived_to:  # an archived file stays archived if its second load fails
-            raise
+        if lease.settled or problem is None or entry.archived_to:
+            raise  # an archived file stays archived if its second load fails
         return [step(fail_for_good)(found, entry, problem, lease)]

@@ -8,7 +8,7 @@ from typing import Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from blocks.domain.errors import LeaseLostError, SensorIngestError
-from blocks.domain.models import LedgerEntry
+from blocks.domain.models import LedgerEntry, SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claim_table import EmailId, HeldClaim, email_of
 from blocks.runtime import runtime
@@ -111,7 +111,12 @@ class Lease:
                 problem = str(error) or type(error).__name__
                 counts, unanswered = blames_file(error), self.unanswered
                 with suppress(LeaseLostError):
-                    self._ledger.release(self.held, self.entry, problem, counts=counts, unanswered=unanswered)
+                    claim, entry = self.held.claim, self.entry
+                    waiting = self._ledger.release(self.held, entry, problem, counts=counts, unanswered=unanswered)
+                    if entry and waiting is None:  # the answer to `settle` was lost
+                        self.settled = self._ledger.entry(
+                            SensorFile(bucket=claim.bucket, key=claim.key, version_id=entry.version)
+                        )
                     return
             self._ledger.overtaken(self.held)
 

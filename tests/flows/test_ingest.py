@@ -350,7 +350,9 @@ def test_a_settled_file_that_cannot_be_moved_is_reported_as_done_and_stays_due(
         raise PermissionMissingError("s3:DeleteObject", file.uri, "sensor-landing-zone/sensor-ingest")
 
     monkeypatch.setattr(LandingZone, "remove", refused)
-    assert ingest(uri)[0].name == "Failed", "the load itself says what is missing"
+    state, report = ingest(uri)
+    assert ("Completed", "archived") == (state.type.name.title(), report.files[0].status)
+    assert "s3:DeleteObject" in str(report.files[0].problem), "the load itself says what is missing"
     mails = len(world.mails_about("stuck.csv"))
     state, report = ingest(uri)
     assert ("AlreadyLoaded", "archived") == (state.name, report.files[0].status)

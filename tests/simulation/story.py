@@ -220,9 +220,11 @@ def check_quiet(product: Product) -> None:
 
     A message that was sent before may still arrive at SES.
     """
+    world = product.world
+    world.run(world.scheduler.now + RESUMED_FOR_SECONDS)  # a look that began before may still start a run
     announced, runs = len(product.announced_by_sweep), len(product.server.runs)
     product.start_sweep()
-    product.world.run(product.world.scheduler.now + 300)
+    world.run(world.scheduler.now + 300)
     assert len(product.announced_by_sweep) == announced, f"announced: {product.announced_by_sweep[announced:]}"
     assert len(product.server.runs) == runs, "a run was started although all was quiet"
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -348,6 +349,17 @@ def test_a_release_whose_answer_was_lost_is_counted_once(file_ledger: FileLedger
         file_ledger.release(owned.held, owned.entry, "AWS refused s3:GetObject", counts=False)
     assert (0, 1) == ((entry := file_ledger.entries_of("landing", FILE.key)[0]).attempts, entry.tries)
     assert 2 == claim_now(file_ledger).revision
+
+
+def test_the_release_of_a_version_that_is_settled_leaves_it_settled(file_ledger: FileLedger) -> None:
+    """All answers to `settle` were lost, so the run takes its load for failed."""
+    owned = own(file_ledger)
+    file_ledger.settle(replace(owned.held), finished(owned.entry, "archived"))
+    assert file_ledger.release(owned.held, owned.entry, "no answer") is None
+    assert {"v1": "archived"} == statuses(file_ledger)
+    claim = claim_now(file_ledger)
+    assert (None, ()) == (claim.claim_id, claim.unsettled)
+    assert claim.next_try_at, "the original may still be in incoming/"
 
 
 # ---- A second load of an archived version ---------------------------------------------------------------------------
