@@ -29,6 +29,8 @@ class Run:
     state: StateType
     since: float
     process: Process | None = None
+    is_forgotten: bool = False
+    """Whether its wait was lost: it stays paused, unless what it is for turns out to be overdue."""
 
     @property
     def is_over(self) -> bool:
@@ -91,7 +93,8 @@ class PrefectServer(FakeService):
     def create_notify(self, call: Mapping[str, Any]) -> dict[str, Any]:
         parameters = {"files": call["Files"], "email_id": call["EmailId"]}
         run = self._create("notify", parameters, StateType.PAUSED)
-        if self.random.random() >= self.chances.wait_lost:
+        run.is_forgotten = self.random.random() < self.chances.wait_lost
+        if not run.is_forgotten:
             self.scheduler.later(call["WaitSeconds"] + self.random.uniform(0, 5), self._resume, run)
         return self.answer(Id=run.id)
 
@@ -124,6 +127,7 @@ class PrefectServer(FakeService):
 
     def _resume(self, run: Run) -> None:
         if run.state == StateType.PAUSED:
+            run.is_forgotten = False
             self._enter(run, StateType.SCHEDULED)
             self._start_soon(run)
 

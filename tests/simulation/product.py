@@ -127,14 +127,14 @@ class Product:
         self.world.scheduler.log("sender", "drops {}: {!r}".format, key, content)
         self.world.s3.client.put_object(Bucket=BUCKET, Key=key, Body=content.encode())
 
-    def start_relay(self, name: str, until: Callable[[], bool]) -> None:
-        """A relay, which is started again a while after it has ended, until then."""
+    def start_relay(self, name: str, until: float = float("inf"), *, faults: bool = True) -> None:
+        """A relay, which is started again a while after it has ended, until it is told to stop at that time."""
 
         def restart(_: Process) -> None:
-            if not until():
+            if self.world.scheduler.now < until:
                 self.world.scheduler.later(self.world.random.uniform(1, 40), self.start_relay, name, until)
 
-        self.world.process(name, self._relay, faults=not until()).on_end(restart)
+        self.world.process(name, partial(self._relay, until), faults=faults).on_end(restart)
 
     def start_sweep(self) -> None:
         """A sweep, with its steps one after the other."""
@@ -148,8 +148,8 @@ class Product:
         process.properties["flow_run_id"] = run.id
         return process
 
-    def _relay(self) -> None:
-        stop = _Stop(self.world)
+    def _relay(self, until: float) -> None:
+        stop = _Stop(self.world, until)
         queue = SqsQueue(self.world.client("sqs"), self.queue.url, now=runtime().monotonic)  # type: ignore[arg-type]
         upkeep = Upkeep(lambda: _blocks().file_ledger)
         upkeep.take_up_emails = self._overdue_emails  # type: ignore[method-assign]
@@ -282,12 +282,14 @@ class _InProcess:
 
 
 class _Stop:
-    """A stop signal that never comes."""
+    """A stop signal that comes at a time; it ends no wait."""
 
-    requested = False
+    def __init__(self, world: World, at: float) -> None:
+        self._flag, self._scheduler, self._at = Flag(world.scheduler), world.scheduler, at
 
-    def __init__(self, world: World) -> None:
-        self._flag = Flag(world.scheduler)
+    @property
+    def requested(self) -> bool:
+        return self._scheduler.now >= self._at
 
     def wait(self, seconds: float | None = None) -> bool:
         return self._flag.wait(seconds)

@@ -33,6 +33,9 @@ SERVICES = ("dynamodb", "s3", "readings", "sesv2")
 SAME_AS_BEFORE = 0.1
 """Share of the versions that have the content of the one before."""
 
+RELAYED_SECONDS = 100.0
+"""How long, at most, the relays of the chaos go on beside the last one."""
+
 RESUMED_FOR_SECONDS = 100.0
 """After a stall, a relay may still announce what it had received."""
 
@@ -44,15 +47,14 @@ def ownership(world: World) -> None:
     with product.installed():
         _drop_files(product)
         _take_service_down(world)
-        calm = lambda: world.scheduler.now >= chaos_seconds  # noqa: E731 - a name for what is asked in several places
         for number in range(world.random.choice((1, 1, 2))):
-            product.start_relay(f"relay-{number + 1}", calm)
+            product.start_relay(f"relay-{number + 1}", chaos_seconds + world.random.uniform(0, RELAYED_SECONDS))
         for minute in range(5, 300, 10):
             world.scheduler.at(minute * 60 + world.random.uniform(0, 30), product.start_sweep)
         world.run(chaos_seconds)
         world.network.faults = Faults()
         product.server.chances = Chances(0, 0, 0, 0, 0)
-        product.start_relay("relay-at-last", calm)
+        product.start_relay("relay-at-last", faults=False)
         product.watch.look_from(chaos_seconds + SILENT_SECONDS)  # slots of runs that died by then are free
         world.run(chaos_seconds + QUIET_SECONDS, ended=lambda: _is_quiet(product))
         assert not product.watch.problems, f"{len(product.watch.problems)} problems: {product.watch.problems[0]}"
@@ -129,7 +131,7 @@ def _is_quiet(product: Product) -> bool:
         and not product.bucket.keys("incoming/")
         and not product.queue.messages
         and world.scheduler.now > world.network.last_arrivals.get(product.server.name, 0.0)
-        and all(run.is_over for run in product.server.runs.values())
+        and all(run.is_over or run.is_forgotten for run in product.server.runs.values())
         and not any("waits_for" in item for item in world.dynamodb.tables["files"].items())
         and all(process.ended or _only_looks(process) for process in world.processes)
     )
