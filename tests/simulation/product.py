@@ -64,6 +64,9 @@ WAIT_SECONDS = 60.0
 TIMINGS = Timings(due_look_seconds=25, upkeep_seconds=45, batch_quiet_seconds=2, slot_poll_seconds=5)
 """Slower than in production: the looks would be most of the calls of a simulation."""
 
+ATTEMPTS = 50
+"""So many loads of one version are never killed: a story ends with its rows in the table, not with a failed file."""
+
 FILES_AT_ONCE = 8
 INDEXES = {"by-due-time": ("waits_for", "next_try_at", ()), "by-month": ("month", "claimed_at", None)}
 
@@ -263,7 +266,7 @@ def _blocks() -> SavedBlocks:
     """The blocks of the process that asks: each process has a ledger of its own, with its own idea of the time."""
     properties = running_process().properties
     if "blocks" not in properties:
-        properties["blocks"] = SavedBlocks(_LANDING_ZONE, _READINGS_TABLE, FileLedger(table_name="files"), _MAILER)
+        properties["blocks"] = SavedBlocks(_LANDING_ZONE, _READINGS_TABLE, FileLedger(table_name="files", attempts=ATTEMPTS), _MAILER)
     blocks_of_process: SavedBlocks = properties["blocks"]
     return blocks_of_process
 
