@@ -407,8 +407,8 @@ class ClaimTable(LedgerTable):
         """End a claim of this run, and have the key looked at no more unless a version waits or a reload is due."""
 
         def ended(claim: Claim) -> Claim:
-            free = claim.released(self._clock.latest()) if claim.claim_id == claim_id else claim
-            return free.with_nothing_due()
+            mine = claim.claim_id == claim_id
+            return claim.released(self._clock.latest()) if mine else claim.with_nothing_due()
 
         self.change(file.bucket, file.key, ended)
 
@@ -507,7 +507,7 @@ class ClaimTable(LedgerTable):
         claim, version = read.claim, found.version or ""
         entry = read.entry(version)
         if entry and version in claim.unsettled:
-            return entry
+            return entry if claim.expected_by is None or self._put_claim(claim, claim.noted(version)) else None
         waiting = _new_entry(found, flow_run_id, None)
         if entry:  # it has landed again
             waiting = entry.model_copy(update={"status": "waiting", "landed_at": found.landed_at, "finished_at": None})

@@ -49,6 +49,8 @@ class Claim:
     """When the key is to be looked at again; the end of the lease while it is held; None if nothing is left to do."""
     announcements: int = 0
     """How often the key was announced since a run has last claimed it, or has found that nothing is to be done."""
+    expected_by: datetime | None = None
+    """When the run of an announcement is here at the latest that came while the key was held; None once it has come."""
     late_epoch: int | None = None
     """The lowest epoch whose rows may still arrive in the table."""
     late_version: str | None = None
@@ -77,6 +79,7 @@ class Claim:
             holds=version,
             unsettled=versions,
             announcements=0,
+            expected_by=None,
         ).renewed(now + lease)
 
     def renewed(self, until: datetime) -> "Claim":
@@ -112,8 +115,9 @@ class Claim:
         return late if self.claim_id else replace(late, next_try_at=now)
 
     def noted(self, version: str) -> "Claim":
-        """With a version that came while another one is being loaded."""
-        return self if version in self.unsettled else replace(self, unsettled=(*self.unsettled, version))
+        """With a version that came while another one is being loaded. The run that was announced for it has come."""
+        unsettled = self.unsettled if version in self.unsettled else (*self.unsettled, version)
+        return replace(self, unsettled=unsettled, expected_by=None)
 
     def settled(self, version: str) -> "Claim":
         """Without the version, which needs no load any more."""
@@ -136,7 +140,10 @@ class Claim:
         return replace(self, late_epoch=None, late_version=None, late_until=None, reload_at=None)
 
     def released(self, now: datetime) -> "Claim":
-        """Held by no run, whose rows have all arrived. The key is due now if a version waits."""
+        """Held by no run, whose rows have all arrived. The key is due now if a version waits.
+
+        If the server lost an announcement that came meanwhile, the key is due when its run should have come.
+        """
         return self._free(now if self.unsettled else self.reload_at)
 
     def put_off(self, until: datetime) -> "Claim":
@@ -145,9 +152,9 @@ class Claim:
         return replace(self._free(until), next_try_at=until, reload_at=reload_at)
 
     def expected(self, at: datetime, now: datetime) -> "Claim":
-        """Announced, and looked at again at that time, unless a run holds the key: then its lease says when."""
+        """Announced, and looked at again at that time; if a run holds the key, not before its lease or load ends."""
         if self.is_held(now):
-            return self
+            return replace(self, expected_by=at)
         return replace(self, next_try_at=at, announcements=self.announcements + 1)
 
     def due(self, now: datetime) -> "Claim":
@@ -161,13 +168,19 @@ class Claim:
         return replace(self, next_try_at=self.reload_at, announcements=0)
 
     def _free(self, next_try_at: datetime | None) -> "Claim":
-        times = [each for each in (next_try_at, self.reload_at) if each is not None]
+        times = [each for each in (next_try_at, self.reload_at, self.expected_by) if each is not None]
         return replace(
-            self, claim_id=None, flow_run_id=None, holds=None, lease_until=None, next_try_at=min(times, default=None)
+            self,
+            claim_id=None,
+            flow_run_id=None,
+            holds=None,
+            lease_until=None,
+            next_try_at=min(times, default=None),
+            expected_by=None,
         )
 
 
-_TIMES: Final = ("lease_until", "next_try_at", "late_until", "reload_at")
+_TIMES: Final = ("lease_until", "next_try_at", "expected_by", "late_until", "reload_at")
 
 
 def claim_attributes(claim: Claim) -> dict[str, Any]:

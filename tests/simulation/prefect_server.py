@@ -70,8 +70,6 @@ class PrefectServer(FakeService):
         super().__init__(network)
         self.chances, self._start_process = chances, start
         self.runs: dict[str, Run] = {}
-        self.lost_keys: set[str] = set()
-        """Keys of files in events that started no run."""
         self._expected_runs: list[float] = []
         """When events were announced whose run does not exist yet."""
 
@@ -81,7 +79,6 @@ class PrefectServer(FakeService):
         times = 1
         if self.random.random() < self.chances.automation_lost:
             self.scheduler.log("prefect", "restarts: the event starts no run")
-            self.lost_keys |= {file.key for file in call["Objects"]}
             times = 0
         elif self.random.random() < self.chances.event_twice:
             times = 2

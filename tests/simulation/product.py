@@ -250,12 +250,7 @@ class Product:
         return watched
 
     def _is_announced(self, key: str) -> bool:
-        """Whether no event of an object under that key is in the queue or on its way there, and the server lost none.
-
-        A version whose event the server lost while the one before was loaded waits for the sweep (docs/reliability.md).
-        """
-        if key in self.server.lost_keys:
-            return False
+        """Whether no event of an object under that key is in the queue or on its way there."""
         late = self.world.faults.late_delivery or self.world.faults.repeated_delivery
         if self.world.scheduler.now < self.last_drop_at + (LATEST_SECONDS + 10 if late else 10):
             return False
@@ -266,7 +261,9 @@ def _blocks() -> SavedBlocks:
     """The blocks of the process that asks: each process has a ledger of its own, with its own idea of the time."""
     properties = running_process().properties
     if "blocks" not in properties:
-        properties["blocks"] = SavedBlocks(_LANDING_ZONE, _READINGS_TABLE, FileLedger(table_name="files", attempts=ATTEMPTS), _MAILER)
+        properties["blocks"] = SavedBlocks(
+            _LANDING_ZONE, _READINGS_TABLE, FileLedger(table_name="files", attempts=ATTEMPTS), _MAILER
+        )
     blocks_of_process: SavedBlocks = properties["blocks"]
     return blocks_of_process
 

@@ -130,7 +130,15 @@ def test_an_announced_key_is_looked_at_again_whenever_it_was_due_before() -> Non
 
 
 def test_a_held_key_that_is_announced_is_looked_at_when_its_lease_ends() -> None:
-    assert HELD.expected(after(90), NOW) == HELD
+    assert HELD.next_try_at == HELD.expected(after(90), NOW).next_try_at
+
+
+def test_an_announcement_that_no_run_came_for_is_looked_at_after_the_load() -> None:
+    """The Prefect server may lose it; the run that holds the key knows nothing of it."""
+    announced = HELD.expected(after(90), NOW)
+    assert after(90) == announced.settled("v1").released(after(5)).next_try_at
+    assert after(5) == announced.noted("v2").settled("v1").released(after(5)).next_try_at, "its run has come"
+    assert announced.noted("v1").settled("v1").released(after(5)).next_try_at is None, "its run has come"
 
 
 def test_a_key_whose_lease_has_expired_is_not_announced_again_at_once() -> None:
