@@ -52,7 +52,7 @@ def resume(system: InspectedSystem) -> CheckResult:
     if not correct:
         remedy = f"delete the automation {found[0].name!r}, then {_DEPLOY}"
         return problem(f"{found[0].name!r} waits for {_within(found[0])}, not {seconds:g} s", remedy)
-    return _enabled(correct, "it is disabled, so emails stay paused until the sweep resumes them")
+    return _enabled(correct, "it is disabled, so emails leave late: when the relay or the sweep finds them overdue")
 
 
 def _resumes(automation: Automation, tag: str) -> bool:

@@ -53,7 +53,7 @@ def ingest_file(
     """
     step: Step = as_task_run if show_steps else within_task_run
     claim_id, reports = runtime().unique_id(), list[FileReport]()
-    for number in range(VERSIONS_PER_RUN):
+    for _ in range(VERSIONS_PER_RUN):
         lease: Lease | None = None
         try:
             claimed: Claimed = step(claim)(file, claim_id, email, force=force)
@@ -62,7 +62,6 @@ def ingest_file(
                 break
             with lease_kept(run_blocks().file_ledger, claimed.held, claimed.entry, email) as lease:
                 reports += _load(claimed, lease, large_files, step)
-                lease.goes_on = lease.goes_on and number + 1 < VERSIONS_PER_RUN
         except Exception as error:
             if lease and lease.settled:  # the key stays due until the file has left `incoming/`
                 problem = f"it could not be moved, which is tried again: {error}"
@@ -76,6 +75,8 @@ def ingest_file(
         if not lease.goes_on:
             break
         file, force = SensorFile(bucket=claimed.held.claim.bucket, key=claimed.held.claim.key), False
+    else:
+        run_blocks().file_ledger.nothing_due(file, claim_id)  # but for the versions that wait: they are due now
     return reports
 
 

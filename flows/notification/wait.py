@@ -5,8 +5,7 @@ run gets a scheduled one, for the same time. Without a deployment no worker coul
 the process that called the flow.
 """
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 SHORTEST_PAUSE_SECONDS: Final = 10.0
 """A proactive automation cannot wait for less: the server answers 422. Source: Prefect 3.9, `EventTrigger.within`."""
-
-_TAG_START: Final = "notify-after-"
 
 STATES_AFTER_PAUSED: Final = frozenset(
     f"prefect.flow-run.{state}"
@@ -126,16 +123,7 @@ def ensure_resume_automation(client: SyncPrefectClient, wait_seconds: float) -> 
 
 def wait_tag(wait_seconds: float) -> str:
     """The tag of runs that wait so long, such as `notify-after-600s`."""
-    return f"{_TAG_START}{wait_seconds:.10g}s"
-
-
-def wait_of(tags: Iterable[str]) -> timedelta | None:
-    """The wait that one of these tags names; None if none does."""
-    for tag in tags:
-        if tag.startswith(_TAG_START):
-            with suppress(ValueError, OverflowError):  # a person may give a run any tag
-                return timedelta(seconds=float(tag.removeprefix(_TAG_START).removesuffix("s")))
-    return None
+    return f"notify-after-{wait_seconds:.10g}s"
 
 
 def _create_subflow(  # noqa: PLR0917 - private, and called once

@@ -1,6 +1,7 @@
 """The lease of a load: its fence, what a failed load leaves, and whether the file is blamed for it."""
 
 import errno
+import pickle
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from prefect_aws.credentials import AwsCredentials
+from pydantic import SecretStr
 
 from blocks.domain.errors import (
     ArchiveError,
@@ -165,3 +167,12 @@ def test_a_shard_sends_until_shortly_before_the_end_of_the_lease_of_its_run(
     clock.now = sends_until
     with pytest.raises(LeaseLostError):
         lease.fence()
+
+
+def test_a_lease_that_prefect_sends_to_another_process_has_no_credentials() -> None:
+    credentials = AwsCredentials(aws_secret_access_key=SecretStr("hush"))
+    lease = Lease(FileLedger(credentials=credentials, table_name="files"), held(), ENTRY)
+    sent = pickle.dumps(lease)
+    assert b"hush" not in sent
+    arrived = pickle.loads(sent)  # noqa: S301 - our own
+    assert (lease.held, lease.entry) == (arrived.held, arrived.entry)
