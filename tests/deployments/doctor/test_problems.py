@@ -169,7 +169,7 @@ def test_messages_that_no_relay_receives(deployed_system: DeployedSystem, monkey
     ("check", "name", "seen"),
     [
         ("automation sensor files arrived", "sensor files arrived", "announced files start no run"),
-        ("automation resume", "sensor-ingest: resume notify-after-600s", "emails stay paused"),
+        ("automation resume", "sensor-ingest: resume notify-after-600s", "emails leave late"),
         ("automation crash", AUTOMATION, "keep their slots"),
     ],
 )
