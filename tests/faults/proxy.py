@@ -105,8 +105,12 @@ class FaultProxy:
         threading.Thread(target=self._server.serve_forever, name="fault proxy", daemon=True).start()
 
     @property
+    def port(self) -> int:
+        return self._server.server_port
+
+    @property
     def url(self) -> str:
-        return f"http://{LOOPBACK}:{self._server.server_port}"
+        return f"http://{LOOPBACK}:{self.port}"
 
     def close(self) -> None:
         self._server.shutdown()

@@ -155,9 +155,14 @@ class FaultySystem(System):
         return list(found.values())
 
     def _process_at(self, port: int) -> psutil.Process | None:
-        """Who has that port; no process any more, where another call of the same process led to it before."""
+        """Who calls the proxy from that port; none any more, where another call of the process led to it before.
+
+        Linux gives the same port to connections with different targets, such as those of the proxy itself.
+        """
+        ends = (port, self.proxy.port)
         for connection in psutil.net_connections("tcp4"):
-            if connection.laddr and connection.laddr[1] == port and connection.pid:
+            found = connection.laddr and connection.raddr and (connection.laddr[1], connection.raddr[1])
+            if found == ends and connection.pid:
                 with suppress(psutil.NoSuchProcess):
                     return psutil.Process(connection.pid)
         return None
