@@ -93,7 +93,7 @@ def send_email(claimed: ClaimedEmail, files: list[FileReport]) -> str:
             name = "email" if len(groups) == 1 else f"email {number + 1} of {len(groups)}"
             try:
                 message_id = send_message.with_options(task_run_name=name)(email, list(group.recipients))
-                record_message(claimed, number, message_id)
+                record_message(claimed, group.recipients, message_id)
             except Exception as error:  # noqa: BLE001 - the other recipients get theirs
                 failed = error
     if failed:
@@ -111,9 +111,9 @@ def send_message(email: Email, recipients: list[str]) -> str:
 
 
 @task(task_run_name="record message", cache_policy=NO_CACHE, **_RETRIED)
-def record_message(claimed: ClaimedEmail, number: int, message_id: str) -> None:
+def record_message(claimed: ClaimedEmail, recipients: tuple[str, ...], message_id: str) -> None:
     """Record in the outbox that SES has taken the message; with the last one, that the email is sent."""
-    run_blocks().file_ledger.record_message(claimed, number, message_id, by=runtime().flow_run_id())
+    run_blocks().file_ledger.record_message(claimed, recipients, message_id, by=runtime().flow_run_id())
 
 
 def _pages() -> list[tuple[str, str]]:

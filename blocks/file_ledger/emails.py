@@ -70,16 +70,21 @@ class OutboxEmail:
         return replace(free, state="waiting", due_at=due_at, next_try_at=due_at + OVERDUE_AFTER)
 
     def with_groups(self, groups: Sequence[Sequence[str]]) -> "OutboxEmail":
-        """With its recipients; those of an earlier try stay, so that none of them gets it twice."""
-        return self if self.groups else replace(self, groups=tuple(Group(tuple(each)) for each in groups))
+        """With its recipients as they are now. Those that SES has taken a message for have it, and get no other."""
+        return replace(self, groups=_still_to_get_it(self._taken, groups))
 
-    def with_message(self, number: int, message_id: str) -> "OutboxEmail":
-        """With the message that SES has taken for that group."""
-        groups = list(self.groups)
-        groups[number] = replace(groups[number], message_id=message_id)
-        return replace(self, groups=tuple(groups))
+    def with_message(self, recipients: Sequence[str], message_id: str) -> "OutboxEmail":
+        """With the message that SES has taken for these recipients, also if another run has grouped them anew since."""
+        group = Group(tuple(recipients), message_id)
+        taken = (*(each for each in self._taken if each.recipients != group.recipients), group)
+        return replace(self, groups=_still_to_get_it(taken, [each.recipients for each in self.groups]))
 
-    def sent(self, now: datetime, by: str) -> "OutboxEmail":
+    @property
+    def has_all_messages(self) -> bool:
+        """Whether SES has taken a message for each recipient."""
+        return all(each.message_id for each in self.groups)
+
+    def sent(self, now: datetime, by: str | None) -> "OutboxEmail":
         """Sent: it is not looked at any more."""
         return replace(self._free(), state="sent", sent_at=now, flow_run_id=by, next_try_at=None)
 
@@ -87,8 +92,19 @@ class OutboxEmail:
         """Looked at again at that time."""
         return self if self.state == "sent" else replace(self._free(), tries=self.tries + 1, next_try_at=until)
 
+    @property
+    def _taken(self) -> tuple[Group, ...]:
+        return tuple(each for each in self.groups if each.message_id)
+
     def _free(self) -> "OutboxEmail":
         return replace(self, claim_id=None, lease_until=None)
+
+
+def _still_to_get_it(taken: tuple[Group, ...], groups: Sequence[Sequence[str]]) -> tuple[Group, ...]:
+    """The groups that have it, and of the others those recipients that have not."""
+    have_it = {recipient for each in taken for recipient in each.recipients}
+    left = (tuple(recipient for recipient in each if recipient not in have_it) for each in groups)
+    return (*taken, *(Group(each) for each in left if each))
 
 
 _TIMES: Final = ("due_at", "lease_until", "next_try_at", "sent_at")

@@ -109,7 +109,7 @@ class Outbox(ClaimTable):
     ) -> ClaimedEmail | None:
         """The email, claimed by this run to send it to these groups of recipients; None if it was sent before.
 
-        Recipients of an earlier try stay, with what SES has taken for them.
+        Recipients of an earlier try that SES has taken a message for get no other one.
 
         Raises:
             EmailClaimedElsewhereError: another run is sending it.
@@ -124,20 +124,22 @@ class Outbox(ClaimTable):
             waiting = email.collected(list(map(_version, reports)), now) if email.state == "collecting" else email
             if waiting.state == "sent":  # it is about nothing
                 return waiting
-            return waiting.with_groups(groups).leased(claim_id, now + EMAIL_LEASE)
+            grouped = waiting.with_groups(groups)
+            if grouped.has_all_messages:  # a person has removed the others
+                return grouped.sent(now, grouped.flow_run_id)
+            return grouped.leased(claim_id, now + EMAIL_LEASE)
 
         before = self.email(email_id)
         asked_at = runtime().monotonic()
         email = self.change_email(before, claimed)
         return None if email.state == "sent" else ClaimedEmail(email, claim_id, asked_at)
 
-    def record_message(self, claimed: ClaimedEmail, number: int, message_id: str, by: str) -> None:
-        """Record that SES has taken the message of run `by` for that group; with the last group the email is sent."""
+    def record_message(self, claimed: ClaimedEmail, recipients: Sequence[str], message_id: str, by: str) -> None:
+        """Record that SES has taken the message of run `by` for these recipients; after the last ones it is sent."""
 
         def recorded(email: OutboxEmail) -> OutboxEmail:
-            taken = email.with_message(number, message_id)
-            complete = all(group.message_id for group in taken.groups)
-            return taken.sent(self._clock.latest(), by) if complete else taken
+            taken = email.with_message(recipients, message_id)
+            return taken.sent(self._clock.latest(), by) if taken.has_all_messages else taken
 
         claimed.email = self.change_email(claimed.email, recorded)
 

@@ -13,6 +13,7 @@ NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 FILES = [("landing", "incoming/é.csv", "v1"), ("landing", "incoming/b.csv", "")]
 NEW = OutboxEmail("e1", revision=3)
 GROUPS = [["ada@example.com", "bob@example.com"], ["eve@example.com"]]
+ADA_AND_BOB, EVE = (Group(tuple(each)) for each in GROUPS)
 
 
 def after(seconds: float) -> datetime:
@@ -54,13 +55,25 @@ def test_an_email_about_nothing_is_never_sent() -> None:
     assert LEASED.collected([], after(600)) == replace(NEW, state="sent")
 
 
-def test_recipients_are_those_of_the_first_try() -> None:
-    assert (Group(("ada@example.com", "bob@example.com")), Group(("eve@example.com",))) == SENDING.groups
-    assert SENDING.with_groups([["mallory@example.com"]]) == SENDING
+def test_recipients_are_those_of_now_but_for_those_who_have_it() -> None:
+    assert (ADA_AND_BOB, EVE) == SENDING.groups
+    assert SENDING.with_groups(GROUPS) == SENDING
+    assert (Group(("mallory@example.com",)),) == SENDING.with_groups([["mallory@example.com"]]).groups
+    again = SENDING.with_message(EVE.recipients, "m2").with_groups([["eve@example.com", "mallory@example.com"]])
+    assert (replace(EVE, message_id="m2"), Group(("mallory@example.com",))) == again.groups
 
 
 def test_the_message_of_a_group_is_recorded_for_that_group_only() -> None:
-    assert [None, "m2"] == [group.message_id for group in SENDING.with_message(1, "m2").groups]
+    assert (replace(EVE, message_id="m2"), ADA_AND_BOB) == SENDING.with_message(EVE.recipients, "m2").groups
+
+
+def test_a_message_is_recorded_also_if_the_recipients_are_grouped_anew_since() -> None:
+    regrouped = SENDING.with_groups([["eve@example.com", "ada@example.com"]])
+    recorded = regrouped.with_message(ADA_AND_BOB.recipients, "m1")
+    assert (replace(ADA_AND_BOB, message_id="m1"), EVE) == recorded.groups
+    assert not recorded.has_all_messages
+    assert recorded == recorded.with_message(ADA_AND_BOB.recipients, "m1")
+    assert recorded.with_message(EVE.recipients, "m2").has_all_messages
 
 
 def test_a_sent_email_is_looked_at_no_more() -> None:
@@ -85,7 +98,15 @@ def test_a_sent_email_is_not_put_off() -> None:
     assert sent.put_off(after(9)) == sent
 
 
-EMAILS = [NEW, LEASED, WAITING, SENDING, SENDING.with_message(1, "m2"), SENDING.sent(NOW, "r"), SENDING.put_off(NOW)]
+EMAILS = [
+    NEW,
+    LEASED,
+    WAITING,
+    SENDING,
+    SENDING.with_message(GROUPS[1], "m2"),
+    SENDING.sent(NOW, "r"),
+    SENDING.put_off(NOW),
+]
 
 
 @pytest.mark.parametrize("email", EMAILS)
@@ -115,7 +136,7 @@ def test_a_wait_may_have_a_fraction() -> None:
         lambda email: email.leased("c9", after(9)),
         lambda email: email.collected(FILES, after(9)),
         lambda email: email.put_off(after(9)),
-        lambda email: email.with_groups(GROUPS).leased("c9", after(9)).with_message(0, "m1"),
+        lambda email: email.with_groups(GROUPS).leased("c9", after(9)).with_message(GROUPS[0], "m1"),
     ],
 )
 def test_an_email_that_is_not_sent_is_always_due_at_some_time(change: Callable[[OutboxEmail], OutboxEmail]) -> None:

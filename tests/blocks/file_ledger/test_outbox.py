@@ -148,8 +148,8 @@ def test_a_run_that_was_taken_for_dead_reports_what_it_settled_since_in_an_email
 
 def test_a_run_that_was_taken_for_dead_reports_nothing_twice(waiting: FileLedger) -> None:
     sent = claim(waiting)
-    waiting.record_message(sent, 0, "m1", "run-1")
-    waiting.record_message(sent, 1, "m2", "run-1")
+    waiting.record_message(sent, GROUPS[0], "m1", "run-1")
+    waiting.record_message(sent, GROUPS[1], "m2", "run-1")
     assert waiting.collected("e1", [report()], timedelta(0)) is None
     assert "sent" == waiting.email("e1").state
 
@@ -207,14 +207,13 @@ def test_a_second_run_does_not_send_what_another_is_sending(waiting: FileLedger)
 
 def test_an_email_whose_run_died_is_taken_over_and_no_recipient_gets_it_twice(waiting: FileLedger) -> None:
     dead = claim(waiting)
-    waiting.record_message(dead, 0, "m1", "run-1")
+    waiting.record_message(dead, GROUPS[0], "m1", "run-1")
     pass_time(waiting, 65)
-    taken = waiting.claim_email("e1", "n2", [report()], [["mallory@example.com"]])
-    assert taken
+    taken = claim(waiting, "n2")
     assert [("ada@example.com", "m1"), ("eve@example.com", None)] == [
         (group.recipients[0], group.message_id) for group in taken.email.groups
     ]
-    waiting.record_message(taken, 1, "m2", "run-2")
+    waiting.record_message(taken, GROUPS[1], "m2", "run-2")
     email = waiting.email("e1")
     assert ("sent", "run-2", ["m1", "m2"]) == (
         email.state,
@@ -227,12 +226,25 @@ def test_an_email_whose_run_died_is_taken_over_and_no_recipient_gets_it_twice(wa
     assert [] == list(waiting.due_emails())
 
 
+def test_recipients_that_a_person_has_changed_since_the_try_before(waiting: FileLedger) -> None:
+    failed = claim(waiting)
+    waiting.record_message(failed, GROUPS[0], "m1", "run-1")
+    waiting.put_off_email(failed)
+    corrected = waiting.claim_email("e1", "n2", [report()], [["ada@example.com", "bob@example.com", "eva@example.com"]])
+    assert corrected
+    assert ["m1", None] == [group.message_id for group in corrected.email.groups]
+    assert ("eva@example.com",) == corrected.email.groups[1].recipients
+    waiting.put_off_email(corrected)
+    assert waiting.claim_email("e1", "n3", [report()], [["bob@example.com"]]) is None
+    assert "sent" == waiting.email("e1").state
+
+
 def test_a_run_that_was_taken_over_still_records_the_message_that_it_has_sent(waiting: FileLedger) -> None:
     slow = claim(waiting)
     pass_time(waiting, 65)
     taken = claim(waiting, "n2")
-    waiting.record_message(slow, 0, "m1", "run-1")
-    waiting.record_message(taken, 1, "m2", "run-2")
+    waiting.record_message(slow, GROUPS[0], "m1", "run-1")
+    waiting.record_message(taken, GROUPS[1], "m2", "run-2")
     assert ["m1", "m2"] == [group.message_id for group in taken.email.groups]
     assert "sent" == waiting.email("e1").state
     assert not waiting.keep_email(slow)
@@ -242,14 +254,14 @@ def test_a_run_that_was_taken_over_still_records_the_message_that_it_has_sent(wa
 
 def test_an_email_is_sent_only_when_all_recipients_got_it(waiting: FileLedger) -> None:
     claimed = claim(waiting)
-    waiting.record_message(claimed, 1, "m2", "run-1")
+    waiting.record_message(claimed, GROUPS[1], "m2", "run-1")
     assert ("waiting", "n1") == (claimed.email.state, claimed.email.claim_id)
 
 
 def test_messages_whose_answer_was_lost_are_recorded_once(waiting: FileLedger, dynamodb_line: Line) -> None:
     with dynamodb_line.sent_twice("PutItem"):
         claimed = claim(waiting)
-        waiting.record_message(claimed, 0, "m1", "run-1")
+        waiting.record_message(claimed, GROUPS[0], "m1", "run-1")
     assert (4, ["m1", None]) == ((email := waiting.email("e1")).revision, [each.message_id for each in email.groups])
 
 
@@ -285,7 +297,9 @@ def test_an_email_that_another_run_has_claimed_since_is_not_put_off(waiting: Fil
     failed = claim(waiting)
     pass_time(waiting, 65)
     claim(waiting, "n2")
-    waiting.record_message(failed, 0, "m1", "run-1")  # what it knows of the email now is what the other run has written
+    waiting.record_message(
+        failed, GROUPS[0], "m1", "run-1"
+    )  # what it knows of the email now is what the other run has written
     before = waiting.email("e1")
     waiting.put_off_email(failed)
     assert before == waiting.email("e1")
@@ -294,8 +308,8 @@ def test_an_email_that_another_run_has_claimed_since_is_not_put_off(waiting: Fil
 def test_a_sent_email_is_not_put_off(waiting: FileLedger) -> None:
     claimed = claim(waiting)
     stale = replace(claimed)
-    waiting.record_message(claimed, 0, "m1", "run-1")
-    waiting.record_message(claimed, 1, "m2", "run-1")
+    waiting.record_message(claimed, GROUPS[0], "m1", "run-1")
+    waiting.record_message(claimed, GROUPS[1], "m2", "run-1")
     waiting.put_off_email(stale)
     assert ("sent", None) == ((email := waiting.email("e1")).state, email.next_try_at)
 
@@ -349,8 +363,8 @@ def test_the_email_about_a_version_is_shown_with_it_once_it_was_sent(file_ledger
     [shown, _] = file_ledger.with_emails([entry, other])
     assert shown.notified_at is None
     claimed = claim(file_ledger)
-    file_ledger.record_message(claimed, 0, "m1", "run-1")
-    file_ledger.record_message(claimed, 1, "m2", "run-1")
+    file_ledger.record_message(claimed, GROUPS[0], "m1", "run-1")
+    file_ledger.record_message(claimed, GROUPS[1], "m2", "run-1")
     shown, not_shown = file_ledger.with_emails([entry, other])
     assert (file_ledger.email("e1").sent_at, "run-1") == (shown.notified_at, shown.notified_by)
     assert (None, None) == (not_shown.notified_at, not_shown.notified_by)
