@@ -66,7 +66,7 @@ def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool
         found = _found(file)
         if found is None:
             return _without_object(file, claim_id, email, force=force)
-        announced = file.version if found.key == file.key else None
+        announced = _announced(file, found)
         result = ledger.claim(
             found, claim_id, runtime().flow_run_id(), announced=announced, email_id=email, again=force
         )
@@ -89,6 +89,12 @@ def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool
                 return replace(again, reports=done)
             ledger.nothing_due(found, claim_id)
             return Claimed(found, reports=done)
+
+
+def _announced(file: SensorFile, found: StoredFile) -> str | None:
+    """The version that was announced, if it is named as the ledger names those of the key; a listing has ETags."""
+    named_alike = (file.version == file.version_id) == (found.version == found.version_id)
+    return file.version if found.key == file.key and named_alike else None
 
 
 def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed:

@@ -128,6 +128,15 @@ def test_a_newer_version_that_is_there_by_now_is_loaded_and_the_older_one_noted_
     assert "AlreadyLoaded" == ingest_files(older)[0].name
 
 
+def test_a_version_that_only_a_listing_named_and_that_was_replaced_leaves_no_entry_of_its_etag(world: World) -> None:
+    """The event of that version names its id, so history would show it twice."""
+    listed = SensorFile.model_validate(world.put("0025-0001,1483906366,1\n", "incoming/listed.csv"))
+    etag = world.aws.client("s3").head_object(Bucket=listed.bucket, Key=listed.key)["ETag"].strip('"')
+    world.put("0025-0001,1483906366,2\n", "incoming/listed.csv")
+    _, report = ingest_files(listed.model_copy(update={"version_id": None, "etag": etag}))
+    assert ["archived"] == [file.status for file in report.files]
+
+
 def test_an_older_version_whose_event_comes_after_a_newer_one_was_loaded_is_skipped_and_said_so(world: World) -> None:
     newer = SensorFile.model_validate(world.put("0012-0001,1483906366,2\n", "incoming/late-event.csv"))
     ingest_files(newer)
