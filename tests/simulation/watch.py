@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 from blocks.domain.models import SETTLED, LedgerEntry
 from blocks.file_ledger.claims import ALL_VERSIONS, CLAIM, Claim, to_claim
@@ -21,6 +22,8 @@ from tests.simulation.aws.tables import Key
 from tests.simulation.processes import Process, running_thread
 from tests.simulation.scheduler import START
 from tests.simulation.world import World
+
+T = TypeVar("T")
 
 LOOK_EVERY_SECONDS: Final = 10.0
 LATEST_RECOVERY_SECONDS: Final = 120.0
@@ -45,6 +48,8 @@ class Watch:
     _claims: dict[str, Claim] = field(default_factory=dict)
     _mails: dict[tuple[str, tuple[str, ...]], list[Process]] = field(default_factory=lambda: defaultdict(list))
     _emails: dict[str, OutboxEmail] = field(default_factory=dict)
+    _known: dict[int, tuple[Any, object]] = field(default_factory=dict)
+    """Items, and what they hold, by the identity of the item."""
     _changed_at: dict[Key, datetime] = field(default_factory=dict)
     """When an item has come into the table, which may be long after it was sent."""
     _up_since: float = 0.0
@@ -261,13 +266,20 @@ class Watch:
 
     def _email(self, email_id: str) -> OutboxEmail:
         item: Any = self.world.dynamodb.tables["files"].get((f"{EMAIL}/{email_id}", EMAIL))
-        return to_email(email_id, from_item(item) if item else None)
+        return self._parsed(item, partial(to_email, email_id)) if item else to_email(email_id, None)
 
     def _claim(self, file: str) -> Claim:
         item: Any = self.world.dynamodb.tables["files"].get((file, CLAIM))
         bucket, _, key = file.partition("/")
-        return to_claim(bucket, key, from_item(item) if item else None)
+        return self._parsed(item, partial(to_claim, bucket, key)) if item else to_claim(bucket, key, None)
 
     def _entries(self, file: str) -> dict[str, LedgerEntry]:
         items: Any = self.world.dynamodb.tables["files"].partitions[file]
-        return {version: to_entry(from_item(item)) for version, item in items.items() if not version.startswith("#")}
+        return {version: self._parsed(item, to_entry) for version, item in items.items() if not version.startswith("#")}
+
+    def _parsed(self, item: Any, parse: Callable[[dict[str, Any]], T]) -> T:  # noqa: ANN401 - as DynamoDB has it
+        """What the item holds. Items are replaced as a whole, and most are looked at several times."""
+        known = self._known.get(id(item))
+        if known is None:
+            known = self._known[id(item)] = item, parse(from_item(item))
+        return cast("T", known[1])
