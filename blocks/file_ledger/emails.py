@@ -64,7 +64,7 @@ class OutboxEmail:
 
     def collected(self, files: Sequence[Version], due_at: datetime) -> "OutboxEmail":
         """Waiting until it is due, with the versions that it is about; without any, there is nothing to send."""
-        free = replace(self._free(), flow_run_id=None, files=tuple(files))
+        free = replace(self.freed(), flow_run_id=None, files=tuple(files))
         if not files:
             return replace(free, state="sent", next_try_at=None)
         return replace(free, state="waiting", due_at=due_at, next_try_at=due_at + OVERDUE_AFTER)
@@ -86,17 +86,17 @@ class OutboxEmail:
 
     def sent(self, now: datetime, by: str | None) -> "OutboxEmail":
         """Sent: it is not looked at any more."""
-        return replace(self._free(), state="sent", sent_at=now, flow_run_id=by, next_try_at=None)
+        return replace(self.freed(), state="sent", sent_at=now, flow_run_id=by, next_try_at=None)
 
     def put_off(self, until: datetime) -> "OutboxEmail":
         """Looked at again at that time."""
-        return self if self.state == "sent" else replace(self._free(), tries=self.tries + 1, next_try_at=until)
+        return self if self.state == "sent" else replace(self.freed(), tries=self.tries + 1, next_try_at=until)
 
     @property
     def _taken(self) -> tuple[Group, ...]:
         return tuple(each for each in self.groups if each.message_id)
 
-    def _free(self) -> "OutboxEmail":
+    def freed(self) -> "OutboxEmail":
         return replace(self, claim_id=None, lease_until=None)
 
 

@@ -160,11 +160,13 @@ class Outbox(ClaimTable):
 
         Args:
             email: as it was read.
-            counts: whether the pause doubles each time; else it is always `FIRST_PAUSE`.
+            counts: whether a run is started for it: then the pause doubles each time, and the lease of the run that
+                was to send it, which has expired, ends. Else the pause is always `FIRST_PAUSE`.
         """
         pause = min(FIRST_PAUSE * 2 ** min(email.tries, 10), LONGEST_PAUSE) if counts else FIRST_PAUSE
+        free = email.freed() if counts and email.state == "waiting" else email
         written = replace(
-            email,
+            free,
             revision=email.revision + 1,
             tries=email.tries + counts,
             next_try_at=self._clock.latest() + pause,

@@ -26,8 +26,8 @@ from flows.report import email_run_name
 EMAILS_AT_ONCE: Final = 100
 """The most overdue emails that are dealt with at once; the next look goes on."""
 
-BEGINS_WITHIN: Final = timedelta(seconds=100)
-"""How long after its start a run claims its email: it does so first of all."""
+BEGINS_WITHIN: Final = timedelta(seconds=60)
+"""How long after its start a run claims its email: it does so first of all. One that is later finds it claimed."""
 
 Send = Callable[[Sequence[FileReport], str], Notification]
 """Starts a run that sends the email of that id about these files."""
@@ -94,7 +94,7 @@ def _take_up(
         _make_of_what_is_settled(email, ledger)
         return
     run = _run_of(email, client)
-    if run and _will_send(run):
+    if run and _will_send(run, email):
         if ledger.taken_up(email, counts=False) is None or run.state_type != StateType.PAUSED:
             return
         if _resumed(run, client):
@@ -141,14 +141,18 @@ def _run_of(email: OutboxEmail, client: SyncPrefectClient) -> FlowRun | None:
         return None
 
 
-def _will_send(run: FlowRun) -> bool:
-    """Whether the run may still send the email. If it does so after all, it finds the email claimed or sent."""
+def _will_send(run: FlowRun, email: OutboxEmail) -> bool:
+    """Whether the run may still send the email. If it does so after all, it finds the email claimed or sent.
+
+    A run that has claimed it does not: its lease has expired, so it has died or stands still.
+    """
     if run.state is None or run.state_type in TERMINAL_STATES:
         return False
     if run.state_type == StateType.SCHEDULED:
         return run.deployment_id is None or run.work_queue_id is not None  # else its work queue was deleted
-    has_begun = run.state_type == StateType.RUNNING
-    return not has_begun or runtime().utc_now() - run.state.timestamp < BEGINS_WITHIN
+    if run.state_type != StateType.RUNNING:
+        return True
+    return email.claim_id is None and runtime().utc_now() - run.state.timestamp < BEGINS_WITHIN
 
 
 def _reports(email: OutboxEmail, ledger: FileLedger, run: FlowRun | None) -> list[FileReport]:

@@ -154,6 +154,20 @@ def test_a_run_that_runs_for_minutes_without_claiming_its_email_is_not_waited_fo
         assert 1 == len(take_up(ledger).notifications)
 
 
+def test_a_run_whose_lease_on_its_email_has_expired_is_not_waited_for(world: World, ledger: FileLedger) -> None:
+    name = "lease-expired"
+    email = waiting(world, ledger, name, run_in(Running()))
+    assert ledger.claim_email(email.email_id, "a claim", [report(world, name)], [["ada@example.com"]])
+    with table_time_later(55):
+        assert OverdueEmails() == take_up(ledger)
+    with table_time_later(65):
+        [started] = take_up(ledger).notifications
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(UUID(started.flow_run_id), Running(), force=True)
+    with table_time_later(100):  # the new run has begun, and has not claimed the email yet
+        assert OverdueEmails() == take_up(ledger)
+
+
 def test_an_email_whose_runs_all_fail_gets_fewer_and_fewer(world: World, ledger: FileLedger) -> None:
     waiting(world, ledger, "fails", run_in(Crashed()))
     runs = 0
