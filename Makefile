@@ -30,7 +30,7 @@ test-dask: $(READY)  ## a file shared out among the workers of a local Dask clus
 	$(BIN)/python -m pytest tests/flows/loading/dask
 
 test-faults: $(READY)  ## kill -9, SIGSTOP, newer versions and misbehaving AWS at each step; slow; writes docs/reliability.md
-	$(BIN)/python -m pytest tests/faults --deselect tests/faults/test_soak.py --write-report docs/reliability.md
+	$(BIN)/python -m pytest tests/faults --numprocesses 2 --deselect tests/faults/test_soak.py --write-report docs/reliability.md
 
 SEEDS ?= 100000
 simulate: $(READY)  ## many seeds of the simulation of who owns a file, SEEDS=100000 of them; SEED=n shows one

@@ -1,11 +1,12 @@
 """One stack that all cases share, each with files of its own; and the page that says what they showed.
 
-The folder takes many minutes, so `make test` leaves it out: it is collected only where it is named.
+The folder takes many minutes, so `make test` leaves it out: it is collected only where it is named. With pytest-xdist
+each worker has a stack of its own; what it has measured travels to the one page with the reports of its tests.
 """
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,18 @@ from typing import Any
 import pytest
 
 from tests.faults.dropped_files import Dropper
-from tests.faults.recovery import Recovery
+from tests.faults.recovery import Recovery, Times
 from tests.faults.report import Case, write_report
 from tests.faults.system import FaultySystem, faulty_system
 
 FOLDER = Path(__file__).parent
 
+_TIMES = "recovery"
+
 _cases: list[Case] = []
+_times: list[Times] = []
 _recoveries: list[Recovery] = []
+"""What the stack of this process has measured, and no report has yet."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,13 +66,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.user_properties += [("how", fault.how), ("fault", fault.name), ("step", step.name)]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    while _recoveries:
+        times = _recoveries.pop(0).times
+        report.user_properties.append((_TIMES, [times.group, times.loaded, times.emailed]))
+    return report
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     known = dict(report.user_properties)
     if "fault" in known and (report.when == "call" or report.failed):
         _cases.append(Case(str(known["fault"]), str(known["step"]), str(known["how"]), passed=report.passed))
+    _times.extend(Times(*measured) for name, measured in report.user_properties if name == _TIMES)  # type: ignore[misc]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     target: Path | None = session.config.getoption("--write-report")
-    if target:
-        write_report(_cases, _recoveries, target)
+    if target and not hasattr(session.config, "workerinput"):
+        write_report(_cases, _times, target)

@@ -16,6 +16,15 @@ NEVER: Final = float("inf")
 
 
 @dataclass(frozen=True)
+class Times:
+    """How long files took after one fault, in seconds; what the report needs of a `Recovery`."""
+
+    group: str
+    loaded: Sequence[float]
+    emailed: Sequence[float]
+
+
+@dataclass(frozen=True)
 class Recovery:
     """What was measured after one fault."""
 
@@ -25,6 +34,10 @@ class Recovery:
     """Seconds from everything being up to the file being archived or refused; 0 if it was by then, else `NEVER`."""
     emailed: dict[FileVersion, float]
     """Seconds from the due time, or from everything being up if that is later, to the email; likewise."""
+
+    @property
+    def times(self) -> Times:
+        return Times(self.group, list(self.loaded.values()), list(self.emailed.values()))
 
     def assert_in_time(self, file: FileVersion, limit_seconds: float = LIMIT_SECONDS) -> None:
         times = f"loaded after {self.loaded[file]:.0f} s, emailed {self.emailed[file]:.0f} s after its due time"

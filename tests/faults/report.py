@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil, isinf
 from pathlib import Path
 
-from tests.faults.recovery import Recovery
+from tests.faults.recovery import Times
 
 BEGIN, END = "<!-- matrix: written by make test-faults -->", "<!-- end of matrix -->"
 TIMES_BEGIN, TIMES_END = "<!-- recovery times: written by make test-faults -->", "<!-- end of recovery times -->"
@@ -24,7 +24,7 @@ class Case:
     passed: bool
 
 
-def write_report(cases: Sequence[Case], recoveries: Sequence[Recovery], target: Path) -> None:
+def write_report(cases: Sequence[Case], recoveries: Sequence[Times], target: Path) -> None:
     """Put matrix and times where the page has its places for them; all else on the page stays as it is."""
     page = target.read_text(encoding="utf-8")
     if cases:
@@ -64,7 +64,7 @@ def _table(how: str, cases: Sequence[Case]) -> list[str]:
     return lines
 
 
-def times(recoveries: Sequence[Recovery]) -> str:
+def times(recoveries: Sequence[Times]) -> str:
     """Markdown: how long after the fault files were loaded and emails left, a line for each group of faults."""
     left = " | ".join(f"later than {minutes} min" for minutes in LEFT_AFTER_MINUTES)
     lines = [f"| after | | files | median | 90 % | longest | {left} |"]
@@ -72,8 +72,8 @@ def times(recoveries: Sequence[Recovery]) -> str:
     for group in dict.fromkeys(recovery.group for recovery in recoveries):
         chosen = [recovery for recovery in recoveries if recovery.group == group]
         for what, seconds in (
-            ("loaded", [each for recovery in chosen for each in recovery.loaded.values()]),
-            ("emailed", [each for recovery in chosen for each in recovery.emailed.values()]),
+            ("loaded", [each for recovery in chosen for each in recovery.loaded]),
+            ("emailed", [each for recovery in chosen for each in recovery.emailed]),
         ):
             shown = " | ".join(_seconds_text(share_within(seconds, share)) for share in (0.5, 0.9, 1.0))
             later = " | ".join(str(sum(each > 60 * minutes for each in seconds)) for minutes in LEFT_AFTER_MINUTES)

@@ -22,7 +22,7 @@ def test_times_are_written_with_the_share_of_files_that_was_late(tmp_path: Path)
     )
     loaded = dict(zip(FILES, [*map(float, range(10, 100, 10)), 130.0], strict=True))
     emailed = dict.fromkeys(FILES, 1.0) | {FILES[0]: NEVER}
-    write_report([], [Recovery("kill", loaded, emailed)], page)
+    write_report([], [Recovery("kill", loaded, emailed).times], page)
     text = page.read_text()
     assert "| kill | loaded | 10 | 50 s | 90 s | 130 s | 1 | 0 |" in text
     assert "| kill | emailed | 10 | 1 s | 1 s | never | 1 | 1 |" in text

@@ -7,6 +7,8 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 
 ANYWHERE = frozenset({"blocks/domain", "flows/report", "flows/rows"})
 """Folders whose tests share next to nothing: each may run on any worker."""
+BY_FUNCTION = frozenset({"faults"})
+"""Folders whose tests take so long that each function is a scope of its own: more stacks, but side by side."""
 LONGEST_FIRST = ("flows", "e2e", "deployments/embedded")
 """Folders that would keep one worker busy after all others have finished, if they came last."""
 
@@ -20,6 +22,8 @@ class FolderScheduling(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         folder = _folder(nodeid)
+        if folder in BY_FUNCTION:
+            return nodeid.partition("[")[0]
         return nodeid if folder in ANYWHERE else folder
 
 
