@@ -62,12 +62,14 @@ class OutboxEmail:
         """Claimed by this run until then."""
         return replace(self, claim_id=claim_id, lease_until=until, next_try_at=until)
 
-    def collected(self, files: Sequence[Version], due_at: datetime) -> "OutboxEmail":
+    def collected(
+        self, files: Sequence[Version], due_at: datetime, overdue_after: timedelta = OVERDUE_AFTER
+    ) -> "OutboxEmail":
         """Waiting until it is due, with the versions that it is about; without any, there is nothing to send."""
         free = replace(self.freed(), flow_run_id=None, files=tuple(files))
         if not files:
             return replace(free, state="sent", next_try_at=None)
-        return replace(free, state="waiting", due_at=due_at, next_try_at=due_at + OVERDUE_AFTER)
+        return replace(free, state="waiting", due_at=due_at, next_try_at=due_at + overdue_after)
 
     def with_groups(self, groups: Sequence[Sequence[str]]) -> "OutboxEmail":
         """With its recipients as they are now. Those that SES has taken a message for have it, and get no other."""

@@ -8,7 +8,7 @@ from typing import Final
 from blocks.domain.errors import EmailClaimedElsewhereError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile
 from blocks.file_ledger.claim_table import ClaimTable
-from blocks.file_ledger.emails import EMAIL, OutboxEmail, Version, email_attributes, to_email
+from blocks.file_ledger.emails import EMAIL, OVERDUE_AFTER, OutboxEmail, Version, email_attributes, to_email
 from blocks.file_ledger.table import Key, Put, entry_key, to_entry
 from blocks.runtime import runtime
 
@@ -77,11 +77,24 @@ class Outbox(ClaimTable):
         claimed.asked_at = asked_at
         return True
 
-    def collected(self, email_id: str, reports: Sequence[FileReport], due_in: timedelta) -> str | None:
+    def collected(
+        self,
+        email_id: str,
+        reports: Sequence[FileReport],
+        due_in: timedelta,
+        *,
+        overdue_after: timedelta = OVERDUE_AFTER,
+    ) -> str | None:
         """The id of the email about these reports, which waits now; None if there is nothing to send.
 
         The run that collects may have been taken for dead, and an email made about the files settled by then. Reports
         about other files get an email of their own.
+
+        Args:
+            email_id: of the email that was collected for.
+            reports: what became of each file.
+            due_in: the wait.
+            overdue_after: how late the email may be before a run is started for it.
         """
         known = self.email(email_id)
         while known.state != "collecting":
@@ -94,10 +107,10 @@ class Outbox(ClaimTable):
         files = [_version(report) for report in reports]
         due_at = self._clock.latest() + due_in
         changed = self.change_email(
-            known, lambda email: email.collected(files, due_at) if email.state == "collecting" else email
+            known, lambda email: email.collected(files, due_at, overdue_after) if email.state == "collecting" else email
         )
         if changed.files != tuple(files):
-            return self.collected(email_id, reports, due_in)
+            return self.collected(email_id, reports, due_in, overdue_after=overdue_after)
         return email_id if files else None
 
     def assigned(self, email_id: str, flow_run_id: str) -> None:

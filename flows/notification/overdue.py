@@ -130,7 +130,8 @@ def _make_of_what_is_settled(email: OutboxEmail, ledger: FileLedger) -> None:
     last = max((report.finished_at for report in reports if report.finished_at), default=runtime().utc_now())
     due_in = last + timedelta(seconds=email.wait_seconds) - runtime().utc_now()
     runtime().log().warning("the run that collected for the email %s has died: %d files", email.email_id, len(reports))
-    ledger.collected(email.email_id, reports, max(due_in, timedelta(0)))
+    # No run is there that could send it in time.
+    ledger.collected(email.email_id, reports, max(due_in, timedelta(0)), overdue_after=timedelta(0))
 
 
 def _run_of(email: OutboxEmail, client: SyncPrefectClient) -> FlowRun | None:
