@@ -7,6 +7,8 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 
 ANYWHERE = frozenset({"blocks/domain", "flows/report", "flows/rows"})
 """Folders whose tests share next to nothing: each may run on any worker."""
+WITH_A_DEPLOYED_SYSTEM = frozenset({"deployments/doctor", "deployments/relay"})
+"""Folders that are kept together: a server that everything is deployed to takes half a minute to prepare."""
 LONGEST_FIRST = ("flows", "e2e", "deployments/embedded")
 """Folders that would keep one worker busy after all others have finished, if they came last."""
 
@@ -20,6 +22,8 @@ class FolderScheduling(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         folder = _folder(nodeid)
+        if folder in WITH_A_DEPLOYED_SYSTEM:
+            return min(WITH_A_DEPLOYED_SYSTEM)
         return nodeid if folder in ANYWHERE else folder
 
 
