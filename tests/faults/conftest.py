@@ -41,9 +41,15 @@ def said() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def system(said: list[str]) -> Iterator[FaultySystem]:
+def recoveries() -> list[Recovery]:
+    """Where a stack notes what was measured; the next report takes it along."""
+    return _recoveries
+
+
+@pytest.fixture(scope="session")
+def system(said: list[str], recoveries: list[Recovery]) -> Iterator[FaultySystem]:
     data_dir = Path(tempfile.mkdtemp(prefix="sensor-ingest-faults-"))
-    with faulty_system(data_dir, said.append, _recoveries) as running:
+    with faulty_system(data_dir, said.append, recoveries) as running:
         yield running
     shutil.rmtree(data_dir, ignore_errors=True)
 

@@ -52,7 +52,7 @@ class World:
 
 
 def assert_nothing_lost_nothing_twice(
-    system: "FaultySystem", versions: Sequence[FileVersion], *, mails_at_most: int
+    system: "FaultySystem", versions: Sequence[FileVersion], *, mails_at_most: int, world: World | None = None
 ) -> None:
     """Table, bucket, ledger and mail are as if nothing had happened.
 
@@ -61,8 +61,9 @@ def assert_nothing_lost_nothing_twice(
         versions: all that was dropped of these files.
         mails_at_most: emails that may say of a version what became of it: 1 unless the process died, or the answer got
             lost, between SES taking the email and the note of it.
+        world: what was there when all was quiet, where cases share it; else it is looked at now.
     """
-    found = problems(versions, system.look(), mails_at_most=mails_at_most)
+    found = problems(versions, world or system.look(), mails_at_most=mails_at_most)
     assert not found, "\n".join([*found, system.evidence()])
 
 

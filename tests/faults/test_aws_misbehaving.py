@@ -4,15 +4,16 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+import psutil
 import pytest
 
 from tests.faults.calls import Call
 from tests.faults.dropped_files import Dropper, FileVersion, slug
-from tests.faults.oracle import assert_nothing_lost_nothing_twice
+from tests.faults.oracle import World, assert_nothing_lost_nothing_twice
 from tests.faults.proxy import (
     FOR_EVER,
     Answer,
@@ -129,6 +130,9 @@ TROUBLES = (
 UNPROCESSED = Trouble("unprocessed items", half_unprocessed, (WRITE,))
 
 
+Hit = tuple[dict[Step, FileVersion], World]
+
+
 @pytest.fixture(scope="module")
 def fault(request: pytest.FixtureRequest) -> Trouble:
     trouble: Trouble = request.param
@@ -136,8 +140,8 @@ def fault(request: pytest.FixtureRequest) -> Trouble:
 
 
 @pytest.fixture(scope="module")
-def hit(system: FaultySystem, files: Dropper, fault: Trouble) -> dict[Step, FileVersion]:
-    """The file that was hit at each step, after everything has recovered."""
+def hit(system: FaultySystem, files: Dropper, fault: Trouble) -> Hit:
+    """The file that was hit at each step, after everything has recovered, and what was there then."""
     at = {step: files.new(f"{fault.name} {step.name}") for step in fault.steps}
     with ExitStack() as stack:
         rules = {}
@@ -156,10 +160,17 @@ def hit(system: FaultySystem, files: Dropper, fault: Trouble) -> dict[Step, File
                     files.drop(file)
         for step, rule in rules.items():
             wait_for(rule, step, system)
-        if fault.until_the_run_gives_up:
-            eventually(lambda: not system.run_processes(), WITHIN_SECONDS, "the runs to give up")
+        if fault.until_the_run_gives_up:  # those that were hit; the files and emails get new ones all the while
+            hit_runs = system.run_processes()
+            eventually(lambda: not any(map(is_alive, hit_runs)), WITHIN_SECONDS, "the runs to give up")
     recover(system, list(at.values()))
-    return at
+    return at, system.look()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def recover(system: FaultySystem, files: list[FileVersion]) -> None:
@@ -170,18 +181,20 @@ def recover(system: FaultySystem, files: list[FileVersion]) -> None:
 @pytest.mark.parametrize("step", ALL_STEPS, ids=lambda step: slug(step.name))
 @pytest.mark.parametrize("fault", TROUBLES, ids=lambda trouble: slug(trouble.name), indirect=True, scope="module")
 def test_a_file_is_loaded_once_although_aws_misbehaved_at(
-    system: FaultySystem, hit: dict[Step, FileVersion], fault: Trouble, step: Step
+    system: FaultySystem, hit: Hit, fault: Trouble, step: Step
 ) -> None:
     at_most = 2 if step in fault.may_send_twice else 1
-    assert_nothing_lost_nothing_twice(system, [hit[step]], mails_at_most=at_most)
+    at, world = hit
+    assert_nothing_lost_nothing_twice(system, [at[step]], mails_at_most=at_most, world=world)
 
 
 @pytest.mark.parametrize("step", [WRITE], ids=lambda step: slug(step.name))
 @pytest.mark.parametrize("fault", [UNPROCESSED], ids=lambda trouble: slug(trouble.name), indirect=True, scope="module")
 def test_a_file_is_loaded_once_although_items_were_left_unprocessed_at(
-    system: FaultySystem, hit: dict[Step, FileVersion], step: Step
+    system: FaultySystem, hit: Hit, step: Step
 ) -> None:
-    assert_nothing_lost_nothing_twice(system, [hit[step]], mails_at_most=1)
+    at, world = hit
+    assert_nothing_lost_nothing_twice(system, [at[step]], mails_at_most=1, world=world)
 
 
 # ---- AWS cannot be reached at all -----------------------------------------------------------------------------------

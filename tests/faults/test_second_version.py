@@ -7,12 +7,13 @@ the rows of the newer versions.
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
 import pytest
 
 from tests.faults.dropped_files import MANY_ROWS, Dropper, FileVersion, slug
-from tests.faults.oracle import assert_nothing_lost_nothing_twice
+from tests.faults.oracle import World, assert_nothing_lost_nothing_twice
 from tests.faults.proxy import Moment
 from tests.faults.recovery import Recovery
 from tests.faults.settings import HASTY
@@ -51,6 +52,9 @@ PLACES = (
 
 PLACES_OF_SHARDS = (WRITE_FIRST, WRITE_MIDDLE)
 
+NEWER_WITHIN: Final = timedelta(seconds=10)
+"""From the end of a load until a newer version, which landed meanwhile, is loaded by the same run."""
+
 
 @dataclass(frozen=True)
 class Newer:
@@ -70,7 +74,15 @@ WAYS = (
 )
 WAYS_OF_SHARDS = tuple(replace(way, how="newer version, processes of the first run") for way in WAYS)
 
-Versions = dict[Place, list[FileVersion]]
+
+@dataclass(frozen=True)
+class Landed:
+    """What became of the files whose first loads stood at each place."""
+
+    versions: dict[Place, list[FileVersion]]
+    recovery: Recovery
+    world: World
+    """What was there afterwards."""
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +91,8 @@ def fault(request: pytest.FixtureRequest) -> Newer:
     return way
 
 
-def land(system: FaultySystem, files: Dropper, fault: Newer, places: tuple[Place, ...]) -> tuple[Versions, Recovery]:
-    """The versions of the file that stood at each place, after everything has recovered; and how long it took."""
+def land(system: FaultySystem, files: Dropper, fault: Newer, places: tuple[Place, ...]) -> Landed:
+    """What became of the versions of the files that stood at each place, after everything has recovered."""
     first = {place: files.new(f"first {fault.name} {place.name}", MANY_ROWS) for place in places}
     newer = [file.newer() for file in first.values()]
     stalled: Stalled | None = None
@@ -108,7 +120,7 @@ def land(system: FaultySystem, files: Dropper, fault: Newer, places: tuple[Place
         if stalled:
             system.go_on(stalled, list(caught.values()))
     recovery = system.recover(newer, f"newer version lands, {HASTY.name}")
-    return {place: [file, file.newer()] for place, file in first.items()}, recovery
+    return Landed({place: [file, file.newer()] for place, file in first.items()}, recovery, system.look())
 
 
 def drop_first(first: dict[Place, FileVersion], system: FaultySystem, files: Dropper) -> None:
@@ -126,29 +138,38 @@ def wait_for(caught: Caught, place: Place, system: FaultySystem) -> None:
     assert caught.hold.reached.wait(WITHIN_SECONDS), f"{place.name} was never reached; {system.evidence()}"
 
 
-def assert_newest_rows(system: FaultySystem, landed: tuple[Versions, Recovery], fault: Newer, step: Place) -> None:
-    versions, recovery = landed
-    recovery.assert_in_time(versions[step][-1])
+def assert_newest_rows(system: FaultySystem, landed: Landed, fault: Newer, step: Place) -> None:
+    versions = landed.versions[step]
+    landed.recovery.assert_in_time(versions[-1])
     # The first email may be sent by another run, while the call of the first one is on its way.
     at_most = 1 if fault.then == "goes on" else 2
-    assert_nothing_lost_nothing_twice(system, versions[step], mails_at_most=at_most)
+    assert_nothing_lost_nothing_twice(system, versions, mails_at_most=at_most, world=landed.world)
+    if fault.then == "goes on" and step.step is WRITE:
+        first, newer = (finished_at(landed.world, version) for version in versions)
+        assert newer - first < NEWER_WITHIN, f"{newer - first} after the end of the first load"
+
+
+def finished_at(world: World, version: FileVersion) -> datetime:
+    """When the load of the version had ended, by its entry."""
+    [entry] = [entry for entry in world.entries if (entry.name, entry.etag) == (version.name, version.etag)]
+    return datetime.fromisoformat(entry.item["finished_at"])
 
 
 @pytest.fixture(scope="module")
-def landed(system: FaultySystem, files: Dropper, fault: Newer) -> tuple[Versions, Recovery]:
+def landed(system: FaultySystem, files: Dropper, fault: Newer) -> Landed:
     return land(system, files, fault, PLACES)
 
 
 @pytest.mark.parametrize("step", PLACES, ids=lambda place: slug(place.name))
 @pytest.mark.parametrize("fault", WAYS, ids=lambda way: slug(way.name), indirect=True, scope="module")
 def test_the_rows_of_a_newer_version_stay_although_the_first_load_stood_at(
-    system: FaultySystem, landed: tuple[Versions, Recovery], fault: Newer, step: Place
+    system: FaultySystem, landed: Landed, fault: Newer, step: Place
 ) -> None:
     assert_newest_rows(system, landed, fault, step)
 
 
 @pytest.fixture(scope="module")
-def landed_on_shards(system: FaultySystem, files: Dropper, fault: Newer) -> tuple[Versions, Recovery]:
+def landed_on_shards(system: FaultySystem, files: Dropper, fault: Newer) -> Landed:
     large = {"written_by": "processes", "from_rows": 1, "shards": 2}
     with system.using(replace(HASTY, name="large files in processes", large_files=large)):
         return land(system, files, fault, PLACES_OF_SHARDS)
@@ -157,6 +178,6 @@ def landed_on_shards(system: FaultySystem, files: Dropper, fault: Newer) -> tupl
 @pytest.mark.parametrize("step", PLACES_OF_SHARDS, ids=lambda place: slug(place.name))
 @pytest.mark.parametrize("fault", WAYS_OF_SHARDS, ids=lambda way: slug(way.name), indirect=True, scope="module")
 def test_the_rows_of_a_newer_version_stay_although_processes_of_the_first_load_stood_at(
-    system: FaultySystem, landed_on_shards: tuple[Versions, Recovery], fault: Newer, step: Place
+    system: FaultySystem, landed_on_shards: Landed, fault: Newer, step: Place
 ) -> None:
     assert_newest_rows(system, landed_on_shards, fault, step)

@@ -9,6 +9,8 @@ ANYWHERE = frozenset({"blocks/domain", "flows/report", "flows/rows"})
 """Folders whose tests share next to nothing: each may run on any worker."""
 BY_FUNCTION = frozenset({"faults"})
 """Folders whose tests take so long that each function is a scope of its own: more stacks, but side by side."""
+WITH_A_DEPLOYED_SYSTEM = frozenset({"deployments/doctor", "deployments/relay"})
+"""Folders that are kept together: a server that everything is deployed to takes half a minute to prepare."""
 LONGEST_FIRST = ("flows", "e2e", "deployments/embedded")
 """Folders that would keep one worker busy after all others have finished, if they came last."""
 
@@ -24,6 +26,8 @@ class FolderScheduling(LoadScopeScheduling):  # type: ignore[misc]
         folder = _folder(nodeid)
         if folder in BY_FUNCTION:
             return nodeid.partition("[")[0]
+        if folder in WITH_A_DEPLOYED_SYSTEM:
+            return min(WITH_A_DEPLOYED_SYSTEM)
         return nodeid if folder in ANYWHERE else folder
 
 
