@@ -163,7 +163,7 @@ def hit(system: FaultySystem, files: Dropper, fault: Trouble) -> Hit:
         if fault.until_the_run_gives_up:  # those that were hit; the files and emails get new ones all the while
             hit_runs = system.run_processes()
             eventually(lambda: not any(map(is_alive, hit_runs)), WITHIN_SECONDS, "the runs to give up")
-    recover(system, list(at.values()))
+    recover(system, list(at.values()), until_the_run_gives_up=fault.until_the_run_gives_up)
     return at, system.look()
 
 
@@ -173,9 +173,10 @@ def is_alive(process: psutil.Process) -> bool:
     return False
 
 
-def recover(system: FaultySystem, files: list[FileVersion]) -> None:
+def recover(system: FaultySystem, files: list[FileVersion], *, until_the_run_gives_up: bool = False) -> None:
     """AWS may have misbehaved for longer than a load takes to be tried again at once: the pauses grow."""
-    system.recover(files, f"AWS misbehaves ({system.settings.name})", WITHIN_SECONDS)
+    what = "AWS fails until the run gives up" if until_the_run_gives_up else "AWS misbehaves"
+    system.recover(files, f"{what} ({system.settings.name})", WITHIN_SECONDS)
 
 
 @pytest.mark.parametrize("step", ALL_STEPS, ids=lambda step: slug(step.name))

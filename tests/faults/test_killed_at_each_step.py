@@ -240,7 +240,7 @@ def test_a_file_is_loaded_once_although_a_part_was_killed_while_the_relay_was_at
         hold.caller_is_dead = fault.part == "relay"
         assert fault.part
         system.kill_part(fault.part)
-    recovery = system.recover([file], fault.group)
+    recovery = system.recover([file], f"kill -9 of one of them while the relay announces, {HASTY.name}")
     recovery.assert_in_time(file)
     assert_nothing_lost_nothing_twice(system, [file], mails_at_most=1)
 
