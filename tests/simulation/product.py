@@ -250,11 +250,16 @@ class Product:
         return watched
 
     def _is_announced(self, key: str) -> bool:
-        """Whether no event of an object under that key is in the queue or on its way there."""
+        """Whether no event of an object under that key is in the queue, on its way there, or a dead letter.
+
+        A message that five processes have received and not deleted is a dead letter; the sweep finds its file.
+        """
         late = self.world.faults.late_delivery or self.world.faults.repeated_delivery
         if self.world.scheduler.now < self.last_drop_at + (LATEST_SECONDS + 10 if late else 10):
             return False
-        return not any(f'"{key}"' in message.body for message in self.queue.messages)
+        assert self.queue.dead_letters
+        messages = (*self.queue.messages, *self.queue.dead_letters.messages)
+        return not any(f'"{key}"' in message.body for message in messages)
 
 
 def _blocks() -> SavedBlocks:
