@@ -8,7 +8,7 @@ from typing import Final
 from blocks.domain.errors import EmailClaimedElsewhereError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile
 from blocks.file_ledger.claim_table import ClaimTable
-from blocks.file_ledger.emails import EMAIL, OVERDUE_AFTER, OutboxEmail, Version, email_attributes, to_email
+from blocks.file_ledger.emails import EMAIL, OutboxEmail, Version, email_attributes, to_email
 from blocks.file_ledger.table import Key, Put, entry_key, to_entry
 from blocks.runtime import runtime
 
@@ -77,24 +77,11 @@ class Outbox(ClaimTable):
         claimed.asked_at = asked_at
         return True
 
-    def collected(
-        self,
-        email_id: str,
-        reports: Sequence[FileReport],
-        due_in: timedelta,
-        *,
-        overdue_after: timedelta = OVERDUE_AFTER,
-    ) -> str | None:
+    def collected(self, email_id: str, reports: Sequence[FileReport], due_in: timedelta) -> str | None:
         """The id of the email about these reports, which waits now; None if there is nothing to send.
 
         The run that collects may have been taken for dead, and an email made about the files settled by then. Reports
         about other files get an email of their own.
-
-        Args:
-            email_id: of the email that was collected for.
-            reports: what became of each file.
-            due_in: the wait.
-            overdue_after: how late the email may be before a run is started for it.
         """
         known = self.email(email_id)
         while known.state != "collecting":
@@ -107,11 +94,21 @@ class Outbox(ClaimTable):
         files = [_version(report) for report in reports]
         due_at = self._clock.latest() + due_in
         changed = self.change_email(
-            known, lambda email: email.collected(files, due_at, overdue_after) if email.state == "collecting" else email
+            known, lambda email: email.collected(files, due_at) if email.state == "collecting" else email
         )
         if changed.files != tuple(files):
-            return self.collected(email_id, reports, due_in, overdue_after=overdue_after)
+            return self.collected(email_id, reports, due_in)
         return email_id if files else None
+
+    def made(self, email: OutboxEmail, reports: Sequence[FileReport], due_in: timedelta) -> bool:
+        """Whether the email of a run that died waits now, for a run that is started when it is due.
+
+        False if it has changed since it was read: its run lives, and may have settled more.
+        """
+        due_at = self._clock.latest() + due_in
+        made = email.collected([_version(report) for report in reports], due_at, overdue_after=timedelta(0))
+        written = replace(made, revision=email.revision + 1)
+        return self._write([Put(email_attributes(written), email.revision)]) is None
 
     def assigned(self, email_id: str, flow_run_id: str) -> None:
         """Note which run is to send the email."""

@@ -129,9 +129,9 @@ def _make_of_what_is_settled(email: OutboxEmail, ledger: FileLedger) -> None:
     reports = ledger.reports_of(email)
     last = max((report.finished_at for report in reports if report.finished_at), default=runtime().utc_now())
     due_in = last + timedelta(seconds=email.wait_seconds) - runtime().utc_now()
-    runtime().log().warning("the run that collected for the email %s has died: %d files", email.email_id, len(reports))
-    # No run is there that could send it in time.
-    ledger.collected(email.email_id, reports, max(due_in, timedelta(0)), overdue_after=timedelta(0))
+    if ledger.made(email, reports, max(due_in, timedelta(0))):
+        message = "the run that collected for the email %s has died: %d files"
+        runtime().log().warning(message, email.email_id, len(reports))
 
 
 def _run_of(email: OutboxEmail, client: SyncPrefectClient) -> FlowRun | None:

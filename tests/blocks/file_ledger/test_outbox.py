@@ -373,3 +373,17 @@ def test_the_email_about_a_version_is_shown_with_it_once_it_was_sent(file_ledger
 def test_emails_are_read_by_their_ids(waiting: FileLedger) -> None:
     assert ["e1"] == list(waiting.emails(["e1", "never"]))
     assert {} == waiting.emails([])
+
+
+def test_an_email_whose_run_lives_on_after_all_is_not_made_without_it(file_ledger: FileLedger) -> None:
+    """It stood still; what was read before its renewal says nothing of what it settles since."""
+    kept = file_ledger.collect("e1", [FILE], 0, "run-1")
+    as_read = file_ledger.email("e1")
+    pass_time(file_ledger, 2)
+    assert file_ledger.keep_email(kept)
+    assert not file_ledger.made(as_read, [], timedelta(0))
+    assert "collecting" == file_ledger.email("e1").state
+    assert file_ledger.made(file_ledger.email("e1"), [report()], timedelta(0))
+    pass_time(file_ledger, 2)
+    assert not file_ledger.keep_email(kept)
+    assert ("waiting", [(FILE.key, "v1")]) == ((email := file_ledger.email("e1")).state, versions(email))
