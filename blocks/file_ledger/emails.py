@@ -94,12 +94,13 @@ class OutboxEmail:
         """Looked at again at that time."""
         return self if self.state == "sent" else replace(self.freed(), tries=self.tries + 1, next_try_at=until)
 
+    def freed(self) -> "OutboxEmail":
+        """Claimed by no run."""
+        return replace(self, claim_id=None, lease_until=None)
+
     @property
     def _taken(self) -> tuple[Group, ...]:
         return tuple(each for each in self.groups if each.message_id)
-
-    def freed(self) -> "OutboxEmail":
-        return replace(self, claim_id=None, lease_until=None)
 
 
 def _still_to_get_it(taken: tuple[Group, ...], groups: Sequence[Sequence[str]]) -> tuple[Group, ...]:

@@ -107,8 +107,7 @@ class Outbox(ClaimTable):
         """
         due_at = self._clock.latest() + due_in
         made = email.collected([_version(report) for report in reports], due_at, overdue_after=timedelta(0))
-        written = replace(made, revision=email.revision + 1)
-        return self._write([Put(email_attributes(written), email.revision)]) is None
+        return self._changed_as_read(email, made) is not None
 
     def assigned(self, email_id: str, flow_run_id: str) -> None:
         """Note which run is to send the email."""
@@ -175,13 +174,8 @@ class Outbox(ClaimTable):
         """
         pause = min(FIRST_PAUSE * 2 ** min(email.tries, 10), LONGEST_PAUSE) if counts else FIRST_PAUSE
         free = email.freed() if counts and email.state == "waiting" else email
-        written = replace(
-            free,
-            revision=email.revision + 1,
-            tries=email.tries + counts,
-            next_try_at=self._clock.latest() + pause,
-        )
-        return written if self._write([Put(email_attributes(written), email.revision)]) is None else None
+        put_off = replace(free, tries=email.tries + counts, next_try_at=self._clock.latest() + pause)
+        return self._changed_as_read(email, put_off)
 
     def reports_of(self, email: OutboxEmail) -> list[LedgerEntry]:
         """The entries that the email is about; while it collects, those that name it and are settled."""
@@ -204,6 +198,11 @@ class Outbox(ClaimTable):
             if existing is None:
                 return written
             email = to_email(email.email_id, existing)
+
+    def _changed_as_read(self, email: OutboxEmail, changed: OutboxEmail) -> OutboxEmail | None:
+        """The email as it was written; None if it is not as it was read any more."""
+        written = replace(changed, revision=email.revision + 1)
+        return written if self._write([Put(email_attributes(written), email.revision)]) is None else None
 
     def _set_clock(self) -> None:
         """Ask the table for its time, if it has not answered yet."""

@@ -4,8 +4,6 @@ The folder takes many minutes, so `make test` leaves it out: it is collected onl
 each worker has a stack of its own; what it has measured travels to the one page with the reports of its tests.
 """
 
-import shutil
-import tempfile
 from collections.abc import Generator, Iterator
 from itertools import count
 from pathlib import Path
@@ -48,10 +46,8 @@ def recoveries() -> list[Recovery]:
 
 @pytest.fixture(scope="session")
 def system(said: list[str], recoveries: list[Recovery]) -> Iterator[FaultySystem]:
-    data_dir = Path(tempfile.mkdtemp(prefix="sensor-ingest-faults-"))
-    with faulty_system(data_dir, said.append, recoveries) as running:
+    with faulty_system(said.append, recoveries) as running:
         yield running
-    shutil.rmtree(data_dir, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from blocks.saved_blocks import BLOCK_NAME
 from deployments.server.crash_automation import AUTOMATION, SILENCE, ensure_crash_automation
 
 LARGE_FILES: Final[dict[str, Any]] = {"written_by": "threads"}
+LARGE_FILES_IN_PROCESSES: Final[dict[str, Any]] = {"written_by": "processes", "from_rows": 1, "shards": 2}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """An embedded stack whose way to AWS leads through the fault proxy, and hands to break and to mend it with."""
 
 import logging
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -411,10 +413,12 @@ class FaultySystem(System):
 
 
 @contextmanager
-def faulty_system(
-    data_dir: Path, say: Callable[[str], None], recoveries: list[Recovery] | None = None
-) -> Iterator[FaultySystem]:
-    """A hasty stack on that directory. Its relay and its blocks reach AWS through the proxy alone."""
+def faulty_system(say: Callable[[str], None], recoveries: list[Recovery]) -> Iterator[FaultySystem]:
+    """A hasty stack on a directory of its own. Its relay and its blocks reach AWS through the proxy alone.
+
+    The directory stays if the stack cannot start or stop: its logs say why.
+    """
+    data_dir = Path(tempfile.mkdtemp(prefix="sensor-ingest-faults-"))
     aws_port = free_port()
     proxy = FaultProxy(aws_port)
     through_proxy = {"AWS_ENDPOINT_URL": proxy.url}
@@ -427,11 +431,12 @@ def faulty_system(
             relay_command=relay_command(proxy),
             log=say,
         ) as stack:
-            system = FaultySystem(stack, proxy, [] if recoveries is None else recoveries)
+            system = FaultySystem(stack, proxy, recoveries)
             with system.using(HASTY):
                 yield system
     finally:
         proxy.close()
+    shutil.rmtree(data_dir, ignore_errors=True)
 
 
 _RELAY: Final = "import os,sys; os.environ['AWS_ENDPOINT_URL']=sys.argv[1]; os.execv(sys.argv[2], sys.argv[2:])"

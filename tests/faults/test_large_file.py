@@ -3,12 +3,9 @@
 A stack of its own: every look at the table of the others would read these rows, too.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -17,7 +14,7 @@ from tests.faults.calls import Call
 from tests.faults.dropped_files import Dropper, FileVersion
 from tests.faults.oracle import assert_nothing_lost_nothing_twice
 from tests.faults.recovery import Recovery
-from tests.faults.settings import HASTY, LARGE_FILES
+from tests.faults.settings import HASTY, LARGE_FILES, LARGE_FILES_IN_PROCESSES
 from tests.faults.steps import WRITE
 from tests.faults.system import WITHIN_SECONDS, FaultySystem, faulty_system
 
@@ -30,15 +27,12 @@ ROWS_OF_A_BATCH: Final = 25
 """The most of BatchWriteItem."""
 
 LEASE_SECONDS: Final = 15.0
-PROCESSES: Final = {"written_by": "processes", "from_rows": 1, "shards": 2}
 
 
 @pytest.fixture(scope="module")
 def own_system(said: list[str], recoveries: list[Recovery]) -> Iterator[FaultySystem]:
-    data_dir = Path(tempfile.mkdtemp(prefix="sensor-ingest-faults-"))
-    with faulty_system(data_dir, said.append, recoveries) as running:
+    with faulty_system(said.append, recoveries) as running:
         yield running
-    shutil.rmtree(data_dir, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +40,7 @@ def own_files(own_system: FaultySystem) -> Dropper:
     return Dropper(own_system, count(1))
 
 
-@pytest.mark.parametrize("large_files", [LARGE_FILES, PROCESSES], ids=["threads", "processes"])
+@pytest.mark.parametrize("large_files", [LARGE_FILES, LARGE_FILES_IN_PROCESSES], ids=["threads", "processes"])
 def test_the_newest_rows_stay_although_the_first_load_stood_still_in_the_middle_of_a_large_file(
     own_system: FaultySystem, own_files: Dropper, large_files: dict[str, Any]
 ) -> None:

@@ -16,7 +16,7 @@ from tests.faults.dropped_files import MANY_ROWS, Dropper, FileVersion, slug
 from tests.faults.oracle import World, assert_nothing_lost_nothing_twice
 from tests.faults.proxy import Moment
 from tests.faults.recovery import Recovery
-from tests.faults.settings import HASTY
+from tests.faults.settings import HASTY, LARGE_FILES_IN_PROCESSES
 from tests.faults.steps import CLAIM, COPY, DELETE, RELEASE, SEND, SETTLE, VALIDATE, WRITE, Step
 from tests.faults.system import WITHIN_SECONDS, Caught, FaultySystem
 
@@ -170,8 +170,7 @@ def test_the_rows_of_a_newer_version_stay_although_the_first_load_stood_at(
 
 @pytest.fixture(scope="module")
 def landed_on_shards(system: FaultySystem, files: Dropper, fault: Newer) -> Landed:
-    large = {"written_by": "processes", "from_rows": 1, "shards": 2}
-    with system.using(replace(HASTY, name="large files in processes", large_files=large)):
+    with system.using(replace(HASTY, name="large files in processes", large_files=LARGE_FILES_IN_PROCESSES)):
         return land(system, files, fault, PLACES_OF_SHARDS)
 
 
