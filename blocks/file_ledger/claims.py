@@ -147,9 +147,15 @@ class Claim:
         return self._free(now if self.unsettled else self.reload_at)
 
     def put_off(self, until: datetime) -> "Claim":
-        """Held by no run after a load that failed, and not looked at before that time, for a reload neither."""
+        """Held by no run after a load that failed, and not looked at before that time, for a reload neither.
+
+        An announcement that came meanwhile counts as one that comes now: it may be of another version.
+        """
         reload_at = None if self.reload_at is None else max(self.reload_at, until)
-        return replace(self._free(until), next_try_at=until, reload_at=reload_at)
+        free = replace(self._free(until), next_try_at=until, reload_at=reload_at)
+        if self.expected_by is None:
+            return free
+        return replace(free, next_try_at=min(until, self.expected_by), announcements=self.announcements + 1)
 
     def expected(self, at: datetime, now: datetime) -> "Claim":
         """Announced, and looked at again at that time; if a run holds the key, not before its lease or load ends."""

@@ -110,6 +110,11 @@ def test_the_back_off_of_a_failed_load_holds_for_a_reload_too(reload_at: datetim
     assert (after(10), then) == (free.next_try_at, free.reload_at)
 
 
+def test_a_failed_load_does_not_forget_an_announcement_that_came_meanwhile() -> None:
+    free = HELD.expected(after(90), NOW).put_off(after(3600))
+    assert (after(90), 1) == (free.next_try_at, free.announcements)
+
+
 # ---- Versions that wait ---------------------------------------------------------------------------------------------
 
 
