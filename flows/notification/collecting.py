@@ -40,8 +40,10 @@ class EmailCollection:
 
     def keep(self) -> bool:
         """True, when the email is kept for a minute from now; if it was taken, a new one."""
-        if not run_blocks().file_ledger.keep_email(self._claimed):
-            lost = self._claimed.email.email_id
+        claimed = self._claimed
+        # Files are loaded in several threads: another one may have collected for a new email in the meantime.
+        if not run_blocks().file_ledger.keep_email(claimed) and self._claimed is claimed:
+            lost = claimed.email.email_id
             runtime().log().warning("This run was taken for dead, and the email %s was made without it.", lost)
             self._earlier.append(lost)
             self._claimed = self._collect(f"{lost}+")
