@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -76,7 +76,10 @@ def ingest_file(
             break
         file, force = SensorFile(bucket=claimed.held.claim.bucket, key=claimed.held.claim.key), False
     else:
-        run_blocks().file_ledger.nothing_due(file, claim_id)  # but for the versions that wait: they are due now
+        try:
+            run_blocks().file_ledger.nothing_due(file, claim_id)  # but for the versions that wait: they are due now
+        except (SensorIngestError, BotoCoreError, ClientError) as error:  # what was loaded is reported all the same
+            runtime().log().warning("The claim of %s could not be ended: %s", file.key, error)
     return reports
 
 
