@@ -76,6 +76,7 @@ def ingest_sensor_files(
         show_steps = len(files) <= FILES_WITH_STEPS
         loads = ingest_file.map(files, unmapped(large_files), unmapped(email), force=force, show_steps=show_steps)
         reports = [report for file, load in zip(files, loads, strict=True) for report in _reports(file, load)]
+        reports = email.completed(reports)
         publish_report(reports, return_state=True)  # if it fails, the email is sent all the same
         unnotified = [report for report in reports if not report.already_done]
         notification = notify_later(unnotified, notify_after_seconds, notify, email)

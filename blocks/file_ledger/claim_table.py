@@ -201,7 +201,7 @@ class ClaimTable(LedgerTable):
             if not due or claim.is_held_by_another(claim_id, now):
                 return None
             asked_at = runtime().monotonic()
-            taken = claim.taken(claim_id, flow_run_id, ALL_VERSIONS, lease=self._lease, now=self._clock.latest())
+            taken = claim.taken_to_reload(claim_id, flow_run_id, lease=self._lease, now=self._clock.latest())
             if written := self._put_claim(claim, taken):
                 return HeldClaim(written, asked_at, now), self._to_write_again(written)
 
@@ -288,7 +288,7 @@ class ClaimTable(LedgerTable):
         Raises:
             LeaseLostError: the lease expired, and another run has claimed the key since.
         """
-        later = self._clock.latest() + _back_off(entry.tries if entry else 1)
+        later = self._clock.latest() + _back_off(entry.tries if entry else held.claim.reload_tries)
         waiting = None
         if entry:
             attempts = entry.attempts if counts else entry.attempts - 1
@@ -305,14 +305,12 @@ class ClaimTable(LedgerTable):
             late = claim.with_late_writes(claim.epoch, claim.holds, now) if unanswered else claim
             if waiting and waiting.status == "archived":
                 return late.loaded(waiting.version).released(now)
-            newer = claim.holds != ALL_VERSIONS and any(version != claim.holds for version in claim.unsettled)
-            return late.released(now) if newer else late.put_off(later)
+            return late.put_off(later, now)
 
         written: list[LedgerEntry] = []
 
         def entries(claim: Claim) -> list[LedgerEntry]:
-            waits = waiting is not None and (waiting.archived_to or waiting.version in claim.unsettled)
-            written[:] = [waiting] if waiting and waits else []
+            written[:] = [waiting] if waiting and waiting.version in claim.unsettled else []
             return written
 
         self._change_held(held, released, entries)
@@ -383,7 +381,7 @@ class ClaimTable(LedgerTable):
                 attempts=0,
             )
             entry = closed_as(new).model_copy(update={"finished_at": now})
-            if self._write([read.put(entry)]) is None:
+            if self._put_claim(read.claim, read.claim, [read.put(entry)]):  # it shows that no run has claimed the key
                 return entry
 
     def claims_of(self, files: Sequence[SensorFile]) -> list[Claim]:

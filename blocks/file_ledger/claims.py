@@ -48,7 +48,7 @@ class Claim:
     next_try_at: datetime | None = None
     """When the key is to be looked at again; the end of the lease while it is held; None if nothing is left to do."""
     announcements: int = 0
-    """How often the key was announced since a run has last claimed it, or has found that nothing is to be done."""
+    """How often the key was announced while no run held it, since a run has last claimed it or found nothing to do."""
     expected_by: datetime | None = None
     """When the run of an announcement is here at the latest that came while the key was held; None once it has come."""
     late_epoch: int | None = None
@@ -58,6 +58,8 @@ class Claim:
     late_until: datetime | None = None
     reload_at: datetime | None = None
     """When the versions loaded after `late_epoch` are to be written again."""
+    reload_tries: int = 0
+    """How often a run has begun to write them again, and has not finished."""
 
     def is_held(self, now: datetime) -> bool:
         """Whether a run holds the key, and its lease has not expired."""
@@ -81,6 +83,11 @@ class Claim:
             announcements=0,
             expected_by=None,
         ).renewed(now + lease)
+
+    def taken_to_reload(self, claim_id: str, flow_run_id: str, *, lease: timedelta, now: datetime) -> "Claim":
+        """Held by this run, which writes versions again."""
+        taken = self.taken(claim_id, flow_run_id, ALL_VERSIONS, lease=lease, now=now)
+        return replace(taken, reload_tries=self.reload_tries + 1)
 
     def renewed(self, until: datetime) -> "Claim":
         """Held until then."""
@@ -135,9 +142,10 @@ class Claim:
 
     def reloaded(self, began_at: datetime) -> "Claim":
         """With all versions written again; once more later if rows could still arrive after `began_at`."""
+        done = replace(self, reload_tries=0)
         if self.late_until is not None and self.late_until > began_at:
-            return replace(self, reload_at=self.late_until)
-        return replace(self, late_epoch=None, late_version=None, late_until=None, reload_at=None)
+            return replace(done, reload_at=self.late_until)
+        return replace(done, late_epoch=None, late_version=None, late_until=None, reload_at=None)
 
     def released(self, now: datetime) -> "Claim":
         """Held by no run, whose rows have all arrived. The key is due now if a version waits.
@@ -146,22 +154,24 @@ class Claim:
         """
         return self._free(now if self.unsettled else self.reload_at)
 
-    def put_off(self, until: datetime) -> "Claim":
+    def put_off(self, until: datetime, now: datetime) -> "Claim":
         """Held by no run after a load that failed, and not looked at before that time, for a reload neither.
 
-        An announcement that came meanwhile counts as one that comes now: it may be of another version.
+        Another version that waits is due now. An announcement that came meanwhile counts as one that comes now: it may
+        be of another version.
         """
+        others = any(version != self.holds for version in self.unsettled)
         reload_at = None if self.reload_at is None else max(self.reload_at, until)
-        free = replace(self._free(until), next_try_at=until, reload_at=reload_at)
-        if self.expected_by is None:
+        free = replace(self._free(until), next_try_at=now if others else until, reload_at=reload_at)
+        if self.expected_by is None or others:
             return free
         return replace(free, next_try_at=min(until, self.expected_by), announcements=self.announcements + 1)
 
     def expected(self, at: datetime, now: datetime) -> "Claim":
         """Announced, and looked at again at that time; if a run holds the key, not before its lease or load ends."""
-        if self.is_held(now):
-            return replace(self, expected_by=at)
-        return replace(self, next_try_at=at, announcements=self.announcements + 1)
+        # Also if the lease has expired: its run may renew it yet.
+        noted = self if self.claim_id is None else replace(self, expected_by=at)
+        return noted if self.is_held(now) else replace(noted, next_try_at=at, announcements=self.announcements + 1)
 
     def due(self, now: datetime) -> "Claim":
         """Looked at now, unless it is known when the key is to be looked at."""
@@ -219,6 +229,7 @@ def to_claim(bucket: str, key: str, attributes: Mapping[str, Any] | None) -> Cla
         holds=attributes.get("holds"),
         unsettled=tuple(attributes.get("unsettled", ())),
         announcements=int(attributes.get("announcements", 0)),
+        reload_tries=int(attributes.get("reload_tries", 0)),
         late_epoch=None if late_epoch is None else int(late_epoch),
         late_version=attributes.get("late_version"),
         **moments(attributes, _TIMES),

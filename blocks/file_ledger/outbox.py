@@ -7,6 +7,7 @@ from typing import Final
 
 from blocks.domain.errors import EmailClaimedElsewhereError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile
+from blocks.domain.s3_keys import decoded_key
 from blocks.file_ledger.claim_table import ClaimTable
 from blocks.file_ledger.emails import EMAIL, OutboxEmail, Version, email_attributes, to_email
 from blocks.file_ledger.table import Key, Put, entry_key, to_entry
@@ -54,7 +55,7 @@ class Outbox(ClaimTable):
         def collecting(email: OutboxEmail) -> OutboxEmail:
             if email.state != "collecting":
                 return email
-            versions = tuple((file.bucket, file.key, "") for file in files)
+            versions = tuple((*key, "") for key in _as_known((file.bucket, file.key) for file in files))
             new = replace(email, files=versions, wait_seconds=wait_seconds, flow_run_id=flow_run_id or None)
             return new.leased(email_id, self._clock.latest() + EMAIL_LEASE)
 
@@ -100,12 +101,14 @@ class Outbox(ClaimTable):
             return self.collected(email_id, reports, due_in)
         return email_id if files else None
 
-    def made(self, email: OutboxEmail, reports: Sequence[FileReport], due_in: timedelta) -> bool:
+    def made(self, email: OutboxEmail, reports: Sequence[FileReport]) -> bool:
         """Whether the email of a run that died waits now, for a run that is started when it is due.
 
-        False if it has changed since it was read: its run lives, and may have settled more.
+        Its wait begins when the run last gave a sign of life. False if it has changed since it was read: its run lives,
+        and may have settled more.
         """
-        due_at = self._clock.latest() + due_in
+        alive_at = (email.lease_until or self._clock.latest()) - EMAIL_LEASE
+        due_at = alive_at + timedelta(seconds=email.wait_seconds)
         made = email.collected([_version(report) for report in reports], due_at, overdue_after=timedelta(0))
         return self._changed_as_read(email, made) is not None
 
@@ -179,13 +182,15 @@ class Outbox(ClaimTable):
 
     def reports_of(self, email: OutboxEmail) -> list[LedgerEntry]:
         """The entries that the email is about; while it collects, those that name it and are settled."""
-        entries: list[LedgerEntry] = []
         if email.state == "collecting":
-            for bucket, key, _ in email.files:
-                entries += (entry for entry in self.entries_of(bucket, key) if entry.email_id == email.email_id)
-            return [entry for entry in entries if entry.status in SETTLED]
+            return self.settled_for(email.email_id, ((bucket, key) for bucket, key, _ in email.files))
         items = self._read(entry_key(*version) for version in email.files if version[2])
         return list(map(to_entry, items.values()))
+
+    def settled_for(self, email_id: str, keys: Iterable[tuple[str, str]]) -> list[LedgerEntry]:
+        """The settled entries of these keys, as they were announced, that name the email."""
+        entries = (entry for key in _as_known(keys) for entry in self.entries_of(*key))
+        return [entry for entry in entries if entry.email_id == email_id and entry.status in SETTLED]
 
     def change_email(self, email: OutboxEmail, change: Change) -> OutboxEmail:
         """The email after the change, which is made again if another writer was faster."""
@@ -208,6 +213,11 @@ class Outbox(ClaimTable):
         """Ask the table for its time, if it has not answered yet."""
         if not self._clock.is_set:
             self._read([Key("#clock", "#clock")])
+
+
+def _as_known(keys: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The keys as the ledger may know them: as they were announced, or decoded."""
+    return list(dict.fromkeys((bucket, each) for bucket, key in keys for each in (key, decoded_key(key))))
 
 
 def _email_key(email_id: str) -> Key:

@@ -61,34 +61,60 @@ def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool
         ObjectMissingError: the object does not exist and has no entry; retried after `LOOK_AGAIN_SECONDS`.
         PermissionMissingError: AWS refused a call; not retried.
     """
-    ledger = run_blocks().file_ledger
+    reports: list[FileReport] = []
     while True:
         found = _found(file)
-        if found is None:
-            return _without_object(file, claim_id, email, force=force)
-        announced = _announced(file, found)
-        result = ledger.claim(
-            found, claim_id, runtime().flow_run_id(), announced=announced, email_id=email, again=force
+        claimed = (
+            _claimed(file, found, claim_id, email, force=force)
+            if found
+            else _without_object(_known(file), claim_id, email, force=force)
         )
-        if found.key != file.key:  # it was announced under an encoded key, which nothing is due for
-            ledger.nothing_due(file, claim_id)
-        if isinstance(result, Owned):
-            return Claimed(found, result.held, result.entry, reports=[*result.superseded])
-        if isinstance(result, OwnedElsewhere):
-            return Claimed(found, reports=[_already_done(result.entry)])
-        done = [_already_done(result)]
-        try:
-            moved = _moved_settled(found, result)
-        except (ClientError, SensorIngestError) as error:
-            # The file is loaded. It stays due, at intervals that grow, and no email says that it failed.
-            runtime().log().warning("%s is settled, and cannot be moved: %s", found.uri, error)
-            return Claimed(found, reports=done)
-        if moved:
-            # Also where the object stays, as it failed for good: else the key would be due again and again.
-            if again := _to_write_again(found, claim_id):
-                return replace(again, reports=done)
-            ledger.nothing_due(found, claim_id)
-            return Claimed(found, reports=done)
+        if claimed:
+            reports += claimed.reports
+        # What came after the look was announced before the ledger noted that nothing is due: so it is looked for again.
+        if claimed and (claimed.held or not _has_come(file, found)):
+            return replace(claimed, reports=reports)
+
+
+def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed | None:
+    """What is to be done about the object that is there; None if a newer version has replaced it meanwhile."""
+    ledger = run_blocks().file_ledger
+    announced = _announced(file, found)
+    result = ledger.claim(found, claim_id, runtime().flow_run_id(), announced=announced, email_id=email, again=force)
+    if found.key != file.key:  # it was announced under an encoded key, which nothing is due for
+        ledger.nothing_due(file, claim_id)
+    if isinstance(result, Owned):
+        return Claimed(found, result.held, result.entry, reports=[*result.superseded])
+    if isinstance(result, OwnedElsewhere):
+        return Claimed(found, reports=[_already_done(result.entry)])
+    done = [_already_done(result)]
+    try:
+        if not _moved_settled(found, result):
+            return None
+    except (ClientError, SensorIngestError) as error:
+        # The file is loaded. It stays due, at intervals that grow, and no email says that it failed.
+        runtime().log().warning("%s is settled, and cannot be moved: %s", found.uri, error)
+        return Claimed(found, reports=done)
+    # Also where the object stays, as it failed for good: else the key would be due again and again.
+    if again := _to_write_again(found, claim_id):
+        return replace(again, reports=done)
+    ledger.nothing_due(found, claim_id)
+    return Claimed(found, reports=done)
+
+
+def _has_come(file: SensorFile, found: StoredFile | None) -> bool:
+    """Whether the key has another object now than the one that was found."""
+    now = _found(file)
+    return now is not None and now != found
+
+
+def _known(file: SensorFile) -> SensorFile:
+    """The file under the key that the ledger knows: as it was sent, or else decoded."""
+    decoded = file.model_copy(update={"key": decoded_key(file.key)})
+    if decoded.key == file.key:
+        return file
+    as_sent, as_decoded = run_blocks().file_ledger.claims_of([file, decoded])
+    return decoded if as_decoded.epoch and not as_sent.epoch else file
 
 
 def _announced(file: SensorFile, found: StoredFile) -> str | None:
@@ -97,8 +123,11 @@ def _announced(file: SensorFile, found: StoredFile) -> str | None:
     return file.version if found.key == file.key and named_alike else None
 
 
-def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed:
-    """What is to be done about a key whose object is gone, as it was archived, replaced and archived, or deleted."""
+def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed | None:
+    """What is to be done about a key whose object is gone, as it was archived, replaced and archived, or deleted.
+
+    None if it has come meanwhile.
+    """
     ledger, run_id = run_blocks().file_ledger, runtime().flow_run_id()
     archived = ledger.archived(file) if force else None
     if archived:
@@ -113,6 +142,8 @@ def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: b
     if skipped := ledger.skip(file, closed_as):
         return Claimed(file, reports=[skipped])
     ledger.nothing_due(file, claim_id)
+    if _has_come(file, None):
+        return None
     raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
 
 

@@ -57,7 +57,8 @@ def ingest_file(
         lease: Lease | None = None
         try:
             claimed: Claimed = step(claim)(file, claim_id, email, force=force)
-            reports += claimed.reports
+            reported = {report.version for report in reports}
+            reports += (each for each in claimed.reports if not (each.already_done and each.version in reported))
             if claimed.held is None:
                 break
             with lease_kept(run_blocks().file_ledger, claimed.held, claimed.entry, email) as lease:
@@ -67,12 +68,17 @@ def ingest_file(
                 problem = f"it could not be moved, which is tried again: {error}"
                 runtime().log().warning("%s is %s; %s", lease.settled.uri, lease.settled.status, problem)
                 reports.append(lease.settled.model_copy(update={"problem": problem}))
+            elif lease and lease.is_reload:  # its files are loaded: no email says that they failed
+                runtime().log().warning("%s could not be written again, which is tried later: %s", file.key, error)
+                reports.append(report_of_error(file, error).model_copy(update={"already_done": True}))
             elif reports:
                 reports.append(report_of_error(file, error))
             else:
                 raise
             break
-        if not lease.goes_on:
+        # A reload, or a load of an archived file, is no answer to an announcement that came just before it.
+        is_from_incoming = claimed.entry is not None and claimed.entry.archived_to is None
+        if is_from_incoming and not lease.goes_on:
             break
         file, force = SensorFile(bucket=claimed.held.claim.bucket, key=claimed.held.claim.key), False
     else:

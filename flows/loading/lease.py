@@ -39,7 +39,9 @@ class Lease:
         """Whether rows were sent whose arrival is not known."""
         self.goes_on = False
         """Whether another version came while this one was loaded: the key stays held, for that one."""
-        self._ledger, self._email, self._is_reload = ledger, email, entry is None
+        self.is_reload = entry is None
+        """Whether versions are written again that were loaded before."""
+        self._ledger, self._email = ledger, email
         self._lost = False
 
     def fence(self) -> None:
@@ -97,7 +99,7 @@ class Lease:
     def end(self) -> None:
         """End the claim, unless a version came meanwhile. If that fails the lease expires, and the next run ends it."""
         try:
-            if self._is_reload:
+            if self.is_reload:
                 self.goes_on = self._ledger.end_reload(self.held, unanswered=self.unanswered)
             else:
                 self.goes_on = self._ledger.end_claim(self.held)

@@ -8,7 +8,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from prefect.runtime import flow_run
 
 from blocks.domain.errors import SensorIngestError
-from blocks.domain.models import FileReport, SensorFile
+from blocks.domain.models import FileReport, LedgerEntry, SensorFile
+from blocks.domain.s3_keys import decoded_key
+from blocks.file_ledger.emails import Version
 from blocks.file_ledger.outbox import EMAIL_LEASE, ClaimedEmail
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
@@ -17,6 +19,9 @@ RENEWALS_PER_LEASE: Final = 3
 
 FENCE_MARGIN: Final = EMAIL_LEASE / 12
 """How long before the end of the lease a run makes sure that the email is still its own."""
+
+
+_AWS_ERRORS: Final = (SensorIngestError, BotoCoreError, ClientError)
 
 
 class EmailCollection:
@@ -38,8 +43,8 @@ class EmailCollection:
             self.keep()
         return self._claimed.email.email_id
 
-    def keep(self) -> bool:
-        """True, when the email is kept for a minute from now; if it was taken, a new one."""
+    def keep(self) -> None:
+        """Keep the email for a minute from now; if it was taken, collect for a new one."""
         claimed = self._claimed
         # Files are loaded in several threads: another one may have collected for a new email in the meantime.
         if not run_blocks().file_ledger.keep_email(claimed) and self._claimed is claimed:
@@ -47,7 +52,25 @@ class EmailCollection:
             runtime().log().warning("This run was taken for dead, and the email %s was made without it.", lost)
             self._earlier.append(lost)
             self._claimed = self._collect(f"{lost}+")
-        return True
+
+    def completed(self, reports: Sequence[FileReport]) -> list[FileReport]:
+        """The reports, with those of versions that this run has settled unawares, in place of the errors of their keys.
+
+        The ledger did what it was asked for, and its answer was lost. If it cannot be asked, the reports stay as they
+        are.
+        """
+        failed = [report for report in reports if report.status == "failed"]
+        try:
+            settled = run_blocks().file_ledger.settled_for(self(), ((each.bucket, each.key) for each in failed))
+        except _AWS_ERRORS as error:
+            runtime().log().warning(
+                "It is not known which of the files that failed are settled all the same: %s", error
+            )
+            return list(reports)
+        known = {_version(report) for report in reports if report.status != "failed"}
+        unawares = [entry for entry in settled if _version(entry) not in known]
+        errors = [each for each in failed if any(_is_answered(each, entry) for entry in unawares)]
+        return [*(report for report in reports if report not in errors), *unawares]
 
     def uncovered(self, reports: Sequence[FileReport]) -> list[FileReport]:
         """The reports that are in no email that another process has made."""
@@ -55,11 +78,21 @@ class EmailCollection:
             return list(reports)
         emails = run_blocks().file_ledger.emails(self._earlier).values()
         covered = {version for email in emails for version in email.files}
-        return [report for report in reports if (report.bucket, report.key, report.version or "") not in covered]
+        return [report for report in reports if _version(report) not in covered]
 
     def _collect(self, email_id: str) -> ClaimedEmail:
         ledger = run_blocks().file_ledger
         return ledger.collect(email_id, self._files, self._wait_seconds, runtime().flow_run_id())
+
+
+def _is_answered(failed: FileReport, entry: LedgerEntry) -> bool:
+    """Whether the entry says what became of the version whose load seemed to fail."""
+    same_key = (entry.bucket, entry.key) in ((failed.bucket, failed.key), (failed.bucket, decoded_key(failed.key)))
+    return same_key and entry.status != "superseded" and failed.version in (None, entry.version, entry.etag)
+
+
+def _version(report: FileReport) -> Version:
+    return report.bucket, report.key, report.version or ""
 
 
 @contextmanager
@@ -78,11 +111,11 @@ def email_kept(claimed: ClaimedEmail) -> Iterator[None]:
 
 
 @contextmanager
-def _kept(keep: Callable[[], bool], name: str) -> Iterator[None]:
+def _kept(keep: Callable[[], bool | None], name: str) -> Iterator[None]:
     def kept() -> bool:
         try:
-            return keep()
-        except (SensorIngestError, BotoCoreError, ClientError) as error:
+            return keep() is not False
+        except _AWS_ERRORS as error:
             runtime().log().warning("The lease on the %s could not be renewed: %s", name, error)
             return True
 

@@ -12,7 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Scheduled
+from prefect.states import Crashed, Scheduled
 
 from blocks.domain.errors import DeploymentMissingError
 from blocks.domain.models import FileReport, Notification
@@ -48,12 +48,15 @@ def take_up_overdue_emails(ledger: FileLedger, send: Send) -> OverdueEmails:
 
     Raises:
         TransportError: the Prefect server cannot be reached; the emails stay due.
+        PrefectHTTPStatusError: its database cannot be reached; they stay due.
     """
     done = OverdueEmails()
     emails = list(ledger.due_emails(EMAILS_AT_ONCE))
     if not emails:
         return done
     with get_client(sync_client=True) as client:
+        with suppress(ObjectNotFound):
+            client.read_deployment_by_name(deployment_name(NOTIFY_FLOW))  # while the server is away no email is put off
         for email in emails:
             try:
                 _take_up(email, ledger, client, send, done)
@@ -102,6 +105,8 @@ def _take_up(
             return
     elif ledger.taken_up(email, counts=True) is None:
         return
+    if run and run.state_type == StateType.RUNNING and email.claim_id:  # it has claimed it, and its lease has expired
+        client.set_flow_run_state(run.id, Crashed(message="its process is gone; its email is taken up"))
     runtime().log().warning("the email %s is overdue, and no run will send it: a run is started", email.email_id)
     notification = send(_reports(email, ledger, run), email.email_id)
     ledger.assigned(email.email_id, notification.flow_run_id)
@@ -127,9 +132,7 @@ def _make_of_what_is_settled(email: OutboxEmail, ledger: FileLedger) -> None:
         ledger.taken_up(email, counts=False)
         return
     reports = ledger.reports_of(email)
-    last = max((report.finished_at for report in reports if report.finished_at), default=runtime().utc_now())
-    due_in = last + timedelta(seconds=email.wait_seconds) - runtime().utc_now()
-    if ledger.made(email, reports, max(due_in, timedelta(0))):
+    if ledger.made(email, reports):
         message = "the run that collected for the email %s has died: %d files"
         runtime().log().warning(message, email.email_id, len(reports))
 

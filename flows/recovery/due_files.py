@@ -47,9 +47,9 @@ def announce_expected(
 def due_groups(ledger: FileLedger) -> Iterator[list[SensorFile]]:
     """The due files as they are announced together, the longest due first; they are read as they are asked for.
 
-    A file of which more than one load has failed is announced alone: if it kills each process that loads it, it takes
-    other files down only twice. After one failure the process may be to blame, and a run for each of the files that it
-    held would make all of them wait for one another.
+    A file of which more than one load, or reload, has failed is announced alone: if it kills each process that loads
+    it, it takes other files down only twice. After one failure the process may be to blame, and a run for each of the
+    files that it held would make all of them wait for one another.
     """
     due = ledger.due_files()
     while part := list(islice(due, FILES_PER_EVENT)):
@@ -58,7 +58,8 @@ def due_groups(ledger: FileLedger) -> Iterator[list[SensorFile]]:
 
 
 def _is_suspect(due: DueFile) -> bool:
-    return due.entry is not None and due.entry.attempts > 1
+    attempts = due.entry.attempts if due.entry else due.claim.reload_tries
+    return attempts > 1
 
 
 def _file(due: DueFile) -> SensorFile:

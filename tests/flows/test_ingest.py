@@ -1,12 +1,11 @@
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
 
-from blocks.domain.errors import BlockInvalidError, IngestFailedError, PermissionMissingError
-from blocks.domain.models import IngestReport, SensorFile
+from blocks.domain.errors import BlockInvalidError, PermissionMissingError
+from blocks.domain.models import SensorFile
 from blocks.dynamodb.errors import RowRefusedError
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claims import Claim
@@ -14,22 +13,12 @@ from blocks.landing_zone import LandingZone
 from blocks.readings_table import ReadingsTable
 from blocks.saved_blocks import BLOCK_NAME, load_blocks
 from flows.ingest import ingest_sensor_files
+from tests.flows.ingest_runs import ingest, ingest_files
 from tests.support.waiting import eventually
 from tests.support.world import World
 
-
-def ingest(*uris: str, notify_after_seconds: float = 0) -> tuple[State[Any], IngestReport]:
-    return ingest_files(*map(SensorFile.model_validate, uris), notify_after_seconds=notify_after_seconds)
-
-
-def ingest_files(
-    *files: SensorFile, notify_after_seconds: float = 0, force: bool = False
-) -> tuple[State[Any], IngestReport]:
-    state: State[Any] = ingest_sensor_files(list(files), notify_after_seconds, force, return_state=True)
-    report = state.result(raise_on_failure=False)
-    report = report.report if isinstance(report, IngestFailedError) else report
-    assert isinstance(report, IngestReport), report
-    return state, report
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 
 def test_good_rows_are_stored_and_bad_ones_kept_with_their_reasons(world: World) -> None:

@@ -62,6 +62,8 @@ class PrefectServer(FakeService):
         "announce": frozenset({"Objects"}),
         "create_notify": frozenset({"Files", "EmailId", "WaitSeconds"}),
         "read": frozenset({"Id"}),
+        "read_deployment": frozenset(),
+        "end": frozenset({"Id"}),
         "resume": frozenset({"Id"}),
         "free_slots": frozenset({"Take"}),
     }
@@ -97,6 +99,13 @@ class PrefectServer(FakeService):
 
     def read(self, call: Mapping[str, Any]) -> dict[str, Any]:
         return self.answer(Run=self.runs.get(call["Id"]))
+
+    def read_deployment(self, _call: Mapping[str, Any]) -> dict[str, Any]:
+        return self.answer()
+
+    def end(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        self._crash(self.runs[call["Id"]])
+        return self.answer()
 
     def resume(self, call: Mapping[str, Any]) -> dict[str, Any]:
         self._resume(self.runs[call["Id"]])
@@ -204,6 +213,12 @@ class SimulatedClient:
             work_queue_id="queue",
             parameters={"files": [file.model_dump(mode="json") for file in run.parameters["files"]]},
         )
+
+    def read_deployment_by_name(self, _name: str) -> None:
+        self.server.client.read_deployment()
+
+    def set_flow_run_state(self, run_id: UUID, _state: object) -> None:
+        self.server.client.end(Id=str(run_id))
 
     def resume_flow_run(self, run_id: UUID) -> None:
         self.server.client.resume(Id=str(run_id))

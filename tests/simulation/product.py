@@ -193,7 +193,8 @@ class Product:
         files = list({file.uri: file for file in run.parameters["objects"]}.values())
         with email_collected(files, WAIT_SECONDS) as email:
             loads = mapped(partial(self._reports, email=email), files, FILES_AT_ONCE)
-            unnotified = [report for reports in loads for report in reports if not report.already_done]
+            reports = email.completed([report for reports in loads for report in reports])
+            unnotified = [report for report in reports if not report.already_done]
             flows.notification.wait.notify_later(unnotified, WAIT_SECONDS, None, email)  # type: ignore[arg-type]
 
     def _reports(self, file: SensorFile, email: EmailCollection) -> list[FileReport]:

@@ -93,7 +93,7 @@ def test_a_released_key_is_looked_at_again_for_its_reload() -> None:
 
 
 def test_after_a_failed_load_the_key_is_looked_at_when_the_back_off_ends() -> None:
-    free = HELD.put_off(after(10))
+    free = HELD.put_off(after(10), NOW)
     assert (None, None, None, None, ("v1",)) == (
         free.claim_id,
         free.flow_run_id,
@@ -106,13 +106,33 @@ def test_after_a_failed_load_the_key_is_looked_at_when_the_back_off_ends() -> No
 
 @pytest.mark.parametrize(("reload_at", "then"), [(NOW, after(10)), (after(99), after(99))])
 def test_the_back_off_of_a_failed_load_holds_for_a_reload_too(reload_at: datetime, then: datetime) -> None:
-    free = replace(HELD, reload_at=reload_at).put_off(after(10))
+    free = replace(HELD, reload_at=reload_at).put_off(after(10), NOW)
     assert (after(10), then) == (free.next_try_at, free.reload_at)
 
 
 def test_a_failed_load_does_not_forget_an_announcement_that_came_meanwhile() -> None:
-    free = HELD.expected(after(90), NOW).put_off(after(3600))
+    free = HELD.expected(after(90), NOW).put_off(after(3600), NOW)
     assert (after(90), 1) == (free.next_try_at, free.announcements)
+
+
+def test_a_failed_load_delays_no_other_version() -> None:
+    free = replace(HELD.noted("v2"), reload_at=NOW).put_off(after(10), NOW)
+    assert (NOW, after(10)) == (free.next_try_at, free.reload_at)
+
+
+def test_a_failed_reload_delays_no_version_that_waits() -> None:
+    held = replace(FREE, reload_at=NOW).noted("v2").taken_to_reload("c2", "run", lease=LEASE, now=NOW)
+    free = held.put_off(after(10), NOW)
+    assert (NOW, after(10)) == (free.next_try_at, free.reload_at)
+
+
+def test_reloads_are_counted_until_one_is_done() -> None:
+    claim = replace(FREE, late_epoch=1, late_version="v0", late_until=NOW, reload_at=NOW)
+    for tries in (1, 2, 3):
+        claim = claim.taken_to_reload("c2", "run", lease=LEASE, now=NOW)
+        assert (tries, ALL_VERSIONS) == (claim.reload_tries, claim.holds)
+        claim = claim.put_off(after(10), NOW)
+    assert 0 == claim.reloaded(after(1)).reload_tries
 
 
 # ---- Versions that wait ---------------------------------------------------------------------------------------------
@@ -144,6 +164,12 @@ def test_an_announcement_that_no_run_came_for_is_looked_at_after_the_load() -> N
     assert after(90) == announced.settled("v1").released(after(5)).next_try_at
     assert after(5) == announced.noted("v2").settled("v1").released(after(5)).next_try_at, "its run has come"
     assert announced.noted("v1").settled("v1").released(after(5)).next_try_at is None, "its run has come"
+
+
+def test_an_announcement_counts_also_if_the_run_renews_its_lease_after_all() -> None:
+    """A run whose lease has expired still holds the key, until another run takes it over."""
+    renewed = HELD.expected(after(150), after(61)).renewed(after(130))
+    assert after(150) == renewed.settled("v1").released(after(70)).next_try_at
 
 
 def test_a_key_whose_lease_has_expired_is_not_announced_again_at_once() -> None:
@@ -271,7 +297,8 @@ CLAIMS = [
     FREE,
     HELD,
     take(HELD.noted("v2"), "v3", "c2").loaded("v3").released(NOW),
-    HELD.put_off(after(10)),
+    HELD.put_off(after(10), NOW),
+    replace(FREE, reload_at=NOW).taken_to_reload("c2", "run", lease=LEASE, now=NOW),
 ]
 
 
@@ -411,7 +438,7 @@ class Model:
             self.claim = self.claim.overtaken(run.epoch, run.version, self.now)
             return
         late = self.claim.with_late_writes(run.epoch, run.version, self.now) if run.unanswered else self.claim
-        self.claim = late.put_off(self.now + timedelta(seconds=10))
+        self.claim = late.put_off(self.now + timedelta(seconds=10), self.now)
 
     def die(self, run: Run) -> None:
         self.runs.remove(run)

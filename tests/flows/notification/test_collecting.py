@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
@@ -114,3 +115,30 @@ def test_a_run_that_was_taken_for_dead_reports_nothing_twice(clock: Clock, ledge
     clock.now += 100
     email()
     assert [report("v2")] == email.uncovered([report("v1"), report("v2")])
+
+
+def test_two_threads_that_find_the_email_taken_collect_for_one_new_email(
+    clock: Clock, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is loaded in each thread, and another one renews the lease."""
+    email, asks, goes_on, keep = EmailCollection(FILES, 60), Event(), Event(), ledger.keep_email
+    first = email()
+    taken(ledger, email)
+    clock.now += 100
+
+    def slow_at_first(claimed: ClaimedEmail) -> bool:
+        if asks.is_set():
+            return keep(claimed)
+        asks.set()
+        assert goes_on.wait(60)
+        return False
+
+    monkeypatch.setattr(ledger, "keep_email", slow_at_first)
+    thread = Thread(target=email.keep)
+    thread.start()
+    assert asks.wait(60)
+    named = email()  # by this thread, in an entry
+    goes_on.set()
+    thread.join()
+    assert named == email()
+    assert [first, named] == ledger.collected

@@ -156,12 +156,14 @@ def test_a_run_that_runs_for_minutes_without_claiming_its_email_is_not_waited_fo
 
 def test_a_run_whose_lease_on_its_email_has_expired_is_not_waited_for(world: World, ledger: FileLedger) -> None:
     name = "lease-expired"
-    email = waiting(world, ledger, name, run_in(Running()))
+    email = waiting(world, ledger, name, dead := run_in(Running()))
     assert ledger.claim_email(email.email_id, "a claim", [report(world, name)], [["ada@example.com"]])
     with table_time_later(55):
         assert OverdueEmails() == take_up(ledger)
+    assert StateType.RUNNING == state_of(dead)
     with table_time_later(65):
         [started] = take_up(ledger).notifications
+    assert StateType.CRASHED == state_of(dead), "it keeps the slot of another email"
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(UUID(started.flow_run_id), Running(), force=True)
     with table_time_later(100):  # the new run has begun, and has not claimed the email yet
@@ -214,15 +216,17 @@ def test_an_email_that_cannot_be_dealt_with_stops_no_other(world: World, ledger:
     assert "a-bad-one" in started.emails
 
 
+@pytest.mark.parametrize("has_run", [True, False])
 def test_while_the_server_is_away_no_email_is_put_off(
-    world: World, ledger: FileLedger, monkeypatch: pytest.MonkeyPatch
+    world: World, ledger: FileLedger, monkeypatch: pytest.MonkeyPatch, *, has_run: bool
 ) -> None:
-    email = waiting(world, ledger, "server-away", run_in(Crashed()))
+    name = f"server-away-{has_run}"
+    email = waiting(world, ledger, name, run_in(Crashed()) if has_run else None)
     with monkeypatch.context() as patch:
         patch.setattr(overdue, "get_client", lambda **_: get_client_of_nobody())
         with pytest.raises(TransportError):
             take_up(ledger)
-    assert email == ledger.email("server-away")
+    assert email == ledger.email(name)
 
 
 def get_client_of_nobody() -> SyncPrefectClient:
@@ -280,10 +284,10 @@ def test_an_ingest_run_that_died_is_emailed_about_with_what_it_had_settled_after
         take_up(ledger, started)
     email = ledger.email("of-the-dead")
     assert ("waiting", ["incoming/settled-by-the-dead"]) == (email.state, [key for _, key, _ in email.files])
-    with table_time_later(550):
+    with table_time_later(590):
         take_up(ledger, started)
     assert {} == started.emails
-    with table_time_later(690):  # no run is there that could send it, so none is waited for
+    with table_time_later(620):  # no run is there that could send it, so none is waited for
         take_up(ledger, started)
     [told] = started.emails["of-the-dead"]
     assert ("incoming/settled-by-the-dead", "archived") == (told.key, told.status)

@@ -1,0 +1,236 @@
+"""What becomes of a key whose announcements, answers or reloads fail."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, NoReturn
+from urllib.parse import quote_plus
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from blocks.domain.errors import PermissionMissingError
+from blocks.domain.models import SensorFile
+from blocks.file_ledger import FileLedger
+from blocks.file_ledger.claims import Claim
+from blocks.landing_zone import LandingZone
+from blocks.readings_table import ReadingsTable
+from blocks.saved_blocks import load_blocks
+from flows.loading import ingest_file, tasks
+from tests.flows.ingest_runs import ingest, ingest_files
+from tests.support.world import World
+
+RELAY = timedelta(seconds=90)
+
+
+def lost(*_: object, **__: object) -> NoReturn:
+    raise EndpointConnectionError(endpoint_url="dynamodb")
+
+
+def done_and_lost(call: Callable[..., Any]) -> Callable[..., NoReturn]:
+    """The call, whose answer never comes."""
+
+    def done(*args: object, **kwargs: object) -> NoReturn:
+        call(*args, **kwargs)
+        lost()
+
+    return done
+
+
+def next_look(world: World, key: str) -> timedelta | None:
+    """How long from now the key is looked at again."""
+    ledger = load_blocks().file_ledger
+    next_try_at = ledger.claim_of(world.outputs.bucket_name, key).next_try_at
+    return None if next_try_at is None else next_try_at - ledger._clock.earliest()  # noqa: SLF001 - the table's clock
+
+
+def make_reload_due(world: World, key: str) -> None:
+    ledger = load_blocks().file_ledger
+    past = ledger._clock.earliest() - timedelta(seconds=5)  # noqa: SLF001 - the table's clock
+
+    def with_reload(claim: Claim) -> Claim:
+        return replace(
+            claim, late_epoch=0, late_version="v0", late_until=past, reload_at=past, next_try_at=past, expected_by=None
+        )
+
+    ledger.change(world.outputs.bucket_name, key, with_reload)
+
+
+def announced_meanwhile(world: World, key: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call, before which a version is uploaded and announced once; the server loses the event."""
+    file, uploaded = SensorFile(bucket=world.outputs.bucket_name, key=key), list[str]()
+
+    def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever it returns
+        if not uploaded:
+            uploaded.append(world.put("0905-0001,1483906366,2\n", key))
+            load_blocks().file_ledger.expect([file], RELAY)
+        return call(*args, **kwargs)
+
+    return called
+
+
+# ---- Reloads --------------------------------------------------------------------------------------------------------
+
+
+def test_a_reload_that_fails_again_and_again_sends_no_email_and_comes_less_and_less_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "incoming/reload-fails.csv"
+    ingest(world.put("0901-0001,1483906366,1\n", key))
+
+    def refused(*_: object, **__: object) -> NoReturn:
+        raise PermissionMissingError("dynamodb:BatchWriteItem", "table", "block")
+
+    mails = len(world.mails_about("reload-fails.csv"))
+    with monkeypatch.context() as patch:
+        patch.setattr(ReadingsTable, "write", refused)
+        for _ in range(6):
+            make_reload_due(world, key)
+            _, report = ingest_files(SensorFile(bucket=world.outputs.bucket_name, key=key))
+            assert [("failed", True)] == [(each.status, each.already_done) for each in report.files]
+    assert mails == len(world.mails_about("reload-fails.csv"))
+    pause = next_look(world, key)
+    assert pause
+    assert pause > timedelta(seconds=150)  # half of 10 s, doubled five times, at least
+
+    make_reload_due(world, key)
+    state, _ = ingest_files(SensorFile(bucket=world.outputs.bucket_name, key=key))
+    assert state.is_completed()
+    assert next_look(world, key) is None
+
+
+# ---- Announcements --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("write", ["close", "nothing_due"])
+def test_what_is_announced_after_the_look_is_not_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    key = f"incoming/announced-before-{write}.csv"
+    uri = world.put("0905-0001,1483906366,1\n", key)
+    if write == "close":  # a duplicate event of a version that was archived
+        ingest(uri)
+    else:  # of one that was settled, and is still there
+        with monkeypatch.context() as patch:
+            patch.setattr(LandingZone, "remove", lambda *_: True)
+            ingest(uri)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLedger, write, announced_meanwhile(world, key, getattr(FileLedger, write)))
+        _, report = ingest(uri)
+    assert [True, False] == [each.already_done for each in report.files]
+    assert [2] == [int(value) for value in world.values_of("0905-0001")]
+    assert key not in world.keys(key.removeprefix("incoming/"))
+
+
+def test_what_is_announced_just_before_a_reload_is_not_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "incoming/announced-before-reload.csv"
+    ingest(world.put("0905-0002,1483906366,1\n", key))
+    make_reload_due(world, key)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLedger, "claim_reload", announced_meanwhile(world, key, FileLedger.claim_reload))
+        ingest_files(SensorFile(bucket=world.outputs.bucket_name, key=key))
+    assert key not in world.keys("announced-before-reload.csv")
+
+
+def test_what_is_announced_just_before_a_load_from_the_archive_is_not_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "incoming/announced-before-force.csv"
+    uri = world.put("0905-0003,1483906366,1\n", key)
+    ingest(uri)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLedger, "claim_archived", announced_meanwhile(world, key, FileLedger.claim_archived))
+        _, report = ingest_files(SensorFile.model_validate(uri), force=True)
+    assert ["archived", "archived"] == [each.status for each in report.files]
+    assert key not in world.keys("announced-before-force.csv")
+
+
+# ---- Lost answers ---------------------------------------------------------------------------------------------------
+
+
+def test_a_version_that_was_settled_although_no_answer_said_so_is_reported_as_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put("0903-0001,1483906366,1\n", "incoming/settled-lost.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.archive_file, "retries", 0)
+        patch.setattr(FileLedger, "settle", done_and_lost(FileLedger.settle))
+        patch.setattr(FileLedger, "release", lost)
+        _, report = ingest(uri)
+    assert ["archived"] == [each.status for each in report.files]
+    [mail] = world.mails_about("settled-lost.csv")
+    assert "1 row loaded" in mail.text
+
+
+def test_a_version_that_was_replaced_although_no_answer_said_so_is_reported(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.aws.client("s3").put_object(
+        Bucket=world.outputs.bucket_name, Key="incoming/replaced-lost.csv", Body=b"0904-0001,1483906366,1\n"
+    )
+    newer = SensorFile.model_validate(world.put("0904-0001,1483906366,2\n", "incoming/replaced-lost.csv"))
+    older = newer.model_copy(update={"version_id": first["VersionId"]})
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLedger, "claim", done_and_lost(FileLedger.claim))
+        _, report = ingest_files(older)
+    assert ["failed", "superseded"] == [each.status for each in report.files]
+    [mail] = world.mails_about("replaced-lost.csv")
+    assert "replaced it before it was loaded" in mail.text
+
+
+def test_if_it_is_not_known_what_was_settled_the_error_is_reported(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put("0906-0001,1483906366,1\n", "incoming/not-known.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLedger, "claim", lost)
+        patch.setattr(FileLedger, "settled_for", lost)
+        _, report = ingest(uri)
+    assert ["failed"] == [each.status for each in report.files]
+    assert 1 == len(world.mails_about("not-known.csv"))
+
+
+def test_what_many_versions_became_is_reported_although_the_claim_cannot_be_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "incoming/many.csv"
+    uri = world.put("0902-0001,1483906366,1\n", key)
+    write, puts = ReadingsTable.write, list[str]()
+
+    def meanwhile(table: ReadingsTable, *rows: Any, **fence: Any) -> int:  # noqa: ANN401 - passed on
+        if not puts:
+            puts.append(world.put("0902-0001,1483906366,2\n", key))
+            ingest(uri)
+        return write(table, *rows, **fence)
+
+    monkeypatch.setattr(ingest_file, "VERSIONS_PER_RUN", 1)
+    monkeypatch.setattr(ReadingsTable, "write", meanwhile)
+    monkeypatch.setattr(FileLedger, "nothing_due", lost)
+    _, report = ingest(uri)
+    assert ["archived"] == [each.status for each in report.files]
+
+
+# ---- Encoded keys ---------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_announced_again_under_its_encoded_key_is_no_news(world: World) -> None:
+    uri = world.put("0907-0001,1483906366,1\n", "incoming/é 1+1.csv")
+    encoded = SensorFile(bucket=world.outputs.bucket_name, key=quote_plus("incoming/é 1+1.csv", safe="/"))
+    _, report = ingest_files(encoded)
+    assert [("archived", False)] == [(each.status, each.already_done) for each in report.files]
+    state, report = ingest_files(encoded)
+    assert ("AlreadyLoaded", "incoming/é 1+1.csv") == (state.name, report.files[0].key)
+    assert 1 == len(world.mails_about(uri.rpartition("/")[2]))
+
+
+def test_the_email_of_a_run_that_died_finds_what_was_announced_under_an_encoded_key(world: World) -> None:
+    key = "incoming/é 2+2.csv"
+    ledger = load_blocks().file_ledger
+    encoded = SensorFile(bucket=world.outputs.bucket_name, key=quote_plus(key, safe="/"))
+    claimed = ledger.collect("died", [encoded], 0, "dead-run")
+    world.put("0907-0002,1483906366,1\n", key)
+    found = load_blocks().landing_zone.describe(encoded.model_copy(update={"key": key}))
+    assert found
+    owned: Any = ledger.claim(found, "c", "dead-run", email_id="died")
+    ledger.settle(owned.held, owned.entry.model_copy(update={"status": "archived", "archived_to": "s3://b/k"}))
+    assert [key] == [entry.key for entry in ledger.reports_of(claimed.email)]
