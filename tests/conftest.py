@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 
 from tests.support.deployed_system import deployed, deployed_system, environment, own_server
-from tests.support.servers import aws, prefect_api, prefect_server
+from tests.support.servers import aws, empty_database, prefect_api, prefect_server
 from tests.support.side_by_side import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 from tests.support.world import world
 
@@ -17,6 +17,7 @@ __all__ = [
     "aws",
     "deployed",
     "deployed_system",
+    "empty_database",
     "environment",
     "own_server",
     "prefect_api",

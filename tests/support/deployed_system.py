@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -78,9 +79,9 @@ class DeployedSystem:
 
 
 @pytest.fixture(scope="session")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def own_server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[str]:
     """A server apart from the shared one: tests of other folders must not see these deployments."""
-    with running_prefect_server(tmp_path_factory.mktemp("prefect-of-doctor")) as api_url:
+    with running_prefect_server(tmp_path_factory.mktemp("prefect-of-doctor"), empty_database) as api_url:
         yield api_url
 
 

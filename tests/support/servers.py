@@ -3,13 +3,16 @@
 Each test that changes them makes what it needs under names of its own.
 """
 
+import fcntl
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,14 +73,23 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first server of a run of pytest leaves its database for the others, whichever worker starts them."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "empty.db"
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[str]:
     """The API address of a Prefect server; nothing talks to it unless it is told to."""
-    with running_prefect_server(tmp_path_factory.mktemp("prefect")) as api_url:
+    with running_prefect_server(tmp_path_factory.mktemp("prefect"), empty_database) as api_url:
         yield api_url
 
 
 @contextmanager
-def running_prefect_server(home: Path, more_settings: Mapping[Setting, Any] | None = None) -> Iterator[str]:
+def running_prefect_server(
+    home: Path, empty_database: Path, more_settings: Mapping[Setting, Any] | None = None
+) -> Iterator[str]:
     """The API address of a server of its own, with its database in that folder."""
     settings: dict[Setting, Any] = {
         PREFECT_HOME: home,
@@ -87,11 +99,27 @@ def running_prefect_server(home: Path, more_settings: Mapping[Setting, Any] | No
     }
     server = SubprocessASGIServer(port=free_port())
     with temporary_settings(settings | dict(more_settings or {})):
-        server.start(timeout=SERVER_START_SECONDS)
+        _start(server, home / "prefect.db", empty_database)
     try:
         yield server.api_url
     finally:
         server.stop()
+
+
+def _start(server: SubprocessASGIServer, database: Path, empty_database: Path) -> None:
+    """Start it, and copy the database of another instead of making the tables again: 60 % of a start's CPU time.
+
+    Source: measured with Prefect 3.9.1, 12 s with all migrations and 5 s without.
+    """
+    with empty_database.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not empty_database.exists():
+            server.start(timeout=SERVER_START_SECONDS)
+            with closing(sqlite3.connect(database)) as made, closing(sqlite3.connect(empty_database)) as copied:
+                made.backup(copied)
+            return
+    shutil.copy(empty_database, database)
+    server.start(timeout=SERVER_START_SECONDS)
 
 
 @pytest.fixture

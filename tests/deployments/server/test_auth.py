@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -51,11 +52,11 @@ def outputs(aws: Aws) -> StackOutputs:
 
 
 @pytest.fixture(scope="module")
-def api_url(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def api_url(aws: Aws, tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[str]:
     """The address of the server, which this process and its children find in the environment variables."""
     home = tmp_path_factory.mktemp("prefect-with-auth")
     with (
-        running_prefect_server(home, {PREFECT_SERVER_API_AUTH_STRING: AUTH_STRING}) as url,
+        running_prefect_server(home, empty_database, {PREFECT_SERVER_API_AUTH_STRING: AUTH_STRING}) as url,
         pytest.MonkeyPatch.context() as patch,
     ):
         for name, value in {
