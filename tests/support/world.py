@@ -1,11 +1,14 @@
 """The flows in this process: a temporary Prefect server, the emulator, and blocks saved as a deployment saves them."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.testing import utilities
 from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
@@ -14,7 +17,7 @@ from blocks.saved_blocks import save_blocks
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import ensure_stack
 from deployments.embedded.services.mailbox import Mail, mails
-from tests.support.servers import REGION, SERVER_START_SECONDS, Aws
+from tests.support.servers import REGION, SERVER_START_SECONDS, Aws, prepared
 
 PLANTED_SECRET = "planted-Secret+0f3a9c/what-nobody-may-see"
 
@@ -55,7 +58,7 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def world(aws: Aws) -> Iterator[World]:
+def world(aws: Aws, tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[World]:
     outputs = ensure_stack(aws.client("cloudformation"), "flows", PARAMETERS)
     credentials = AwsCredentials(
         region_name=REGION,
@@ -63,6 +66,20 @@ def world(aws: Aws) -> Iterator[World]:
         aws_secret_access_key=SecretStr(PLANTED_SECRET),
         aws_client_parameters=AwsClientParameters(endpoint_url=aws.endpoint_url),
     )
-    with prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS):
+    with (
+        harness(tmp_path_factory.mktemp("prefect-of-world"), empty_database),
+        # Prefect 3.9.1 ends a run up to a second later where it sends heartbeats: their thread sleeps for so long.
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
         save_blocks(outputs, credentials)
         yield World(aws, outputs)
+
+
+@contextmanager
+def harness(folder: Path, empty_database: Path) -> Iterator[None]:
+    """Prefect's own test harness, whose server has its database in that folder."""
+    with ExitStack() as stack:
+        with prepared(folder / "prefect-test.db", empty_database), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(utilities, "mkdtemp", lambda: str(folder))
+            stack.enter_context(utilities.prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS))
+        yield
