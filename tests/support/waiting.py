@@ -14,14 +14,17 @@ T = TypeVar("T")
 def eventually(check: Callable[[], T | None], timeout_seconds: float, what: str) -> T:
     """The first answer of `check` that is true, asked for over and over until the time is up.
 
+    Questions cost those who answer them, too: the longer it has taken so far, the longer are the pauses in between.
+
     Raises:
         TimeoutError: it never was; the text says what was waited for, and the last answer.
     """
-    deadline = time.monotonic() + timeout_seconds
+    began = time.monotonic()
     while not (answer := check()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > timeout_seconds:
             raise TimeoutError(f"waited {timeout_seconds:g} s for {what}; the last answer was {answer!r}")
-        time.sleep(0.05)
+        time.sleep(min(max(0.05, waited / 20), 0.5))
     return answer
 
 
