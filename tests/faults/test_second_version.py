@@ -50,7 +50,8 @@ PLACES = (
 )
 """As many as a run loads at the same time, and the email, which is sent by a run of its own."""
 
-PLACES_OF_SHARDS = (WRITE_FIRST, WRITE_MIDDLE)
+PLACES_OF_SHARDS = (WRITE_MIDDLE,)
+"""One file: each load starts two processes, and two loads at once would start as many as twice the cores."""
 
 NEWER_WITHIN: Final = timedelta(seconds=10)
 """From the end of a load until a newer version, which landed meanwhile, is loaded by the same run."""
