@@ -8,7 +8,7 @@ from typing import Final
 from blocks.domain.errors import EmailClaimedElsewhereError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile
 from blocks.domain.s3_keys import decoded_key
-from blocks.file_ledger.claim_table import ClaimTable
+from blocks.file_ledger.claiming import ClaimingTable
 from blocks.file_ledger.emails import EMAIL, OutboxEmail, Version, email_attributes, to_email
 from blocks.file_ledger.table import Key, Put, entry_key, to_entry
 from blocks.runtime import runtime
@@ -32,7 +32,7 @@ class ClaimedEmail:
     """Monotonic seconds before the request that last set the lease."""
 
 
-class Outbox(ClaimTable):
+class Outbox(ClaimingTable):
     """The ledger's table with the outbox: one item per email."""
 
     def email(self, email_id: str) -> OutboxEmail:

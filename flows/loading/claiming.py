@@ -10,7 +10,8 @@ from prefect.cache_policies import NO_CACHE
 from blocks.domain.errors import ObjectMissingError, SensorIngestError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile, StoredFile
 from blocks.domain.s3_keys import decoded_key
-from blocks.file_ledger.claim_table import EmailId, HeldClaim, Owned, OwnedElsewhere, email_of
+from blocks.file_ledger.claiming import EmailId, Owned, OwnedElsewhere, email_of
+from blocks.file_ledger.holding import HeldClaim
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 from flows.recovery.failures import permanent_problem

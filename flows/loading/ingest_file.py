@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.domain.errors import ObjectReplacedError, SensorIngestError
 from blocks.domain.models import FileReport, SensorFile
-from blocks.file_ledger.claim_table import EmailId
+from blocks.file_ledger.claiming import EmailId
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 from flows.loading.claiming import Claimed, claim

@@ -10,7 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from blocks.domain.errors import LeaseLostError, SensorIngestError
 from blocks.domain.models import LedgerEntry, SensorFile
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claim_table import EmailId, HeldClaim, email_of
+from blocks.file_ledger.claiming import EmailId, email_of
+from blocks.file_ledger.holding import HeldClaim
 from blocks.runtime import runtime
 from flows.recovery.failures import blames_file
 

@@ -12,7 +12,7 @@ from prefect.states import Paused, Pending, Running
 from blocks.domain.errors import PermissionMissingError, SweepFailedError
 from blocks.domain.models import FileReport, LedgerEntry, SensorFile, SweepReport
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claim_table import Owned
+from blocks.file_ledger.claiming import Owned
 from blocks.landing_zone import LandingZone
 from blocks.saved_blocks import load_blocks
 from flows import sweep as sweeping

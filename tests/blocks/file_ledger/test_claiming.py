@@ -9,7 +9,7 @@ import pytest
 
 from blocks.domain.models import FileStatus, LedgerEntry, StoredFile
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claim_table import SETTLED_AT_ONCE, Owned, OwnedElsewhere
+from blocks.file_ledger.claiming import SETTLED_AT_ONCE, Owned, OwnedElsewhere
 from blocks.runtime import Runtime, installed
 from tests.blocks.conftest import Line, refusal
 from tests.blocks.ledger_entries import (

@@ -10,8 +10,9 @@ import pytest
 from blocks.domain.errors import LeaseLostError
 from blocks.domain.models import FileStatus, LedgerEntry
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claim_table import HeldClaim, Owned, OwnedElsewhere
+from blocks.file_ledger.claiming import Owned, OwnedElsewhere
 from blocks.file_ledger.claims import ALL_VERSIONS
+from blocks.file_ledger.holding import HeldClaim
 from blocks.runtime import Runtime, installed
 from tests.blocks.conftest import Line, refusal
 from tests.blocks.ledger_entries import (

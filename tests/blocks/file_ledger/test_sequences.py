@@ -7,7 +7,7 @@ import pytest
 from blocks.domain.errors import LeaseLostError
 from blocks.domain.models import LedgerEntry
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claim_table import OwnedElsewhere
+from blocks.file_ledger.claiming import OwnedElsewhere
 from blocks.runtime import Runtime, installed
 from tests.blocks.ledger_entries import (
     FILE,

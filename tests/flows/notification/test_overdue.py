@@ -13,7 +13,7 @@ from prefect.states import Completed, Crashed, Paused, Pending, Running, Schedul
 from blocks.domain.errors import DeploymentMissingError
 from blocks.domain.models import FileReport, LedgerEntry, Notification, SensorFile
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claim_table import Owned
+from blocks.file_ledger.claiming import Owned
 from blocks.file_ledger.emails import OutboxEmail
 from blocks.runtime import Runtime, installed
 from blocks.saved_blocks import load_blocks
