@@ -56,17 +56,13 @@ class EmailCollection:
     def completed(self, reports: Sequence[FileReport]) -> list[FileReport]:
         """The reports, with those of versions that this run has settled unawares, in place of the errors of their keys.
 
-        The ledger did what it was asked for, and its answer was lost. If it cannot be asked, the reports stay as they
-        are.
+        The ledger did what it was asked for, and its answer was lost.
+
+        Raises whatever the ledger raises: then this run makes no email, as it could be wrong. Another process makes it
+        of what is settled, when the lease has expired.
         """
         failed = [report for report in reports if report.status == "failed"]
-        try:
-            settled = run_blocks().file_ledger.settled_for(self(), ((each.bucket, each.key) for each in failed))
-        except _AWS_ERRORS as error:
-            runtime().log().warning(
-                "It is not known which of the files that failed are settled all the same: %s", error
-            )
-            return list(reports)
+        settled = run_blocks().file_ledger.settled_for(self(), ((each.bucket, each.key) for each in failed))
         known = {_version(report) for report in reports if report.status != "failed"}
         unawares = [entry for entry in settled if _version(entry) not in known]
         errors = [each for each in failed if any(_is_answered(each, entry) for entry in unawares)]

@@ -8,6 +8,7 @@ from urllib.parse import quote_plus
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from prefect.client.schemas.objects import State  # noqa: TC002 - as the flow says
 
 from blocks.domain.errors import PermissionMissingError
 from blocks.domain.models import SensorFile
@@ -16,6 +17,7 @@ from blocks.file_ledger.claims import Claim
 from blocks.landing_zone import LandingZone
 from blocks.readings_table import ReadingsTable
 from blocks.saved_blocks import load_blocks
+from flows.ingest import ingest_sensor_files
 from flows.loading import ingest_file, tasks
 from tests.flows.ingest_runs import ingest, ingest_files
 from tests.support.world import World
@@ -178,16 +180,19 @@ def test_a_version_that_was_replaced_although_no_answer_said_so_is_reported(
     assert "replaced it before it was loaded" in mail.text
 
 
-def test_if_it_is_not_known_what_was_settled_the_error_is_reported(
+def test_while_it_is_not_known_what_was_settled_no_email_is_made_that_could_be_wrong(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri = world.put("0906-0001,1483906366,1\n", "incoming/not-known.csv")
+    file = SensorFile.model_validate(world.put("0906-0001,1483906366,1\n", "incoming/not-known.csv"))
     with monkeypatch.context() as patch:
-        patch.setattr(FileLedger, "claim", lost)
+        patch.setattr(FileLedger, "claim", done_and_lost(FileLedger.claim))
         patch.setattr(FileLedger, "settled_for", lost)
-        _, report = ingest(uri)
-    assert ["failed"] == [each.status for each in report.files]
-    assert 1 == len(world.mails_about("not-known.csv"))
+        state: State[Any] = ingest_sensor_files([file], 0, return_state=True)
+    assert state.is_failed()
+    entry = load_blocks().file_ledger.entry(file)
+    assert entry
+    assert "collecting" == load_blocks().file_ledger.email(str(entry.email_id)).state, "another process makes it"
+    assert not world.mails_about("not-known.csv")
 
 
 def test_what_many_versions_became_is_reported_although_the_claim_cannot_be_ended(
