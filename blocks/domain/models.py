@@ -156,6 +156,7 @@ class FileReport(RowCounts, KeyedModel):
     )
     archived_to: str | None = None
     rejects_at: str | None = None
+    rejects_stored: Annotated[int | None, Field(description="Rejected rows at `rejects_at`; None (0.1): all.")] = None
     problem: Printable | None = None
     already_done: Annotated[
         bool, Field(description="Whether another run has loaded it, so that this run did nothing.")

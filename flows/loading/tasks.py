@@ -207,6 +207,7 @@ def _with_result(entry: LedgerEntry, validated: ValidatedFile, **overrides: Any)
         **validated.counts.model_dump(),
         "reasons": validated.reasons,
         "first_rejects": validated.first_rejects,
+        "rejects_stored": validated.rejects_stored,
         "problem": validated.refusal,
         "summary": validated.summary,
     }

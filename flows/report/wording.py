@@ -11,7 +11,7 @@ from blocks.domain.readings_summary import ReadingsSummary, joined
 from blocks.domain.text import printable
 
 REJECTS_SHOWN: Final = 3
-"""Rejected rows per file in the email; the stored rejects are complete."""
+"""Rejected rows per file in the email; the stored rejects are more."""
 
 TEXT_SHOWN: Final = 100
 """Characters shown of a rejected row, or of a name in a title."""
@@ -63,6 +63,13 @@ def row_counts_text(rows: int, accepted: str, replaced: int, rejected: int) -> s
 def reasons_text(reasons: Mapping[str, int]) -> str:
     """`encoding 1, value 11`: how many rows were rejected for each reason."""
     return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
+
+
+def stored_rejects_text(file: FileReport) -> str:
+    """`rejected rows`, or `first 10,000 of 25,000 rejected rows` if no more are stored."""
+    if file.rejects_stored is None or file.rejects_stored == file.rejected:
+        return "rejected rows"
+    return f"first {file.rejects_stored:,} of {count_text(file.rejected, 'rejected row')}"
 
 
 def utc_second(second: int) -> str:

@@ -1,4 +1,4 @@
-"""Rejected lines: a CSV file of all of them, the first few as objects, and their number by reason."""
+"""Rejected lines: a CSV file of the first of them, the first few as objects, and the number of all by reason."""
 
 import codecs
 from collections import Counter
@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -15,28 +16,40 @@ from blocks.domain.text import printable
 from flows.rows.arrays import Integers, full_match, to_integers
 from flows.rows.lines import line_contents
 from flows.rows.rules import ReasonCodes
-from flows.rows.settings import REASONS
+from flows.rows.settings import REASONS, ValidationSettings
 
 SCHEMA = pa.schema({"line": pa.int64(), "reason": pa.string(), "text": pa.string()})
 FIRST_REJECTS = 10
 TEXT_BYTES = 1_000
 """The most bytes of a line that are shown."""
 
+NOT_STORED = "not_stored"
+"""In the column `reason` of a reject file's last record, which counts the rejected rows that are not stored."""
+
 # Source: OWASP, "CSV Injection": the characters with which a formula starts in a spreadsheet, full-width ones included.
 # Tabs and line ends, which OWASP lists too, are escaped before by `printable_lines`.
 _FORMULA = r" *[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}].*"
 _REASONS = pa.array(["", *REASONS])  # by reason code
+_PUNCTUATION = len('1,"reason","text"\n') - len("1reasontext")
 
 
 class RejectFile:
-    """Writes rejected lines to a CSV file in the workspace, which is created with the first of them."""
+    """Writes the first rejected lines to a CSV file in the workspace, and counts all of them.
 
-    def __init__(self, workspace: Path) -> None:
+    The file is created with the first rejected line. Its size is bounded by the settings, not by the number of lines:
+    a small compressed file can have hundreds of millions of them.
+    """
+
+    def __init__(self, workspace: Path, settings: ValidationSettings) -> None:
         self.path: Path | None = None
         self.first: list[Reject] = []
         self.reasons: Counter[str] = Counter()
+        self.stored = 0
         self._csv_path = workspace / "rejects.csv"
         self._files = ExitStack()
+        self._rows_left = settings.max_stored_rejects
+        self._bytes_left = settings.max_reject_bytes
+        self._full = False
 
     def __enter__(self) -> Self:
         return self
@@ -45,18 +58,56 @@ class RejectFile:
         self._files.close()
 
     def add(self, numbers: Integers, codes: ReasonCodes, lines: pa.StringArray) -> None:
-        r"""Write lines, each with its `\n`, with their line numbers (from 1) and the codes of their reasons."""
+        r"""Count lines, each with its `\n`, by the codes of their reasons; write them, with their numbers, if they fit.
+
+        Once a line does not fit, no later line is written: those in the file are the first ones.
+        """
+        counts = np.bincount(codes, minlength=len(_REASONS))[1:].tolist()
+        self.reasons.update({reason: count for reason, count in zip(REASONS, counts, strict=True) if count})
+        if not self._full:
+            left = self._rows_left
+            fitting = self._write(numbers[:left], codes[:left], lines[:left])
+            self._full = fitting < len(numbers)
+
+    def count_others(self) -> None:
+        """Write a last record about the rejected lines that are not in the file, if there are any."""
+        if others := self.reasons.total() - self.stored:
+            text = (
+                f"{others:,} more rejected rows are not in this file, which has the first {self.stored:,}; "
+                "sensor-ingest check --rejects writes all"
+            )
+            self._writer.write(pa.RecordBatch.from_pylist([{"reason": NOT_STORED, "text": text}], schema=SCHEMA))
+
+    def _write(self, numbers: Integers, codes: ReasonCodes, lines: pa.StringArray) -> int:
+        """The number of lines, from the first, that fit into the file; they are written."""
         if self.path is None:
             self._open()
         rejects = [pa.array(numbers), _REASONS.take(pa.array(codes)), printable_lines(lines)]
-        for line, reason, text in zip(*(column[: FIRST_REJECTS - len(self.first)] for column in rejects), strict=True):
-            self.first.append(Reject(line=line.as_py(), reason=reason.as_py(), text=text.as_py()))
-        self.reasons.update(rejects[1].to_pylist())
-        self._writer.write(pa.RecordBatch.from_arrays([*rejects[:2], escape_formulas(rejects[2])], schema=SCHEMA))
+        batch = pa.RecordBatch.from_arrays([*rejects[:2], escape_formulas(rejects[2])], schema=SCHEMA)
+        ends = np.cumsum(_record_bytes(batch))
+        fitting = int(np.searchsorted(ends, self._bytes_left, side="right"))
+        self._writer.write(batch[:fitting])
+        self._rows_left -= fitting
+        self._bytes_left -= int(ends[fitting - 1]) if fitting else 0
+        self.stored += fitting
+        shown = min(fitting, FIRST_REJECTS - len(self.first))
+        for line, reason, text in zip(*(column[:shown].to_pylist() for column in rejects), strict=True):
+            self.first.append(Reject(line=line, reason=reason, text=text))
+        return fitting
 
     def _open(self) -> None:
         self.path = self._csv_path
         self._writer = self._files.enter_context(pa.csv.CSVWriter(self.path, SCHEMA))
+
+
+def _record_bytes(rejects: pa.RecordBatch) -> Integers:
+    """The size of each reject as a record of the CSV file."""
+    line, reason, text = rejects.columns
+    cells = (line.cast(pa.string()), reason, text)
+    sizes = sum(to_integers(pc.binary_length(cell)).astype(np.int64) for cell in cells)
+    doubled_quotes = to_integers(pc.count_substring(text, '"'))
+    record_bytes: Integers = sizes + doubled_quotes + _PUNCTUATION
+    return record_bytes
 
 
 def printable_lines(lines: pa.StringArray) -> pa.StringArray:

@@ -14,6 +14,8 @@ COLUMNS = ("sensor_id", "timestamp", "value")
 
 _A_DAY = 86_400
 _MIB = 2**20
+_LEAST_REJECT_BYTES = 16 * 1024
+"""Room for one rejected row, whatever is in it: 1,000 bytes of it are shown, each as at most four characters."""
 
 
 class RefusedError(Exception):
@@ -57,6 +59,12 @@ class ValidationSettings:
     free_gzip_bytes: int = 64 * _MIB
     """Size up to which the ratio is not checked, as a small file of equal rows may exceed `max_gzip_ratio`."""
 
+    max_stored_rejects: int = 10_000
+    """The most rejected rows that are stored, the first of the file; all are counted."""
+
+    max_reject_bytes: int = 4 * _MIB
+    """The most bytes of stored rejected rows: a line of invisible characters is stored four times as long as it is."""
+
     def __post_init__(self) -> None:
         """Check the settings.
 
@@ -71,6 +79,8 @@ class ValidationSettings:
             raise ValueError("block_bytes is from 1 to 2**30, max_line_bytes from 1 to 2**29")
         if self.duplicate_memory_bytes < _MIB:
             raise ValueError(f"duplicate_memory_bytes is at least {_MIB}, not {self.duplicate_memory_bytes}")
+        if self.max_stored_rejects < 1 or self.max_reject_bytes < _LEAST_REJECT_BYTES:
+            raise ValueError(f"max_stored_rejects is at least 1, max_reject_bytes at least {_LEAST_REJECT_BYTES}")
         if self.concurrent_processes < 1:
             raise ValueError(f"concurrent_processes is at least 1, not {self.concurrent_processes}")
         try:

@@ -33,7 +33,12 @@ class ValidatedFile:
     refusal: str | None = None
     """Why the whole file is refused, for people; None if it is not refused."""
     rejects_path: Path | None = None
-    """CSV of all rejected rows, columns `line`, `reason`, `text`; None if no row is rejected."""
+    """CSV of the first rejected rows, columns `line`, `reason`, `text`; None if no row is rejected.
+
+    If not all are in it, its last record counts the others, with the reason `not_stored` and no line number.
+    """
+    rejects_stored: int = 0
+    """Rejected rows in this CSV, which `ValidationSettings` bounds."""
     summary: ReadingsSummary | None = None
     """Sensors, time range and timeline of the readings; None if there are no readings."""
     settings: ValidationSettings = field(default=DEFAULT_SETTINGS, repr=False, compare=False)
@@ -84,11 +89,12 @@ def _validated(
 ) -> ValidatedFile:
     csv = open_csv(source, settings, progress)
     head = csv.peek()[:HEAD_BYTES]
-    with RejectFile(workspace) as rejects, AcceptedRowsWriter(workspace, settings) as accepted:
+    with RejectFile(workspace, settings) as rejects, AcceptedRowsWriter(workspace, settings) as accepted:
         classifier = LineClassifier(settings, rejects)
         for block in line_blocks(iter(partial(csv.read, settings.block_bytes), b""), settings.max_line_bytes):
             accepted.add(classifier.valid_rows(block))
         accepted.mark_replaced()
+        rejects.count_others()
     summary = accepted.summary()
     counts = classifier.counts(accepted=accepted.accepted, replaced=accepted.replaced)
     refusal = _refusal(counts, settings.reject_limit, head)
@@ -99,6 +105,7 @@ def _validated(
         first_rejects=rejects.first,
         refusal=refusal,
         rejects_path=rejects.path,
+        rejects_stored=rejects.stored,
         summary=None if refusal else summary,
         settings=settings,
         _rows=None if refusal else accepted.rows,

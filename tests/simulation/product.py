@@ -316,6 +316,7 @@ class _Validated:
     reasons: dict[str, int] = field(default_factory=dict)
     first_rejects: list[Any] = field(default_factory=list)
     rejects_path: None = None
+    rejects_stored: int = 0
     refusal: str | None = None
     summary: None = None
 

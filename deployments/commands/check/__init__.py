@@ -14,7 +14,7 @@ def check(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or an address like s3://bucket/incoming/x.csv.")],
     *,
     rejects: Annotated[
-        Path | None, typer.Option(dir_okay=False, metavar="PATH", help="Where to write the rejected rows, as CSV.")
+        Path | None, typer.Option(dir_okay=False, metavar="PATH", help="Where to write all rejected rows, as CSV.")
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,

@@ -18,10 +18,12 @@ from blocks.domain.s3_keys import parse_s3_uri
 from blocks.domain.text import printable
 from flows.report.progress_bar import progress_bars
 from flows.report.wording import row_counts_text
-from flows.rows import ValidatedFile, validate_file
+from flows.rows import ValidatedFile, ValidationSettings, validate_file
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"accepted": 0, "partly": 3, "refused": 4}
 _WORDS: Final[dict[Verdict, str]] = {"accepted": "accepted", "partly": "accepted in part", "refused": "refused"}
+
+_STORE_ALL: Final = ValidationSettings(max_stored_rejects=sys.maxsize, max_reject_bytes=sys.maxsize)
 
 LARGE_BYTES: Final = 16 * 2**20
 """Files from this size on show progress; smaller ones take well under a second."""
@@ -32,7 +34,7 @@ def validated_file(file: str, rejects: Path | None = None) -> ValidatedFile:
 
     Args:
         file: a path, or an address like `s3://bucket/key`.
-        rejects: where to write the CSV of rejected rows, if anywhere; without rejects it has only a header.
+        rejects: where to write the CSV of all rejected rows, if anywhere; without rejects it has only a header.
 
     Raises:
         ObjectMissingError: the object does not exist.
@@ -41,7 +43,8 @@ def validated_file(file: str, rejects: Path | None = None) -> ValidatedFile:
     """
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace, _opened(file) as (source, size):
         with _progress(file, size) as advance:
-            validated = validate_file(source, Path(workspace), progress=advance)
+            settings = _STORE_ALL if rejects else ValidationSettings()
+            validated = validate_file(source, Path(workspace), settings, progress=advance)
         if rejects and validated.rejects_path:
             shutil.copyfile(validated.rejects_path, rejects)
         elif rejects:

@@ -68,6 +68,13 @@ def test_rejects_are_written_where_they_are_wanted(tmp_path: Path) -> None:
     assert {"line": "1", "reason": "field_count", "text": "0000-0001"} == rows[0]
 
 
+def test_all_rejects_are_written_however_many_they_are(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_bytes(b"x\n" * 10_001)
+    check(tmp_path / "bad.csv", "--rejects", tmp_path / "rejects.csv")
+    rows = list(csv.DictReader((tmp_path / "rejects.csv").open(encoding="utf-8")))
+    assert (10_001, "10001", "field_count") == (len(rows), rows[-1]["line"], rows[-1]["reason"])
+
+
 def test_without_rejects_the_file_of_an_earlier_check_is_not_left_as_it_was(tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.csv"
     rejects.write_text("of another file")

@@ -152,6 +152,19 @@ def test_the_email_counts_every_row_and_has_the_addresses_of_the_file() -> None:
     ) == email_text([rejected])
 
 
+def test_email_and_page_say_that_more_rows_are_rejected_than_stored() -> None:
+    rejected = report(lines=25_008, rows=25_008, rejected=25_000, rejects_stored=10_000, rejects_at="s3://a/b")
+    assert "  first 10,000 of 25,000 rejected rows at s3://a/b\n" in email_text([rejected])
+    assert "first 10,000 of 25,000 rejected rows at<br>s3://a/b" in compose_email([rejected]).html
+    assert "- First 10,000 of 25,000 rejected rows s3://a/b\n" in as_read(markdown_page([rejected]))
+
+
+def test_email_and_page_name_rejects_that_are_all_stored_without_a_number() -> None:
+    rejected = report(lines=11, rows=11, rejected=3, rejects_stored=3, rejects_at="s3://a/b")
+    assert "  rejected rows at s3://a/b\n" in email_text([rejected])
+    assert "- Rejected rows s3://a/b\n" in as_read(markdown_page([rejected]))
+
+
 def test_the_email_about_a_refused_file_has_the_reason_and_no_loaded_rows() -> None:
     assert (
         "bad.csv: refused\n"

@@ -88,7 +88,44 @@ def test_no_line_takes_more_than_linear_time(line: bytes, tmp_path: Path) -> Non
 def test_every_line_of_a_block_of_many_short_rejects_is_counted(tmp_path: Path) -> None:
     file = validated(b"x\n" * 30_000 + b"\n" * 30_000 + ROW, tmp_path, reject_limit=1)
     assert (60_001, 30_000, 30_000) == (file.counts.lines, file.counts.blank, file.counts.rejected)
-    assert 30_000 == len(read_csv(cast("Path", file.rejects_path)))
+    *stored, others = read_csv(cast("Path", file.rejects_path))
+    assert (10_000, 10_000, "10000") == (len(stored), file.rejects_stored, stored[-1][0])
+    assert ("", "not_stored") == others[:2]
+    assert others[2].startswith("20,000 more rejected rows are not in this file, which has the first 10,000;")
+
+
+def test_a_small_gzip_of_many_short_rejects_has_a_small_reject_file(tmp_path: Path) -> None:
+    content = gzip.compress(b"x\n" * 2_000_000)
+    file = validated(content, tmp_path)
+    assert ("refused", {"field_count": 2_000_000}) == (file.verdict, file.reasons)
+    assert cast("Path", file.rejects_path).stat().st_size < MIB
+
+
+@pytest.mark.parametrize("block_bytes", [100, 3000, 2 * MIB])
+@pytest.mark.parametrize("line", [b"\x00" * 990, b'"' * 997, b"=1+1", b"\xff" * 2000, b"x"])
+def test_the_reject_file_has_the_first_rejects_up_to_its_size(line: bytes, block_bytes: int, tmp_path: Path) -> None:
+    limit = 20_000
+    content = (line + b"\n") * 1000
+    file = validated(content, tmp_path, max_reject_bytes=limit, block_bytes=block_bytes)
+    path = cast("Path", file.rejects_path)
+    *records, _ = path.read_bytes().splitlines(keepends=True)[1:]
+    stored = sum(map(len, records))
+    assert limit - 5000 < stored <= limit
+    assert limit < stored + len(records[-1]) + 1
+    assert [str(number) for number in range(1, file.rejects_stored + 1)] == [row[0] for row in read_csv(path)[:-1]]
+    assert 1000 == sum(file.reasons.values())
+
+
+def test_a_reject_file_that_all_rejects_just_fit_into_has_no_record_about_others(tmp_path: Path) -> None:
+    file = validated(b"x\n" * 9, tmp_path, max_stored_rejects=9, block_bytes=6)
+    assert (9, 9) == (file.rejects_stored, len(read_csv(cast("Path", file.rejects_path))))
+
+
+def test_no_reject_is_stored_behind_one_that_does_not_fit(tmp_path: Path) -> None:
+    lines = [b"\x00" * 900] * 5 + [b"x"] * 50
+    file = validated(b"\n".join(lines), tmp_path, max_reject_bytes=16_384, block_bytes=10)
+    assert (4, 4) == (file.rejects_stored, len(file.first_rejects))
+    assert {"encoding": 5, "field_count": 50} == file.reasons
 
 
 def test_a_gzip_bomb_is_refused_with_the_default_limits(tmp_path: Path) -> None:
@@ -210,6 +247,8 @@ def test_no_cell_of_the_reject_file_starts_with_a_formula(tmp_path: Path) -> Non
         ("max_line_bytes", 2**30),
         ("duplicate_memory_bytes", 1000),
         ("concurrent_processes", 0),
+        ("max_stored_rejects", 0),
+        ("max_reject_bytes", 1000),
         ("sensor_id_pattern", "("),
         ("sensor_id_pattern", r"(?=x)"),
         ("sensor_id_pattern", r"\Qabc"),
