@@ -43,6 +43,16 @@ def test_a_file_over_the_reject_limit_leaves_nothing_in_the_table(world: World) 
     assert "nonsense" in world.text_at(file.rejects_at)
 
 
+def test_of_many_rejects_the_first_are_stored_and_all_are_counted(world: World) -> None:
+    _, report = ingest(world.put("nonsense\n" * 10_500, "incoming/many.csv"))
+    [file] = report.files
+
+    assert ({"field_count": 10_500}, 10_000) == (file.reasons, file.rejects_stored)
+    *stored, others = world.text_at(file.rejects_at).splitlines()[1:]
+    assert (10_000, '10000,"field_count","nonsense"') == (len(stored), stored[-1])
+    assert others.startswith(',"not_stored","500 more rejected rows')
+
+
 def test_the_rules_about_rows_are_those_of_the_landing_zone_block(world: World) -> None:
     zone = LandingZone.load(BLOCK_NAME)
     assert isinstance(zone, LandingZone)
