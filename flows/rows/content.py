@@ -1,16 +1,13 @@
-"""Detection of the content of a file by its first bytes, and decompression of gzip."""
+"""Detection of the content of a file by its first bytes."""
 
-import gzip
 import io
-import zlib
 from collections.abc import Callable
 from typing import BinaryIO
 
+from flows.rows.compression import CountingReader, compression_of, decompressed
 from flows.rows.settings import RefusedError, ValidationSettings
 
-HEAD_BYTES = 4096
 READ_BYTES = 2**20
-GZIP = b"\x1f\x8b"
 UTF8_BOM = b"\xef\xbb\xbf"
 
 # Source: each format's own specification. A signature of letters only is either left out or long enough that no line of
@@ -27,9 +24,8 @@ SIGNATURES: dict[bytes, str] = {
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Office document such as Excel's .xls",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!\x1a\x07": "a RAR archive",
-    b"\xfd7zXZ\x00": "xz-compressed data; of compressed files only gzip is read",
-    b"BZh91AY&SY": "bzip2-compressed data; of compressed files only gzip is read",
-    b"\x28\xb5\x2f\xfd": "zstd-compressed data; of compressed files only gzip is read",
+    b"\xfd7zXZ\x00": "xz-compressed data; of compressed files only gzip and zstd are read",
+    b"BZh91AY&SY": "bzip2-compressed data; of compressed files only gzip and zstd are read",
     b"PAR1\x15": "a Parquet file",
     b"ARROW1\x00\x00": "an Arrow or Feather file",
     b"Obj\x01": "an Avro file",
@@ -43,49 +39,10 @@ SIGNATURES: dict[bytes, str] = {
 }
 
 
-class CountingReader(io.RawIOBase):
-    """A raw stream that counts the bytes read. Unlike many network bodies, it reads short only at the end."""
-
-    def __init__(self, source: BinaryIO | io.BufferedIOBase, on_read: Callable[[int], None] | None = None) -> None:
-        """Read from `source`, and call `on_read` after each read with the total number of bytes read."""
-        self.bytes_read = 0
-        self._source = source
-        self._on_read = on_read
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # narrower than io's Buffer
-        filled = 0
-        while filled < len(buffer) and (chunk := self._source.read(len(buffer) - filled)):
-            buffer[filled : filled + len(chunk)] = chunk
-            filled += len(chunk)
-        self.bytes_read += filled
-        if self._on_read:
-            self._on_read(self.bytes_read)
-        return filled
-
-
-class _GzipReader(CountingReader):
-    """The decompressed content of a gzip stream.
-
-    Raises:
-        RefusedError: while reading, if the stream is truncated or damaged.
-    """
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        try:
-            return super().readinto(buffer)
-        except EOFError as error:
-            raise RefusedError("looks like gzip, and ends too early: the upload was cut off") from error
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise RefusedError("looks like gzip, and is damaged") from error
-
-
 def open_csv(
     source: BinaryIO, settings: ValidationSettings, progress: Callable[[int], None] | None
 ) -> io.BufferedReader:
-    """The CSV text in `source` as bytes: decompressed if it is gzip, and without a byte-order mark.
+    """The CSV text in `source` as bytes: decompressed if it is gzip or zstd, and without a byte-order mark.
 
     Args:
         source: a binary stream; it need not be seekable.
@@ -94,15 +51,15 @@ def open_csv(
 
     Raises:
         RefusedError: the first bytes are the signature of a file type that is not text; or, also while the result is
-            read, the gzip stream is truncated, damaged, or expands beyond the limits.
+            read, the compressed content is truncated, damaged, or expands beyond the limits.
     """
     stored = CountingReader(source, progress)
     content: io.BufferedReader = io.BufferedReader(stored, READ_BYTES)
-    if content.peek().startswith(GZIP):
-        content = _decompressed(content, stored, settings)
+    if compression := compression_of(content.peek()):
+        content = decompressed(compression, content, stored, settings)
+        if inner := compression_of(content.peek()):
+            raise RefusedError(f"looks like {inner} inside {compression}")
     head = content.peek()
-    if head.startswith(GZIP):
-        raise RefusedError("looks like gzip inside gzip")
     if file_type := next((name for signature, name in SIGNATURES.items() if head.startswith(signature)), None):
         raise RefusedError(f"looks like {file_type}")
     if head.startswith(UTF8_BOM):
@@ -129,15 +86,3 @@ def guess_file_type(head: bytes) -> str | None:
         if head.count(separator) > head.count(b","):
             return f"a table with {name} between its fields"
     return None
-
-
-def _decompressed(
-    compressed: io.BufferedReader, stored: CountingReader, settings: ValidationSettings
-) -> io.BufferedReader:
-    def check_limits(expanded_bytes: int) -> None:
-        if expanded_bytes > settings.max_gzip_bytes:
-            raise RefusedError(f"looks like gzip of more than {settings.max_gzip_bytes:,} bytes, which is the limit")
-        if expanded_bytes > settings.free_gzip_bytes and expanded_bytes > stored.bytes_read * settings.max_gzip_ratio:
-            raise RefusedError(f"looks like a gzip bomb: it expands more than {settings.max_gzip_ratio}-fold")
-
-    return io.BufferedReader(_GzipReader(gzip.GzipFile(fileobj=compressed), check_limits), HEAD_BYTES)

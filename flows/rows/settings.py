@@ -50,14 +50,14 @@ class ValidationSettings:
     concurrent_processes: int = 1
     """Processes of one machine that validate the same file concurrently and share `duplicate_memory_bytes`."""
 
-    max_gzip_bytes: int = 64 * 1024 * _MIB
-    """The largest size to which a gzip file may expand."""
+    max_expanded_bytes: int = 64 * 1024 * _MIB
+    """The largest size to which a compressed file may expand."""
 
-    max_gzip_ratio: int = 200
-    """The largest ratio of expanded to compressed bytes, checked once a file has expanded to `free_gzip_bytes`."""
+    max_expansion_ratio: int = 200
+    """The largest ratio of expanded to compressed bytes, checked once a file has expanded to `free_expanded_bytes`."""
 
-    free_gzip_bytes: int = 64 * _MIB
-    """Size up to which the ratio is not checked, as a small file of equal rows may exceed `max_gzip_ratio`."""
+    free_expanded_bytes: int = 64 * _MIB
+    """Size up to which the ratio is not checked, as a small file of equal rows may exceed `max_expansion_ratio`."""
 
     max_stored_rejects: int = 10_000
     """The most rejected rows that are stored, the first of the file; all are counted."""

@@ -12,7 +12,8 @@ import pandas as pd
 from blocks.domain.models import Reject, RowCounts, Verdict
 from blocks.domain.readings_summary import ReadingsSummary
 from flows.rows.accepted_rows import AcceptedRows, AcceptedRowsWriter
-from flows.rows.content import HEAD_BYTES, guess_file_type, open_csv
+from flows.rows.compression import HEAD_BYTES
+from flows.rows.content import guess_file_type, open_csv
 from flows.rows.line_classifier import LineClassifier
 from flows.rows.lines import line_blocks
 from flows.rows.rejects import RejectFile

@@ -4,12 +4,13 @@ import gzip
 import io
 import pickle
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from blocks.domain.limits import TIMESTAMP_BITS
@@ -136,6 +137,52 @@ def test_a_gzip_bomb_is_refused_with_the_default_limits(tmp_path: Path) -> None:
 def test_a_small_file_of_equal_rows_is_not_refused_as_a_gzip_bomb(tmp_path: Path) -> None:
     file = validated(gzip.compress(ROW * 100_000), tmp_path)
     assert (1, 99_999) == (file.counts.accepted, file.counts.replaced)
+
+
+def zstd(content: bytes) -> bytes:
+    compressed: bytes = pa.Codec("zstd").compress(content, asbytes=True)
+    return compressed
+
+
+def test_a_zstd_bomb_is_refused_with_the_default_limits_in_little_time_and_memory(tmp_path: Path) -> None:
+    frame = zstd(bytes(16 * MIB))
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(4096):
+            yield frame
+
+    file = validated(chunks(), tmp_path)
+    assert "looks like a zstd bomb: it expands more than 200-fold" == file.refusal
+    assert (0, None) == (file.counts.lines, file.rejects_path)
+
+
+def test_a_small_file_of_equal_rows_is_not_refused_as_a_zstd_bomb(tmp_path: Path) -> None:
+    file = validated(zstd(ROW * 100_000), tmp_path)
+    assert (1, 99_999) == (file.counts.accepted, file.counts.replaced)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd])
+def test_a_compressed_file_is_refused_wherever_it_is_cut_off(
+    compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    content = compress(b"".join(b"0000-%04d,1483906366,1\n" % number for number in range(20)))
+    refusals = {validated(content[:length], tmp_path).refusal for length in range(4, len(content))}
+    [refusal] = refusals
+    assert str(refusal).endswith("and ends too early: the upload was cut off")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd])
+def test_a_lost_connection_is_no_damage_of_a_compressed_file(
+    compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    content = compress(np.random.default_rng(1).bytes(2 * MIB))
+
+    def chunks() -> Iterator[bytes]:
+        yield content[: 3 * MIB // 2]
+        raise ConnectionResetError("connection lost")
+
+    with pytest.raises(ConnectionResetError, match="connection lost"):
+        validated(chunks(), tmp_path)
 
 
 @pytest.mark.parametrize("pattern", [r"\d{4}-\d{4}", ".*"])
