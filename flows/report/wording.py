@@ -11,7 +11,7 @@ from blocks.domain.readings_summary import ReadingsSummary, joined
 from blocks.domain.text import printable
 
 REJECTS_SHOWN: Final = 3
-"""Rejected rows per file in the email; the stored rejects are more."""
+"""Rejected rows per file in the email; the CSV of rejects has more."""
 
 TEXT_SHOWN: Final = 100
 """Characters shown of a rejected row, or of a name in a title."""
