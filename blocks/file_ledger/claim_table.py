@@ -82,8 +82,11 @@ class ClaimTable(LedgerTable):
         """End a claim of this run, and have the key looked at no more unless a version waits or a reload is due."""
 
         def ended(claim: Claim) -> Claim:
-            mine = claim.claim_id == claim_id
-            return claim.released(self._clock.latest()) if mine else claim.with_nothing_due()
+            if claim.claim_id == claim_id:
+                return claim.released(self._clock.latest())
+            # The claim of a run that died ends too: else the key would be due again and again.
+            free = claim if claim.is_held(self._clock.earliest()) else claim.freed(self._clock.latest())
+            return free.with_nothing_due()
 
         self.change(file.bucket, file.key, ended)
 

@@ -91,8 +91,8 @@ class OutboxEmail:
         return replace(self.freed(), state="sent", sent_at=now, flow_run_id=by, next_try_at=None)
 
     def put_off(self, until: datetime) -> "OutboxEmail":
-        """Looked at again at that time."""
-        return self if self.state == "sent" else replace(self.freed(), tries=self.tries + 1, next_try_at=until)
+        """Looked at again at that time; a try is counted when a run is started for the next one."""
+        return self if self.state == "sent" else replace(self.freed(), next_try_at=until)
 
     def freed(self) -> "OutboxEmail":
         """Claimed by no run."""

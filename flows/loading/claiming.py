@@ -64,12 +64,14 @@ def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool
     """
     reports: list[FileReport] = []
     while True:
-        found = _found(file)
-        claimed = (
-            _claimed(file, found, claim_id, email, force=force)
-            if found
-            else _without_object(_known(file), claim_id, email, force=force)
-        )
+        if found := _found(file):
+            key, claimed = found.key, _claimed(file, found, claim_id, email, force=force)
+        else:
+            known = _known(file)
+            key, claimed = known.key, _without_object(known, claim_id, email, force=force)
+        if key != file.key:  # it was announced under an encoded key, which nothing is due for
+            run_blocks().file_ledger.nothing_due(file, claim_id)
+            file = file.model_copy(update={"key": key})
         if claimed:
             reports += claimed.reports
         # What came after the look was announced before the ledger noted that nothing is due: so it is looked for again.
@@ -82,8 +84,6 @@ def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: EmailId,
     ledger = run_blocks().file_ledger
     announced = _announced(file, found)
     result = ledger.claim(found, claim_id, runtime().flow_run_id(), announced=announced, email_id=email, again=force)
-    if found.key != file.key:  # it was announced under an encoded key, which nothing is due for
-        ledger.nothing_due(file, claim_id)
     if isinstance(result, Owned):
         return Claimed(found, result.held, result.entry, reports=[*result.superseded])
     if isinstance(result, OwnedElsewhere):
@@ -104,8 +104,12 @@ def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: EmailId,
 
 
 def _has_come(file: SensorFile, found: StoredFile | None) -> bool:
-    """Whether the key has another object now than the one that was found."""
-    now = _found(file)
+    """Whether the key has another object now than the one that was found. If S3 does not say, the key is due now."""
+    try:
+        now = _found(file)
+    except Exception:
+        run_blocks().file_ledger.make_due([file])
+        raise
     return now is not None and now != found
 
 

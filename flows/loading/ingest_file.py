@@ -1,6 +1,6 @@
 """The story of one key: its versions are claimed, validated, written and archived, one after the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -57,12 +57,11 @@ def ingest_file(
         lease: Lease | None = None
         try:
             claimed: Claimed = step(claim)(file, claim_id, email, force=force)
-            reported = {report.version for report in reports}
-            reports += (each for each in claimed.reports if not (each.already_done and each.version in reported))
+            reports = _with(claimed.reports, reports)
             if claimed.held is None:
                 break
             with lease_kept(run_blocks().file_ledger, claimed.held, claimed.entry, email) as lease:
-                reports += _load(claimed, lease, large_files, step)
+                reports = _with(_load(claimed, lease, large_files, step), reports)
         except Exception as error:
             if lease and lease.settled:  # the key stays due until the file has left `incoming/`
                 problem = f"it could not be moved, which is tried again: {error}"
@@ -87,6 +86,14 @@ def ingest_file(
         except (SensorIngestError, BotoCoreError, ClientError) as error:  # what was loaded is reported all the same
             runtime().log().warning("The claim of %s could not be ended: %s", file.key, error)
     return reports
+
+
+def _with(later: Sequence[FileReport], reports: Sequence[FileReport]) -> list[FileReport]:
+    """The reports with later ones: one for each version, the last that says what this run has done."""
+    reported = {report.version for report in reports}
+    news = [each for each in later if not (each.already_done and each.version in reported)]
+    again = {each.version for each in news}
+    return [*(report for report in reports if report.version not in again), *news]
 
 
 def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -> list[FileReport]:

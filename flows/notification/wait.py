@@ -67,8 +67,14 @@ def notify_later(
             could run it later.
     """
     email_id, uncovered = email(), email.uncovered(reports)
-    waiting = run_blocks().file_ledger.collected(email_id, uncovered, timedelta(seconds=wait_seconds))
-    return send_later(uncovered, wait_seconds, notify, waiting) if waiting else None
+    ledger = run_blocks().file_ledger
+    waiting = ledger.collected(email_id, uncovered, timedelta(seconds=wait_seconds))
+    if waiting is None:
+        return None
+    if waiting != email_id:  # the email was made at this moment, and another one is about the rest
+        files = ledger.email(waiting).files
+        uncovered = [each for each in uncovered if (each.bucket, each.key, each.version or "") in files]
+    return send_later(uncovered, wait_seconds, notify, waiting)
 
 
 def send_later(reports: Sequence[FileReport], wait_seconds: float, notify: "NotifyFlow", email_id: str) -> Notification:

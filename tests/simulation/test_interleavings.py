@@ -1,0 +1,192 @@
+"""Interleavings that reviews of the code of ownership have found, each played once in simulated processes."""
+
+# ruff: noqa: SLF001 - they reach between two calls of the product
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+import flows.notification.wait
+from blocks.domain.models import FileReport, SensorFile
+from blocks.file_ledger import FileLedger
+from blocks.file_ledger.outbox import Outbox
+from blocks.runtime import runtime
+from flows.loading.ingest_file import ingest_file
+from flows.loading.large_files import LargeFiles
+from flows.notification.collecting import EmailCollection
+from flows.recovery.due_files import announce_expected
+from tests.simulation.faults import Faults
+from tests.simulation.prefect_server import Chances
+from tests.simulation.product import BUCKET, Product, _blocks
+from tests.simulation.world import World
+
+KEY = "incoming/a.csv"
+ROWS = "sensor-1,1,a"
+
+
+def played(*parts: Callable[[Product, FileLedger], None]) -> None:
+    """Each part in a process of its own, one after the other."""
+    with World(1, Faults()) as world:
+        product = Product(world, Chances(0, 0, 0, 0, 0))
+        with product.installed():
+            for number, part in enumerate(parts):
+                _play(product, number, part)
+
+
+def _play(product: Product, number: int, part: Callable[[Product, FileLedger], None]) -> None:
+    world = product.world
+    process = world.process(f"part-{number}", lambda: part(product, _blocks().file_ledger), skew=0, faults=False)
+    process.properties["flow_run_id"] = f"run-{number}"
+    world.run(world.scheduler.now + 1000, ended=lambda: bool(process.ended))
+    if process.error:
+        raise process.error
+
+
+def file(key: str = KEY, **named: Any) -> SensorFile:  # noqa: ANN401 - fields
+    return SensorFile(bucket=BUCKET, key=key, **named)
+
+
+def ingested(found: SensorFile, email: EmailCollection | None = None) -> list[FileReport]:
+    return ingest_file.fn(found, LargeFiles(), email, show_steps=False)
+
+
+def test_a_key_that_is_announced_encoded_again_is_not_due_for_ever() -> None:
+    encoded = file("incoming/a+b.csv")
+
+    def body(product: Product, ledger: FileLedger) -> None:
+        product.drop("incoming/a b.csv", ROWS)
+        announce_expected([encoded], ledger, lambda *_: None, "incoming/")
+        assert ["archived"] == [each.status for each in ingested(encoded)]
+        assert ledger.claim_of(BUCKET, encoded.key).next_try_at is None
+        announce_expected([encoded], ledger, lambda *_: None, "incoming/")  # the event came twice
+        assert [True] == [each.already_done for each in ingested(encoded)]
+        assert ledger.claim_of(BUCKET, encoded.key).next_try_at is None
+
+    played(body)
+
+
+def test_a_run_that_finds_nothing_to_do_ends_the_claim_of_a_dead_run() -> None:
+    def dies(product: Product, ledger: FileLedger) -> None:
+        product.drop(KEY, ROWS)
+        found = _blocks().landing_zone.describe(file())
+        assert found
+        owned: Any = ledger.claim(found, "c1", "dead")
+        ledger.settle(owned.held, owned.entry.model_copy(update={"status": "failed"}))  # it cannot be moved: it stays
+
+    def later(_: Product, ledger: FileLedger) -> None:
+        for _number in range(3):
+            runtime().sleep(100)
+            announce_expected([file()], ledger, lambda *_: None, "incoming/")
+            assert [True] == [each.already_done for each in ingested(file())]
+        claim = ledger.claim_of(BUCKET, KEY)
+        assert (None, None) == (claim.claim_id, claim.next_try_at)
+
+    played(dies, later)
+
+
+def test_an_email_that_ses_does_not_take_is_tried_again_after_pauses_that_double() -> None:
+    pauses: list[float] = []
+
+    def body(_: Product, ledger: FileLedger) -> None:
+        report = FileReport(bucket=BUCKET, key=KEY, version="v1", status="archived")
+        for number in range(5):
+            claimed = ledger.claim_email("e1", f"c{number}", [report], [["a@example.com"]])
+            assert claimed
+            ledger.put_off_email(claimed)  # its run ends as Failed, after SES refused the message
+            email = ledger.email("e1")
+            assert email.next_try_at
+            pause = (email.next_try_at - ledger._clock.latest()).total_seconds()
+            pauses.append(round(pause))
+            runtime().sleep(pause + 2)
+            [due] = ledger.due_emails()
+            assert ledger.taken_up(due, counts=True)  # `_take_up` does this before it starts the next run
+
+    played(body)
+    assert [30, 60, 120, 240, 480] == pauses
+
+
+def test_a_version_that_was_settled_without_an_answer_and_whose_lease_was_lost_then_is_in_the_email(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[FileReport] = []
+
+    def body(product: Product, ledger: FileLedger) -> None:
+        product.drop(KEY, ROWS)
+        email = EmailCollection.__new__(EmailCollection)
+        email._files, email._wait_seconds, email._earlier = [file()], 60.0, []
+        email._claimed = ledger.collect("e1", [file()], 60.0, "run-0")
+        settle = FileLedger.settle
+
+        def without_answer(self: FileLedger, held: Any, entry: Any, **named: Any) -> None:  # noqa: ANN401
+            monkeypatch.setattr(FileLedger, "settle", settle)
+            settle(self, held, entry, **named)
+            # No answer: botocore waits for one, and the worker has no network. Meanwhile the lease of the key ends, a
+            # newer version comes, and another run loads it. The email's lease ends a few seconds later than the key's.
+            product.drop(KEY, "sensor-1,1,b")
+            found = _blocks().landing_zone.describe(file())
+            assert found
+            ledger.change(BUCKET, KEY, lambda claim: claim.freed(ledger._clock.latest()))
+            ledger.claim(found, "c2", "other", email_id="e2")
+            raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+        monkeypatch.setattr(FileLedger, "settle", without_answer)
+        reports = product._reports(file(), email)
+        told.extend(each for each in email.completed(reports) if not each.already_done)
+        [first] = [each for each in ledger.entries_of(BUCKET, KEY) if each.epoch == 1]
+        assert ("archived", "e1") == (first.status, first.email_id)
+        assert first.version in [each.version for each in told], told
+
+    played(body)
+
+
+def test_an_email_after_one_that_was_made_meanwhile_has_no_report_of_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, list[str]]] = []
+
+    def body(_: Product, ledger: FileLedger) -> None:
+        first, second = (
+            FileReport(bucket=BUCKET, key=f"incoming/{n}.csv", version="v", status="archived") for n in "ab"
+        )
+        email = EmailCollection.__new__(EmailCollection)
+        email._files, email._wait_seconds, email._earlier = [file()], 60.0, []
+        email._claimed = ledger.collect("e1", [file()], 60.0, "run-0")
+        uncovered = email.uncovered
+
+        def meanwhile(reports: Any) -> Any:  # noqa: ANN401
+            result = uncovered(reports)
+            assert ledger.made(ledger.email("e1"), [first])  # the run stands still here for more than its lease
+            return result
+
+        monkeypatch.setattr(email, "uncovered", meanwhile)
+        monkeypatch.setattr(
+            flows.notification.wait,
+            "send_later",
+            lambda reports, _wait, _notify, email_id: sent.append((email_id, [each.key for each in reports])),
+        )
+        flows.notification.wait.notify_later([first, second], 60.0, None, email)  # type: ignore[arg-type]
+
+    played(body)
+    assert [("e1-more", ["incoming/b.csv"])] == sent
+
+
+def test_a_version_that_came_back_while_it_was_closed_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def body(product: Product, ledger: FileLedger) -> None:
+        product.drop(KEY, ROWS)
+        found = _blocks().landing_zone.describe(file())
+        assert found
+        owned: Any = ledger.claim(found, "c1", "first")
+        ledger.release(owned.held, owned.entry, "no")  # a load that failed; the file waits
+        _blocks().landing_zone.remove(found)  # its sender deletes it
+        close = Outbox.close
+
+        def meanwhile(self: Outbox, *args: Any) -> Any:  # noqa: ANN401
+            marker = product.bucket.versions[KEY][-1]
+            product.bucket.remove(KEY, marker.version_id or "")  # and restores it
+            return close(self, *args)
+
+        monkeypatch.setattr(Outbox, "close", meanwhile)
+        reports = ingested(file())
+        assert ["archived"] == [each.status for each in reports], reports
+
+    played(body)
