@@ -159,12 +159,13 @@ def test_an_email_after_one_that_was_made_meanwhile_has_no_report_of_that_one(mo
             return result
 
         monkeypatch.setattr(email, "uncovered", meanwhile)
-        monkeypatch.setattr(
-            flows.notification.wait,
-            "send_later",
-            lambda reports, _wait, _notify, email_id: sent.append((email_id, [each.key for each in reports])),
-        )
-        flows.notification.wait.notify_later([first, second], 60.0, None, email)  # type: ignore[arg-type]
+        with monkeypatch.context() as patch:  # it ends before that of the simulation
+            patch.setattr(
+                flows.notification.wait,
+                "send_later",
+                lambda reports, _wait, _notify, email_id: sent.append((email_id, [each.key for each in reports])),
+            )
+            flows.notification.wait.notify_later([first, second], 60.0, None, email)  # type: ignore[arg-type]
 
     played(body)
     assert [("e1-more", ["incoming/b.csv"])] == sent
