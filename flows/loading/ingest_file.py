@@ -1,6 +1,7 @@
 """The story of one key: its versions are claimed, validated, written and archived, one after the other."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -10,8 +11,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.domain.errors import ObjectReplacedError, SensorIngestError
-from blocks.domain.models import FileReport, SensorFile
-from blocks.file_ledger.claiming import EmailId
+from blocks.domain.models import SETTLED, FileReport, SensorFile
+from blocks.file_ledger.claiming import EmailId, email_of
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 from flows.loading.claiming import Claimed, claim
@@ -70,6 +71,9 @@ def ingest_file(
             elif lease and lease.is_reload:  # its files are loaded: no email says that they failed
                 runtime().log().warning("%s could not be written again, which is tried later: %s", file.key, error)
                 reports.append(report_of_error(file, error).model_copy(update={"already_done": True}))
+            elif lease is None and not force and (done := _done_before(file, email)):
+                runtime().log().warning("%s could not be looked at; nothing of it waits: %s", file.uri, error)
+                reports = _with([done], reports)
             elif reports:
                 reports.append(report_of_error(file, error))
             else:
@@ -86,6 +90,20 @@ def ingest_file(
         except (SensorIngestError, BotoCoreError, ClientError) as error:  # what was loaded is reported all the same
             runtime().log().warning("The claim of %s could not be ended: %s", file.key, error)
     return reports
+
+
+def _done_before(file: SensorFile, email: EmailId) -> FileReport | None:
+    """The report of the key, if the ledger knows that nothing of it waits; then it was only to be looked at again.
+
+    None too if this run may have settled something of it without an answer, and if the ledger cannot be asked.
+    """
+    ledger = run_blocks().file_ledger
+    with suppress(SensorIngestError, BotoCoreError, ClientError):
+        known = ledger.entry(file)
+        waits = known is None or known.status not in SETTLED or ledger.claim_of(known.bucket, known.key).unsettled
+        if known and not waits and not ledger.settled_for(email_of(email) or "", [(file.bucket, file.key)]):
+            return known.model_copy(update={"already_done": True})
+    return None
 
 
 def _with(later: Sequence[FileReport], reports: Sequence[FileReport]) -> list[FileReport]:

@@ -24,10 +24,6 @@ FENCE_MARGIN: Final = EMAIL_LEASE / 12
 _AWS_ERRORS: Final = (SensorIngestError, BotoCoreError, ClientError)
 
 
-_NOT_KNOWN: Final = frozenset({"failed", "loading"})
-"""The statuses of reports of errors; the latter if the lease of the file was lost."""
-
-
 class EmailCollection:
     """The email that this run collects for: what it settles names it, so that another run can make it if this one dies.
 
@@ -65,9 +61,9 @@ class EmailCollection:
         Raises whatever the ledger raises: then this run makes no email, as it could be wrong. Another process makes it
         of what is settled, when the lease has expired.
         """
-        failed = [report for report in reports if report.status in _NOT_KNOWN]
+        failed = list(filter(_is_error, reports))
         settled = run_blocks().file_ledger.settled_for(self(), ((each.bucket, each.key) for each in failed))
-        known = {_version(report) for report in reports if report.status not in _NOT_KNOWN}
+        known = {_version(report) for report in reports if not _is_error(report)}
         unawares = [entry for entry in settled if _version(entry) not in known]
         errors = [each for each in failed if any(_is_answered(each, entry) for entry in unawares)]
         return [*(report for report in reports if report not in errors), *unawares]
@@ -83,6 +79,11 @@ class EmailCollection:
     def _collect(self, email_id: str) -> ClaimedEmail:
         ledger = run_blocks().file_ledger
         return ledger.collect(email_id, self._files, self._wait_seconds, runtime().flow_run_id())
+
+
+def _is_error(report: FileReport) -> bool:
+    """Whether the report is of an error, not of an entry. It says `loading` if the lease of the file was lost."""
+    return report.status in ("failed", "loading") and not isinstance(report, LedgerEntry)
 
 
 def _is_answered(failed: FileReport, entry: LedgerEntry) -> bool:

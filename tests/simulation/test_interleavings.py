@@ -12,6 +12,7 @@ import flows.notification.wait
 from blocks.domain.models import FileReport, SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.outbox import Outbox
+from blocks.landing_zone import LandingZone
 from blocks.runtime import runtime
 from flows.loading.ingest_file import ingest_file
 from flows.loading.large_files import LargeFiles
@@ -50,6 +51,14 @@ def file(key: str = KEY, **named: Any) -> SensorFile:  # noqa: ANN401 - fields
 
 def ingested(found: SensorFile, email: EmailCollection | None = None) -> list[FileReport]:
     return ingest_file.fn(found, LargeFiles(), email, show_steps=False)
+
+
+def collection(ledger: FileLedger) -> EmailCollection:
+    """The email that a run collects for."""
+    email = EmailCollection.__new__(EmailCollection)
+    vars(email).update(_files=[file()], _wait_seconds=60.0, _earlier=[])
+    vars(email)["_claimed"] = ledger.collect("e1", [file()], 60.0, "run-0")
+    return email
 
 
 def test_a_key_that_is_announced_encoded_again_is_not_due_for_ever() -> None:
@@ -114,9 +123,7 @@ def test_a_version_that_was_settled_without_an_answer_and_whose_lease_was_lost_t
 
     def body(product: Product, ledger: FileLedger) -> None:
         product.drop(KEY, ROWS)
-        email = EmailCollection.__new__(EmailCollection)
-        email._files, email._wait_seconds, email._earlier = [file()], 60.0, []
-        email._claimed = ledger.collect("e1", [file()], 60.0, "run-0")
+        email = collection(ledger)
         settle = FileLedger.settle
 
         def without_answer(self: FileLedger, held: Any, entry: Any, **named: Any) -> None:  # noqa: ANN401
@@ -148,9 +155,7 @@ def test_an_email_after_one_that_was_made_meanwhile_has_no_report_of_that_one(mo
         first, second = (
             FileReport(bucket=BUCKET, key=f"incoming/{n}.csv", version="v", status="archived") for n in "ab"
         )
-        email = EmailCollection.__new__(EmailCollection)
-        email._files, email._wait_seconds, email._earlier = [file()], 60.0, []
-        email._claimed = ledger.collect("e1", [file()], 60.0, "run-0")
+        email = collection(ledger)
         uncovered = email.uncovered
 
         def meanwhile(reports: Any) -> Any:  # noqa: ANN401
@@ -189,5 +194,53 @@ def test_a_version_that_came_back_while_it_was_closed_is_reported_once(monkeypat
         monkeypatch.setattr(Outbox, "close", meanwhile)
         reports = ingested(file())
         assert ["archived"] == [each.status for each in reports], reports
+
+    played(body)
+
+
+def test_a_look_that_fails_after_a_reload_sends_no_email(monkeypatch: pytest.MonkeyPatch) -> None:
+    def body(product: Product, ledger: FileLedger) -> None:
+        product.drop(KEY, ROWS)
+        assert ["archived"] == [each.status for each in ingested(file())]
+        ledger.change(BUCKET, KEY, lambda claim: claim.overtaken(0, "v0", ledger._clock.latest()))
+        runtime().sleep(3)
+        describe, reloads = LandingZone.describe, list[str]()
+        claim_reload = FileLedger.claim_reload
+
+        def reloaded(self: FileLedger, *args: Any) -> Any:  # noqa: ANN401
+            result = claim_reload(self, *args)
+            reloads.append(str(result))
+            return result
+
+        def out_of_order(self: LandingZone, found: SensorFile) -> Any:  # noqa: ANN401
+            if reloads and found.key == KEY:  # S3 has an outage after the rows were written again
+                raise EndpointConnectionError(endpoint_url="https://s3")
+            return describe(self, found)
+
+        monkeypatch.setattr(LandingZone, "describe", out_of_order)
+        monkeypatch.setattr(FileLedger, "claim_reload", reloaded)
+        email = collection(ledger)
+        reports = email.completed(product._reports(file(), email))
+        assert ledger.claim_of(BUCKET, KEY).reload_tries == 0
+        assert [] == [(each.status, each.problem) for each in reports if not each.already_done]
+
+    played(body)
+
+
+def test_an_outage_of_s3_sends_no_email_that_a_file_failed_that_was_loaded_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def body(product: Product, ledger: FileLedger) -> None:
+        product.drop(KEY, ROWS)
+        assert ["archived"] == [each.status for each in ingested(file())]
+
+        def away(*_: object) -> None:
+            raise EndpointConnectionError(endpoint_url="https://s3")
+
+        monkeypatch.setattr(LandingZone, "describe", away)
+        email = collection(ledger)
+        # The key is due, as the run died before it ended its claim; or the event came twice.
+        reports = email.completed(product._reports(file(), email))
+        assert [] == [(each.status, each.problem) for each in reports if not each.already_done]
 
     played(body)
