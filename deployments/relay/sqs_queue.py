@@ -19,7 +19,7 @@ LONG_POLL_SECONDS: Final = 20
 MESSAGES_PER_CALL: Final = 10
 """The most messages that one call receives, deletes or changes. Source: as above."""
 
-VISIBILITY_TIMEOUT_SECONDS: Final = 120
+VISIBILITY_TIMEOUT_SECONDS: Final = 60
 """For how long no other consumer receives a message. The queue has the same value as its default (stack.yaml)."""
 
 _EXTEND_AFTER_SECONDS: Final = VISIBILITY_TIMEOUT_SECONDS / 4

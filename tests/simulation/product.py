@@ -90,7 +90,7 @@ class Product:
         world = self.world
         world.dynamodb.create_table("files", "file", "version", INDEXES)
         self.bucket = world.s3.create_bucket(BUCKET)
-        self.queue = world.sqs.create_queue("arrivals", visibility_timeout=120, most_receives=5)
+        self.queue = world.sqs.create_queue("arrivals", visibility_timeout=60, most_receives=5)
         announce_objects(self.bucket, self.queue, world.sqs)
         self.server = PrefectServer(world.network, self.chances, self._start_run)
         self.slots = SimulatedSlots(self.server)
