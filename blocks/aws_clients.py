@@ -9,7 +9,19 @@ from threading import Lock
 from typing import Any, Final
 
 import boto3
+from botocore.config import Config
 from prefect_aws.credentials import AwsCredentials
+
+_SETTINGS: Final = {
+    # botocore waits for 60 s, as long as a lease lasts: a renewal without an answer would be the only one.
+    "dynamodb": Config(connect_timeout=5, read_timeout=20),
+    # SES cannot recognize a second call. botocore would make up to five, also after a call without an answer.
+    "sesv2": Config(retries={"total_max_attempts": 1, "mode": "standard"}),
+}
+"""Our settings of clients, unless the credentials block has others.
+
+Source: "Using the config file", retries and timeouts, boto3 guide; `claim_seconds` of the ledger.
+"""
 
 _LOCK: Final = Lock()
 """Sessions are not thread-safe, clients are. Source: "Low-level clients", boto3 guide."""
@@ -40,4 +52,6 @@ def _client(session: boto3.Session, credentials: AwsCredentials, service: str) -
     settings = credentials.aws_client_parameters.get_params_override()
     if credentials.region_name is not None:
         settings["region_name"] = credentials.region_name
+    if ours := _SETTINGS.get(service):
+        settings["config"] = ours.merge(settings["config"]) if settings.get("config") else ours
     return session.client(service, **settings)  # type: ignore[call-overload] # its names are literals

@@ -64,7 +64,9 @@ class EmailCollection:
         failed = list(filter(_is_error, reports))
         settled = run_blocks().file_ledger.settled_for(self(), ((each.bucket, each.key) for each in failed))
         known = {_version(report) for report in reports if not _is_error(report)}
-        unawares = [entry for entry in settled if _version(entry) not in known]
+        # An archived file with a problem is one whose second load failed: it is settled as before.
+        done = (entry for entry in settled if not (entry.status == "archived" and entry.problem))
+        unawares = [entry for entry in done if _version(entry) not in known]
         errors = [each for each in failed if any(_is_answered(each, entry) for entry in unawares)]
         return [*(report for report in reports if report not in errors), *unawares]
 

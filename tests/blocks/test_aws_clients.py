@@ -5,6 +5,7 @@ from typing import Any
 
 import boto3
 import pytest
+from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
@@ -39,3 +40,14 @@ def test_other_credentials_get_another_client_and_renewed_ones_too() -> None:
     ]
     assert first not in others
     assert first is client_of(credentials_of("ours"), "dynamodb")
+
+
+def test_a_renewal_without_an_answer_leaves_time_for_another_one() -> None:
+    config = client_of(AwsCredentials(region_name="eu-central-1"), "dynamodb").meta.config
+    assert (5, 20) == (config.connect_timeout, config.read_timeout)
+
+
+def test_the_settings_of_the_credentials_block_come_first() -> None:
+    own = AwsClientParameters(config={"read_timeout": 7})
+    config = client_of(AwsCredentials(region_name="eu-central-1", aws_client_parameters=own), "dynamodb").meta.config
+    assert (5, 7) == (config.connect_timeout, config.read_timeout)

@@ -217,12 +217,12 @@ def test_a_rate_that_is_exceeded_is_for_the_next_try(mailer: Mailer, ses_line: L
         mailer.send("subject", "text", recipients=RECIPIENTS)
 
 
-def test_botocore_itself_tries_again_when_ses_is_asked_too_often(mailer: Mailer, aws: Aws) -> None:
+def test_ses_is_called_once_as_it_cannot_recognize_a_second_call(mailer: Mailer, aws: Aws) -> None:
     usual = mailer.credentials.model_copy(
         update={"aws_client_parameters": AwsClientParameters(endpoint_url=aws.endpoint_url)}
     )
     patient = Line(client_of(usual, "sesv2"))
     said = refusal(429, "TooManyRequestsException", "Maximum sending rate exceeded.")
-    with patient.answering("SendEmail", said):
-        assert mailer.model_copy(update={"credentials": usual}).send("subject", "text", recipients=RECIPIENTS)
-    assert 2 == len(patient.calls)
+    with patient.answering("SendEmail", said), pytest.raises(ClientError, match="Maximum sending rate"):
+        mailer.model_copy(update={"credentials": usual}).send("subject", "text", recipients=RECIPIENTS)
+    assert 1 == len(patient.calls)

@@ -50,11 +50,12 @@ class ClientSettings:
 
 
 DEFAULTS: Final[Mapping[str, ClientSettings]] = {
-    "dynamodb": ClientSettings(attempts=10, first_back_off=0.05),
+    "dynamodb": ClientSettings(attempts=10, first_back_off=0.05, read_timeout=20.0),
     "s3": ClientSettings(signature_seconds=900.0),
-    "readings": ClientSettings(attempts=1),
+    "readings": ClientSettings(attempts=1, read_timeout=20.0),
+    "sesv2": ClientSettings(attempts=1),
 }
-"""Source: `_retry.json`, botocore 1.43: ten attempts for DynamoDB, five for the others.
+"""Source: `_retry.json`, botocore 1.43: ten attempts for DynamoDB, five for the others; `blocks/aws_clients.py`.
 
 The writer of readings has a transport of its own, which makes one attempt.
 """
