@@ -128,4 +128,4 @@ def test_a_mail_is_sent_although_its_answer_is_lost() -> None:
         process = world.process("notify", lambda: world.ses.client.send_email(**call))
         world.run()
         assert process.ended == "failed"
-        assert [(mail.process, mail.recipients) for mail in world.ses.mails] == [("notify", ("to@example.org",))] * 5
+        assert [(mail.process, mail.recipients) for mail in world.ses.mails] == [("notify", ("to@example.org",))]
