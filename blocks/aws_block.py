@@ -4,18 +4,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, overload
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from prefect.blocks.core import Block
 from prefect_aws.credentials import AwsCredentials
 from pydantic import Field, HttpUrl
 
 from blocks.aws_clients import client_of
-from blocks.domain.errors import PermissionMissingError
+from blocks.domain.errors import PermissionMissingError, SensorIngestError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sesv2 import SESV2Client
+
+AWS_ERRORS: Final = (SensorIngestError, BotoCoreError, ClientError)
+"""What the calls of blocks raise, whatever is wrong with AWS."""
 
 _REFUSED: Final = frozenset({"AccessDenied", "AccessDeniedException", "403"})
 # The permissions of these calls are not named like the call.

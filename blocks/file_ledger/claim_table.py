@@ -21,7 +21,8 @@ WRITES_AT_ONCE: Final = 50
 SAME_PACE: Final = 4
 """Announcements of a file at the same interval, as the server may have restarted; later intervals double."""
 
-_LARGEST_EXPONENT: Final = 20
+LARGEST_EXPONENT: Final = 20
+"""Twice as long so many times is longer than any limit."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class ClaimTable(LedgerTable):
                 return True
 
     def _expected(self, claim: Claim, within: timedelta) -> Claim:
-        doublings = min(max(claim.announcements - SAME_PACE, 0), _LARGEST_EXPONENT)
+        doublings = min(max(claim.announcements - SAME_PACE, 0), LARGEST_EXPONENT)
         pause = min(within * 2**doublings, max(within, LONGEST_WITHOUT_CLAIM))
         return claim.expected(self._clock.latest() + pause, self._clock.earliest())
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from blocks.domain.models import utc_text
+from blocks.domain.models import FileReport, utc_text
 from blocks.file_ledger.claims import moments
 
 EMAIL: Final = "#email"
@@ -19,6 +19,11 @@ OVERDUE_AFTER: Final = timedelta(seconds=45)
 
 Version = tuple[str, str, str]
 """Bucket, key and version; the version is empty while it is not known."""
+
+
+def version_of(report: FileReport) -> Version:
+    """The version that the report is about."""
+    return report.bucket, report.key, report.version or ""
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,13 @@ from typing import Final
 
 from blocks.domain.errors import LeaseLostError
 from blocks.domain.models import LedgerEntry
-from blocks.file_ledger.claim_table import Change, ClaimTable, claim_put, revised
+from blocks.file_ledger.claim_table import LARGEST_EXPONENT, Change, ClaimTable, claim_put, revised
 from blocks.file_ledger.claims import ALL_VERSIONS, Claim, to_claim
 from blocks.file_ledger.table import Put, entry_attributes
 from blocks.runtime import runtime
 
 FIRST_BACK_OFF_SECONDS: Final = 10.0
 LONGEST_BACK_OFF_SECONDS: Final = 3600.0
-
-_LARGEST_EXPONENT: Final = 20
 
 
 @dataclass
@@ -186,7 +184,7 @@ def _back_off(tries: int) -> timedelta:
     Jitter keeps files that failed together from being loaded together again, so a file that kills its run does not take
     the same files with it each time. Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
-    longest = min(FIRST_BACK_OFF_SECONDS * 2 ** min(max(tries - 1, 0), _LARGEST_EXPONENT), LONGEST_BACK_OFF_SECONDS)
+    longest = min(FIRST_BACK_OFF_SECONDS * 2 ** min(max(tries - 1, 0), LARGEST_EXPONENT), LONGEST_BACK_OFF_SECONDS)
     return timedelta(milliseconds=round(1000 * runtime().uniform(longest / 2, longest)))
 
 

@@ -9,7 +9,7 @@ from blocks.domain.errors import EmailClaimedElsewhereError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile
 from blocks.domain.s3_keys import decoded_key
 from blocks.file_ledger.claiming import ClaimingTable
-from blocks.file_ledger.emails import EMAIL, OutboxEmail, Version, email_attributes, to_email
+from blocks.file_ledger.emails import EMAIL, OutboxEmail, email_attributes, to_email, version_of
 from blocks.file_ledger.table import Key, Put, entry_key, to_entry
 from blocks.runtime import runtime
 
@@ -87,12 +87,12 @@ class Outbox(ClaimingTable):
         known = self.email(email_id)
         while known.state != "collecting":
             covered = set(known.files)
-            reports = [report for report in reports if _version(report) not in covered]
+            reports = [report for report in reports if version_of(report) not in covered]
             if not reports:
                 return None
             email_id += "-more"
             known = self.email(email_id)
-        files = [_version(report) for report in reports]
+        files = [version_of(report) for report in reports]
         due_at = self._clock.latest() + due_in
         changed = self.change_email(
             known, lambda email: email.collected(files, due_at) if email.state == "collecting" else email
@@ -109,7 +109,7 @@ class Outbox(ClaimingTable):
         """
         alive_at = (email.lease_until or self._clock.latest()) - EMAIL_LEASE
         due_at = alive_at + timedelta(seconds=email.wait_seconds)
-        made = email.collected([_version(report) for report in reports], due_at, overdue_after=timedelta(0))
+        made = email.collected([version_of(report) for report in reports], due_at, overdue_after=timedelta(0))
         return self._changed_as_read(email, made) is not None
 
     def assigned(self, email_id: str, flow_run_id: str) -> None:
@@ -133,7 +133,7 @@ class Outbox(ClaimingTable):
             if email.is_claimed_by_another(claim_id, self._clock.earliest()):
                 raise EmailClaimedElsewhereError(email_id, str(email.lease_until))
             now = self._clock.latest()
-            waiting = email.collected(list(map(_version, reports)), now) if email.state == "collecting" else email
+            waiting = email.collected(list(map(version_of, reports)), now) if email.state == "collecting" else email
             if waiting.state == "sent":  # it is about nothing
                 return waiting
             grouped = waiting.with_groups(groups)
@@ -222,7 +222,3 @@ def _as_known(keys: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _email_key(email_id: str) -> Key:
     return Key(f"{EMAIL}/{email_id}", EMAIL)
-
-
-def _version(report: FileReport) -> Version:
-    return report.bucket, report.key, report.version or ""

@@ -6,10 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from blocks.aws_block import AWS_ERRORS
 from blocks.domain.errors import ObjectReplacedError, SensorIngestError
 from blocks.domain.models import SETTLED, FileReport, SensorFile
 from blocks.file_ledger.claiming import EmailId, email_of
@@ -87,7 +88,7 @@ def ingest_file(
     else:
         try:
             run_blocks().file_ledger.nothing_due(file, claim_id)  # but for the versions that wait: they are due now
-        except (SensorIngestError, BotoCoreError, ClientError) as error:  # what was loaded is reported all the same
+        except AWS_ERRORS as error:  # what was loaded is reported all the same
             runtime().log().warning("The claim of %s could not be ended: %s", file.key, error)
     return reports
 
@@ -98,7 +99,7 @@ def _done_before(file: SensorFile, email: EmailId) -> FileReport | None:
     None too if this run may have settled something of it without an answer, and if the ledger cannot be asked.
     """
     ledger = run_blocks().file_ledger
-    with suppress(SensorIngestError, BotoCoreError, ClientError):
+    with suppress(*AWS_ERRORS):
         known = ledger.entry(file)
         waits = known is None or known.status not in SETTLED or ledger.claim_of(known.bucket, known.key).unsettled
         if known and not waits and not ledger.settled_for(email_of(email) or "", [(file.bucket, file.key)]):

@@ -5,9 +5,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from blocks.domain.errors import LeaseLostError, SensorIngestError
+from blocks.aws_block import AWS_ERRORS
+from blocks.domain.errors import LeaseLostError
 from blocks.domain.models import LedgerEntry, SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claiming import EmailId, email_of
@@ -23,8 +22,6 @@ LOOKS_PER_LEASE: Final = 6
 
 FENCE_MARGIN: Final = 1 / 12
 """Share of a lease before its end from which nothing is sent any more: a request takes time to arrive."""
-
-_AWS_ERRORS: Final = (SensorIngestError, BotoCoreError, ClientError)
 
 
 class Lease:
@@ -82,7 +79,7 @@ class Lease:
         """Whether to go on renewing: not once another run has the key."""
         try:
             self._lost = not self._ledger.renew(self.held)
-        except _AWS_ERRORS as error:
+        except AWS_ERRORS as error:
             runtime().log().warning("The lease on %s could not be renewed: %s", self.held.claim.key, error)
         return not self._lost
 
@@ -104,7 +101,7 @@ class Lease:
                 self.goes_on = self._ledger.end_reload(self.held, unanswered=self.unanswered)
             else:
                 self.goes_on = self._ledger.end_claim(self.held)
-        except _AWS_ERRORS as error:
+        except AWS_ERRORS as error:
             runtime().log().warning("The claim of %s could not be ended: %s", self.held.claim.key, error)
 
     def give_up(self, error: BaseException) -> None:
@@ -151,7 +148,7 @@ class ShardLease:
         asked_at, claim = runtime().monotonic(), self._claim
         try:
             left = self._ledger.lease_seconds_left(claim.bucket, claim.key, claim.claim_id)
-        except _AWS_ERRORS as error:
+        except AWS_ERRORS as error:
             runtime().log().warning("The lease on %s could not be looked at: %s", claim.key, error)
             return True
         if left is None:

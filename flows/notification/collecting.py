@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from botocore.exceptions import BotoCoreError, ClientError
 from prefect.runtime import flow_run
 
-from blocks.domain.errors import SensorIngestError
+from blocks.aws_block import AWS_ERRORS
 from blocks.domain.models import FileReport, LedgerEntry, SensorFile
 from blocks.domain.s3_keys import decoded_key
-from blocks.file_ledger.emails import Version
+from blocks.file_ledger.emails import version_of
 from blocks.file_ledger.outbox import EMAIL_LEASE, ClaimedEmail
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
@@ -19,9 +18,6 @@ RENEWALS_PER_LEASE: Final = 3
 
 FENCE_MARGIN: Final = EMAIL_LEASE / 12
 """How long before the end of the lease a run makes sure that the email is still its own."""
-
-
-_AWS_ERRORS: Final = (SensorIngestError, BotoCoreError, ClientError)
 
 
 class EmailCollection:
@@ -63,10 +59,10 @@ class EmailCollection:
         """
         failed = list(filter(_is_error, reports))
         settled = run_blocks().file_ledger.settled_for(self(), ((each.bucket, each.key) for each in failed))
-        known = {_version(report) for report in reports if not _is_error(report)}
+        known = {version_of(report) for report in reports if not _is_error(report)}
         # An archived file with a problem is one whose second load failed: it is settled as before.
         done = (entry for entry in settled if not (entry.status == "archived" and entry.problem))
-        unawares = [entry for entry in done if _version(entry) not in known]
+        unawares = [entry for entry in done if version_of(entry) not in known]
         errors = [each for each in failed if any(_is_answered(each, entry) for entry in unawares)]
         return [*(report for report in reports if report not in errors), *unawares]
 
@@ -76,7 +72,7 @@ class EmailCollection:
             return list(reports)
         emails = run_blocks().file_ledger.emails(self._earlier).values()
         covered = {version for email in emails for version in email.files}
-        return [report for report in reports if _version(report) not in covered]
+        return [report for report in reports if version_of(report) not in covered]
 
     def _collect(self, email_id: str) -> ClaimedEmail:
         ledger = run_blocks().file_ledger
@@ -92,10 +88,6 @@ def _is_answered(failed: FileReport, entry: LedgerEntry) -> bool:
     """Whether the entry says what became of the version whose load seemed to fail."""
     same_key = (entry.bucket, entry.key) in ((failed.bucket, failed.key), (failed.bucket, decoded_key(failed.key)))
     return same_key and entry.status != "superseded" and failed.version in (None, entry.version, entry.etag)
-
-
-def _version(report: FileReport) -> Version:
-    return report.bucket, report.key, report.version or ""
 
 
 @contextmanager
@@ -118,7 +110,7 @@ def _kept(keep: Callable[[], bool | None], name: str) -> Iterator[None]:
     def kept() -> bool:
         try:
             return keep() is not False
-        except _AWS_ERRORS as error:
+        except AWS_ERRORS as error:
             runtime().log().warning("The lease on the %s could not be renewed: %s", name, error)
             return True
 

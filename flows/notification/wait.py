@@ -21,6 +21,7 @@ from prefect.tasks import Task
 from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from blocks.domain.models import FileReport, Notification
 from blocks.domain.names import NOTIFY_FLOW, deployment_name
+from blocks.file_ledger.emails import version_of
 from blocks.saved_blocks import run_blocks
 from flows.notification.collecting import EmailCollection
 from flows.notification.run_parameters import fit_into_parameters
@@ -73,7 +74,7 @@ def notify_later(
         return None
     if waiting != email_id:  # the email was made at this moment, and another one is about the rest
         files = ledger.email(waiting).files
-        uncovered = [each for each in uncovered if (each.bucket, each.key, each.version or "") in files]
+        uncovered = [each for each in uncovered if version_of(each) in files]
     return send_later(uncovered, wait_seconds, notify, waiting)
 
 
