@@ -29,6 +29,10 @@ def lost(*_: object, **__: object) -> NoReturn:
     raise EndpointConnectionError(endpoint_url="dynamodb")
 
 
+def refused(*_: object, **__: object) -> NoReturn:
+    raise PermissionMissingError("any:Call", "a resource", "a block")
+
+
 def done_and_lost(call: Callable[..., Any]) -> Callable[..., NoReturn]:
     """The call, whose answer never comes."""
 
@@ -80,9 +84,6 @@ def test_a_reload_that_fails_again_and_again_sends_no_email_and_comes_less_and_l
     key = "incoming/reload-fails.csv"
     ingest(world.put("0901-0001,1483906366,1\n", key))
 
-    def refused(*_: object, **__: object) -> NoReturn:
-        raise PermissionMissingError("dynamodb:BatchWriteItem", "table", "block")
-
     mails = len(world.mails_about("reload-fails.csv"))
     with monkeypatch.context() as patch:
         patch.setattr(ReadingsTable, "write", refused)
@@ -107,7 +108,7 @@ def test_a_reload_does_not_wait_until_a_settled_object_can_be_moved(
     key = "incoming/stuck-and-late-rows.csv"
     uri = world.put("0901-0002,1483906366,1\n", key)
     with monkeypatch.context() as patch:
-        patch.setattr(LandingZone, "remove", lost)
+        patch.setattr(LandingZone, "remove", refused)
         ingest(uri)
         make_reload_due(world, key)
         ingest(uri)
@@ -186,7 +187,7 @@ def test_a_refused_file_that_cannot_be_moved_is_reported_with_both_reasons(
 ) -> None:
     uri = world.put("no rows at all\n", "incoming/refused-and-stuck.csv")
     with monkeypatch.context() as patch:
-        patch.setattr(LandingZone, "remove", lost)
+        patch.setattr(LandingZone, "remove", refused)
         _, report = ingest(uri)
     [file] = report.files
     assert "refused" == file.status
