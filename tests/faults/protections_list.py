@@ -146,7 +146,9 @@ OWNERSHIP: Final = (
         "flows/loading/lease.py",
         "self._ledger.end_reload(self.held, unanswered=self.unanswered)",
         "self._ledger.end_reload(self.held)",
-        ("tests/flows/loading/test_lease.py",),
+        ("tests/flows/loading/test_lease.py", "tests/simulation/test_interleavings.py"),
+        "three rare things in a row: a reload, a send of it that is late, and a newer version meanwhile; "
+        "`test_interleavings.py` plays them",
     ),
     Protection(
         "late rows: expected for as long as a signature and the skew of clocks let them in",

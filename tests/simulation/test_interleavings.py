@@ -294,3 +294,40 @@ def test_a_run_sends_a_message_once_while_ses_does_not_say_whether_it_has_taken_
 
     played(body)
     assert mails in ([], [1] * len(mails)), mails
+
+
+def test_rows_of_a_reload_that_arrive_after_those_of_a_newer_version_are_written_over_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Random seeds do not find it: a reload, a send of it that arrives minutes late, and a newer version meanwhile."""
+    late, made = ["request late"], _Attempt.made
+
+    def made_late(attempt: _Attempt) -> Any:  # noqa: ANN401 - the answer of any service
+        if attempt.service.name == "readings" and late:
+            with monkeypatch.context() as patch:
+                patch.setattr(Faults, "of_call", lambda *_: late.pop() if late else None)
+                return made(attempt)
+        return made(attempt)
+
+    def body(product: Product, ledger: FileLedger) -> None:
+        product.drop(KEY, "sensor-1,1,older")
+        ingested(file())
+        ledger.change(BUCKET, KEY, lambda claim: claim.overtaken(0, "v0", ledger._clock.latest()))
+        runtime().sleep(3)
+        running_process().faults = True
+        with monkeypatch.context() as patch:
+            patch.setattr(_Attempt, "made", made_late)
+            patch.setattr(_Attempt, "_lateness", lambda _: 100.0)
+            ingested(file())
+        product.drop(KEY, "sensor-1,1,newer")
+        assert ["archived"] == [each.status for each in ingested(file())]
+        assert ["newer"] == list(product.world.readings.rows.values())
+        runtime().sleep(100)
+        assert ["older"] == list(product.world.readings.rows.values()), "the send has arrived now"
+        next_look = ledger.claim_of(BUCKET, KEY).next_try_at
+        assert next_look is not None
+        runtime().sleep((next_look - ledger._clock.earliest()).total_seconds() + 5)
+        ingested(file())
+        assert ["newer"] == list(product.world.readings.rows.values())
+
+    played(body)
