@@ -19,6 +19,8 @@ from typer.testing import CliRunner
 
 from blocks.domain import names as domain_names
 from blocks.domain.errors import SensorIngestError
+from blocks.domain.feed.descriptor import Constraints, Dialect, Feed, Field, Schema, Storage
+from blocks.domain.feed.properties import Described
 from blocks.domain.models import SETTLED, FileStatus, LedgerEntry, RowCounts, Verdict
 from blocks.saved_blocks import BLOCK_TYPES
 from deployments.cli import app
@@ -100,6 +102,37 @@ def test_indexes_of_the_ledger_are_those_of_the_template() -> None:
     # What version 0.1 needed is within a condition.
     indexes = {index["IndexName"] for index in table["GlobalSecondaryIndexes"] if "Fn::If" not in index}
     assert indexes == set(names([row[0] for row in rows(LEDGER.text, "key or index")][1:]))
+
+
+def test_properties_of_a_feed_are_those_of_the_code_with_their_defaults() -> None:
+    feeds = page("docs/reference/feeds.md")
+    informing = set(Described.model_fields)
+    for heading, model in (
+        ("Feed", Feed),
+        ("Dialect", Dialect),
+        ("Schema", Schema),
+        ("Field", Field),
+        ("Storage", Storage),
+    ):
+        listed = {
+            name: row for row in rows(feeds.section(heading), "property") for name in re.findall(r"`(.+?)`", row[0])
+        }
+        declared = {
+            each.alias: each.default
+            for key, each in model.model_fields.items()
+            if model is Feed or key not in informing
+        }
+        assert sorted(filter(None, declared)) == sorted(listed), heading
+        texts = {
+            name: each
+            for name, each in declared.items()
+            if isinstance(each, str) and name in listed and listed[name][1]
+        }
+        assert {name: each.encode("unicode_escape").decode() for name, each in texts.items()} == {
+            name: listed[name][1].strip("`") for name in texts
+        }
+    constraints = names([row[0] for row in rows(feeds.section("Constraints"), "constraint")])
+    assert sorted(str(each.alias) for each in Constraints.model_fields.values()) == sorted(constraints)
 
 
 # ---- Doctor, errors, events, metrics --------------------------------------------------------------------------------
