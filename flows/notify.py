@@ -22,17 +22,15 @@ from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 from flows.notification.collecting import email_kept
 from flows.notification.email import Email, compose_email
-from flows.recovery.failures import retry_condition
+from flows.recovery.failures import retry_condition, retry_condition_if_not_done
 from flows.report import email_run_name
 
 RESUME_AGAIN_SECONDS: Final = 5.0
 """Between two tries to resume a run that is paused in this process: the server may be restarting."""
 
-_RETRIED: Final[dict[str, Any]] = {
-    "retries": 3,
-    "retry_delay_seconds": [2.0, 10.0, 60.0],
-    "retry_condition_fn": retry_condition,
-}
+_RETRY_DELAYS: Final[dict[str, Any]] = {"retries": 3, "retry_delay_seconds": [2.0, 10.0, 60.0]}
+
+_RETRIED: Final[dict[str, Any]] = {**_RETRY_DELAYS, "retry_condition_fn": retry_condition}
 
 
 def _run_name() -> str:
@@ -59,7 +57,7 @@ def notify(
     if pause_seconds:
         _pause_in_this_process(pause_seconds)
     try:
-        claimed = claim_email(email_id or f"0.1-{flow_run.id}", files)
+        claimed = claim_email(email_id or f"0.1-{flow_run.id}", runtime().unique_id(), files)
     except EmailClaimedElsewhereError as elsewhere:
         return str(elsewhere)
     if claimed is None:
@@ -69,14 +67,16 @@ def notify(
 
 
 @task(task_run_name="claim email", cache_policy=NO_CACHE, **_RETRIED)
-def claim_email(email_id: str, files: list[FileReport]) -> ClaimedEmail | None:
+def claim_email(email_id: str, claim_id: str, files: list[FileReport]) -> ClaimedEmail | None:
     """The email, which no other run sends while this one has it; None if it was sent before.
+
+    The claim id comes from outside: a try whose answer was lost has claimed the email for the next one.
 
     Raises:
         EmailClaimedElsewhereError: another run is sending it; not retried.
     """
     blocks = run_blocks()
-    return blocks.file_ledger.claim_email(email_id, runtime().unique_id(), files, blocks.mailer.groups())
+    return blocks.file_ledger.claim_email(email_id, claim_id, files, blocks.mailer.groups())
 
 
 def send_email(claimed: ClaimedEmail, files: list[FileReport]) -> str:
@@ -102,9 +102,12 @@ def send_email(claimed: ClaimedEmail, files: list[FileReport]) -> str:
     return ", ".join(group.message_id for group in claimed.email.groups if group.message_id)
 
 
-@task(cache_policy=NO_CACHE, **_RETRIED)
+@task(cache_policy=NO_CACHE, **_RETRY_DELAYS, retry_condition_fn=retry_condition_if_not_done)
 def send_message(email: Email, recipients: list[str]) -> str:
-    """The id that SES gave the message."""
+    """The id that SES gave the message.
+
+    If SES may have taken it, this run does not send it again: the outbox has it sent again later, less and less often.
+    """
     message_id = run_blocks().mailer.send(email.subject, email.text, email.html, email.pictures, recipients=recipients)
     runtime().log().info("Email sent: %s (SES message %s)", email.subject, message_id)
     return message_id

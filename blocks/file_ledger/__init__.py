@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 
 from blocks.domain.models import LedgerEntry, SensorFile, utc_text
 from blocks.file_ledger.due import DueTable
+from blocks.file_ledger.emails import version_of
 from blocks.file_ledger.table import MONTH_INDEX, valid_entries
 from blocks.file_ledger.upgrade import UpgradeTable
 from blocks.runtime import runtime
@@ -67,7 +68,7 @@ class FileLedger(UpgradeTable, DueTable):
 
         def with_email(entry: LedgerEntry) -> LedgerEntry:
             email = emails.get(entry.email_id or "")
-            if email is None or email.sent_at is None or not email.files:
+            if email is None or email.sent_at is None or version_of(entry) not in email.files:
                 return entry
             return entry.model_copy(update={"notified_at": email.sent_at, "notified_by": email.flow_run_id})
 

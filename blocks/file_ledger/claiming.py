@@ -32,7 +32,10 @@ class Owned:
 
 @dataclass(frozen=True)
 class OwnedElsewhere:
-    """Another run holds the key. The version is noted there: that run loads it when its own load ends."""
+    """Another run holds the key.
+
+    `claim` has noted the version there: that run loads it when its own load ends. `claim_archived` has noted nothing.
+    """
 
     entry: LedgerEntry
     flow_run_id: str
@@ -173,7 +176,7 @@ class ClaimingTable(HoldingTable):
                     return settled
 
     def skip(self, late: SensorFile, closed_as: Callable[[LedgerEntry], LedgerEntry]) -> LedgerEntry | None:
-        """The settled entry of a version without one, which is announced after its object has gone.
+        """The settled entry of a version that was announced, and gone before any run saw it.
 
         None if the key was never claimed: then nothing says that another version has replaced it.
         """

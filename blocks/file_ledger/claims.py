@@ -50,7 +50,7 @@ class Claim:
     announcements: int = 0
     """How often the key was announced while no run held it, since a run has last claimed it or found nothing to do."""
     expected_by: datetime | None = None
-    """When the run of an announcement is here at the latest that came while the key was held; None once it has come."""
+    """When the run that was announced while the key was held comes at the latest; None if none is awaited."""
     late_epoch: int | None = None
     """The lowest epoch whose rows may still arrive in the table."""
     late_version: str | None = None
@@ -155,10 +155,10 @@ class Claim:
         return self._free(now if self.unsettled else self.reload_at)
 
     def put_off(self, until: datetime, now: datetime) -> "Claim":
-        """Held by no run after a load that failed, and not looked at before that time, for a reload neither.
+        """Held by no run after a load that failed: the version is due at that time, a reload not before it.
 
-        Another version that waits is due now. An announcement that came meanwhile counts as one that comes now: it may
-        be of another version.
+        The key is due now if another version waits. If a run was announced while the key was held, the key is due when
+        that run should have come, as it may come for another version.
         """
         others = any(version != self.holds for version in self.unsettled)
         reload_at = None if self.reload_at is None else max(self.reload_at, until)
@@ -168,7 +168,10 @@ class Claim:
         return replace(free, next_try_at=min(until, self.expected_by), announcements=self.announcements + 1)
 
     def expected(self, at: datetime, now: datetime) -> "Claim":
-        """Announced, and looked at again at that time; if a run holds the key, not before its lease or load ends."""
+        """Announced: if its run has not come by that time, the key is looked at again.
+
+        While a run holds the key, it is looked at when the lease or the load ends.
+        """
         # Also if the lease has expired: its run may renew it yet.
         noted = self if self.claim_id is None else replace(self, expected_by=at)
         return noted if self.is_held(now) else replace(noted, next_try_at=at, announcements=self.announcements + 1)

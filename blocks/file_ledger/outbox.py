@@ -82,7 +82,7 @@ class Outbox(ClaimingTable):
         """The id of the email about these reports, which waits now; None if there is nothing to send.
 
         The run that collects may have been taken for dead, and an email made about the files settled by then. Reports
-        about other files get an email of their own.
+        that it is not about get an email of their own, whose id ends in `-more`.
         """
         known = self.email(email_id)
         while known.state != "collecting":
@@ -102,10 +102,10 @@ class Outbox(ClaimingTable):
         return email_id if files else None
 
     def made(self, email: OutboxEmail, reports: Sequence[FileReport]) -> bool:
-        """Whether the email of a run that died waits now, for a run that is started when it is due.
+        """Whether the email of an ingest run that died is about these reports now. It waits, and has no run yet.
 
-        Its wait begins when the run last gave a sign of life. False if it has changed since it was read: its run lives,
-        and may have settled more.
+        Its wait begins when the ingest run last gave a sign of life; when it is over, the email is overdue and gets a
+        run. False if the email has changed since it was read: the ingest run lives, and may have settled more.
         """
         alive_at = (email.lease_until or self._clock.latest()) - EMAIL_LEASE
         due_at = alive_at + timedelta(seconds=email.wait_seconds)

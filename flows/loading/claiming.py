@@ -7,7 +7,8 @@ from botocore.exceptions import ClientError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks.domain.errors import ObjectMissingError, SensorIngestError
+from blocks.aws_block import AWS_ERRORS
+from blocks.domain.errors import ObjectMissingError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile, StoredFile
 from blocks.domain.s3_keys import decoded_key
 from blocks.file_ledger.claiming import EmailId, Owned, OwnedElsewhere, email_of
@@ -88,18 +89,21 @@ def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: EmailId,
         return Claimed(found, result.held, result.entry, reports=[*result.superseded])
     if isinstance(result, OwnedElsewhere):
         return Claimed(found, reports=[_already_done(result.entry)])
-    done = [_already_done(result)]
+    done, stays_due = [_already_done(result)], False
     try:
         if not _moved_settled(found, result):
             return None
-    except (ClientError, SensorIngestError) as error:
+    except AWS_ERRORS as error:
         # The file is loaded. It stays due, at intervals that grow, and no email says that it failed.
         runtime().log().warning("%s is settled, and cannot be moved: %s", found.uri, error)
-        return Claimed(found, reports=done)
+        stays_due = True
     # Also where the object stays, as it failed for good: else the key would be due again and again.
     if again := _to_write_again(found, claim_id):
         return replace(again, reports=done)
-    ledger.nothing_due(found, claim_id)
+    if stays_due:
+        ledger.make_due([found])  # it may be that no announcement has made it due, or that a reload ended that
+    else:
+        ledger.nothing_due(found, claim_id)
     return Claimed(found, reports=done)
 
 

@@ -14,6 +14,7 @@ from blocks.aws_block import AWS_ERRORS
 from blocks.domain.errors import ObjectReplacedError, SensorIngestError
 from blocks.domain.models import SETTLED, FileReport, SensorFile
 from blocks.file_ledger.claiming import EmailId, email_of
+from blocks.file_ledger.emails import version_of
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 from flows.loading.claiming import Claimed, claim
@@ -65,20 +66,10 @@ def ingest_file(
             with lease_kept(run_blocks().file_ledger, claimed.held, claimed.entry, email) as lease:
                 reports = _with(_load(claimed, lease, large_files, step), reports)
         except Exception as error:
-            if lease and lease.settled:  # the key stays due until the file has left `incoming/`
-                problem = f"it could not be moved, which is tried again: {error}"
-                runtime().log().warning("%s is %s; %s", lease.settled.uri, lease.settled.status, problem)
-                reports.append(lease.settled.model_copy(update={"problem": problem}))
-            elif lease and lease.is_reload:  # its files are loaded: no email says that they failed
-                runtime().log().warning("%s could not be written again, which is tried later: %s", file.key, error)
-                reports.append(report_of_error(file, error).model_copy(update={"already_done": True}))
-            elif lease is None and not force and (done := _done_before(file, email)):
-                runtime().log().warning("%s could not be looked at; nothing of it waits: %s", file.uri, error)
-                reports = _with([done], reports)
-            elif reports:
-                reports.append(report_of_error(file, error))
-            else:
+            done = _done_in_spite_of(error, file, lease, reports, email, force=force)
+            if done is None and not reports:
                 raise
+            reports = _with([done or report_of_error(file, error)], reports)
             break
         # A reload, or a load of an archived file, is no answer to an announcement that came just before it.
         is_from_incoming = claimed.entry is not None and claimed.entry.archived_to is None
@@ -93,16 +84,43 @@ def ingest_file(
     return reports
 
 
-def _done_before(file: SensorFile, email: EmailId) -> FileReport | None:
+def _done_in_spite_of(
+    error: Exception,
+    file: SensorFile,
+    lease: Lease | None,
+    reports: Sequence[FileReport],
+    email: EmailId,
+    *,
+    force: bool,
+) -> FileReport | None:
+    """The report of a key whose rows are in the table although this error ended its load; None if the load failed."""
+    log = runtime().log()
+    if lease and lease.settled:  # the key stays due until the file has left `incoming/`
+        problem = f"it could not be moved, which is tried again: {error}"
+        log.warning("%s is %s; %s", lease.settled.uri, lease.settled.status, problem)
+        why = lease.settled.problem  # of a refused file
+        return lease.settled.model_copy(update={"problem": f"{why}; {problem}" if why else problem})
+    if lease and lease.is_reload:  # its files are loaded: no email says that they failed
+        log.warning("%s could not be written again, which is tried later: %s", file.key, error)
+        return report_of_error(file, error).model_copy(update={"already_done": True})
+    if lease is None and not force and (known := _done_before(file, reports, email)):
+        log.warning("%s could not be looked at; nothing of it waits: %s", file.uri, error)
+        return known
+    return None
+
+
+def _done_before(file: SensorFile, reports: Sequence[FileReport], email: EmailId) -> FileReport | None:
     """The report of the key, if the ledger knows that nothing of it waits; then it was only to be looked at again.
 
-    None too if this run may have settled something of it without an answer, and if the ledger cannot be asked.
+    None too if this run may have settled what it does not report, as the answer was lost, and if the ledger cannot be
+    asked.
     """
-    ledger = run_blocks().file_ledger
+    ledger, reported = run_blocks().file_ledger, set(map(version_of, reports))
     with suppress(*AWS_ERRORS):
         known = ledger.entry(file)
         waits = known is None or known.status not in SETTLED or ledger.claim_of(known.bucket, known.key).unsettled
-        if known and not waits and not ledger.settled_for(email_of(email) or "", [(file.bucket, file.key)]):
+        mine = ledger.settled_for(email_of(email) or "", [(file.bucket, file.key)])
+        if known and not waits and {*map(version_of, mine)} <= reported:
             return known.model_copy(update={"already_done": True})
     return None
 

@@ -33,7 +33,7 @@ class EmailCollection:
         self._claimed = self._collect(f"{runtime().flow_run_id()}-{flow_run.run_count}")  # a retried run has its own
 
     def __call__(self) -> str:
-        """The id of the email, which no other process has taken."""
+        """The id of the email that this run collects for now: of a new one if another process has taken the last."""
         age = runtime().monotonic() - self._claimed.asked_at
         if age >= (EMAIL_LEASE - FENCE_MARGIN).total_seconds():
             self.keep()
@@ -50,9 +50,10 @@ class EmailCollection:
             self._claimed = self._collect(f"{lost}+")
 
     def completed(self, reports: Sequence[FileReport]) -> list[FileReport]:
-        """The reports, with those of versions that this run has settled unawares, in place of the errors of their keys.
+        """The reports, with what the ledger says in place of errors whose loads it knows as done.
 
-        The ledger did what it was asked for, and its answer was lost.
+        A version may be settled although its load ended with an error: the answer of the ledger was lost. So its entry
+        takes the place of the error.
 
         Raises whatever the ledger raises: then this run makes no email, as it could be wrong. Another process makes it
         of what is settled, when the lease has expired.

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from httpx import TransportError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.responses import SetStateStatus
@@ -55,18 +54,22 @@ def take_up_overdue_emails(ledger: FileLedger, send: Send) -> OverdueEmails:
     if not emails:
         return done
     with get_client(sync_client=True) as client:
-        with suppress(ObjectNotFound):
-            client.read_deployment_by_name(deployment_name(NOTIFY_FLOW))  # while the server is away no email is put off
+        _ask_server(client)
         for email in emails:
             try:
                 _take_up(email, ledger, client, send, done)
-            except TransportError:
-                raise
             except Exception as error:  # noqa: BLE001 - one email must not stop the others
+                _ask_server(client)
                 runtime().log().warning("the overdue email %s is tried again later: %s", email.email_id, error)
                 with suppress(Exception):
                     ledger.taken_up(email, counts=True)
     return done
+
+
+def _ask_server(client: SyncPrefectClient) -> None:
+    """Raise what the client raises while the server is away: then no email is put off."""
+    with suppress(ObjectNotFound):
+        client.read_deployment_by_name(deployment_name(NOTIFY_FLOW))
 
 
 def send_by_deployment(reports: Sequence[FileReport], email_id: str) -> Notification:

@@ -4,9 +4,10 @@ The errors of this project say it in their class. What other libraries raise is 
 """
 
 import errno
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from httpx import HTTPError
 from prefect.exceptions import PrefectException
 
@@ -75,6 +76,17 @@ def is_retryable(error: object) -> bool:
     return permanent_problem(error) is None
 
 
+def may_be_done(error: object) -> bool:
+    """Whether AWS may have done what it was asked for: it answered with a 5xx, or not at all after it was asked.
+
+    If no connection came about, it was not asked: botocore's errors for that are no `HTTPClientError`.
+    """
+    if isinstance(error, ClientError):
+        status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return isinstance(error, HTTPClientError)
+
+
 def blames_file(error: BaseException) -> bool:
     """Whether a load that ended with this error counts against the file.
 
@@ -93,3 +105,9 @@ def blames_file(error: BaseException) -> bool:
 def retry_condition(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
     """Whether Prefect runs the task again: the `retry_condition_fn` of all tasks that can fail for a moment."""
     return is_retryable(state.result(raise_on_failure=False))
+
+
+def retry_condition_if_not_done(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
+    """As `retry_condition`, for a call that would do twice what AWS may have done."""
+    error = state.result(raise_on_failure=False)
+    return is_retryable(error) and not may_be_done(error)

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from blocks.domain.errors import AddressUnverifiedError
 from blocks.domain.models import FileReport
+from blocks.file_ledger import FileLedger
+from blocks.file_ledger.outbox import ClaimedEmail
 from blocks.mailer import Mailer
 from blocks.saved_blocks import load_blocks
 from flows import notify as notifying
@@ -16,6 +19,11 @@ from tests.support.world import World
 
 GROUPS = [["ada@example.com"], ["bob@example.com"], ["eve@example.com"]]
 TOO_FAST = ClientError({"Error": {"Code": "TooManyRequestsException", "Message": "rate"}}, "SendEmail")
+SES_FAILS = ClientError(
+    {"Error": {"Code": "InternalServiceError", "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 500}},  # type: ignore[typeddict-item] # what counts
+    "SendEmail",
+)
+NOT_REACHED = EndpointConnectionError(endpoint_url="ses")
 FILES = [FileReport(bucket="landing", key="incoming/a.csv", version="v1", status="archived")]
 
 Answer = Callable[[list[str], list[str]], None]
@@ -47,16 +55,57 @@ def waiting_email(email_id: str) -> str:
     return email_id
 
 
-def test_a_message_that_fails_is_tried_again_alone(asked_of: Callable[[Answer], list[str]]) -> None:
+@pytest.mark.parametrize("error", [TOO_FAST, NOT_REACHED], ids=["too fast", "not reached"])
+def test_a_message_that_ses_has_not_taken_is_tried_again_alone(
+    asked_of: Callable[[Answer], list[str]], error: Exception
+) -> None:
     def second_fails_once(asked: list[str], recipients: list[str]) -> None:
         if recipients == GROUPS[1] and asked.count("bob@example.com") == 1:
-            raise TOO_FAST
+            raise error
 
     asked = asked_of(second_fails_once)
-    email_id = waiting_email("tried-again")
+    email_id = waiting_email(f"tried-again-{type(error).__name__}")
     assert notify(FILES, 0, email_id) == "id of ada@example.com, id of bob@example.com, id of eve@example.com"
     assert asked == ["ada@example.com", "bob@example.com", "bob@example.com", "eve@example.com"]
     assert load_blocks().file_ledger.email(email_id).state == "sent"
+
+
+@pytest.mark.parametrize("error", [SES_FAILS, ReadTimeoutError(endpoint_url="ses")], ids=["500", "no answer"])
+def test_a_message_that_ses_may_have_taken_is_left_to_a_later_run(
+    asked_of: Callable[[Answer], list[str]], error: Exception
+) -> None:
+    failing = [error]
+
+    def fails_once(_asked: list[str], recipients: list[str]) -> None:
+        if recipients == GROUPS[1] and failing:
+            raise failing.pop()
+
+    asked = asked_of(fails_once)
+    email_id = waiting_email(f"may-be-taken-{type(error).__name__}")
+    with pytest.raises(type(error)):
+        notify(FILES, 0, email_id)
+    assert asked == ["ada@example.com", "bob@example.com", "eve@example.com"]
+    assert load_blocks().file_ledger.email(email_id).next_try_at
+    notify(FILES, 0, email_id)
+    assert asked[3:] == ["bob@example.com"]
+
+
+def test_an_email_that_was_claimed_although_no_answer_said_so_is_sent_by_the_same_run(
+    asked_of: Callable[[Answer], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, lost = FileLedger.claim_email, [NOT_REACHED]
+
+    def without_answer(*args: Any) -> ClaimedEmail | None:  # noqa: ANN401 - passed on
+        claimed = claim(*args)
+        if lost:
+            raise lost.pop()
+        return claimed
+
+    asked = asked_of(lambda *_: None)
+    monkeypatch.setattr(notifying.claim_email, "retry_delay_seconds", 0)
+    monkeypatch.setattr(FileLedger, "claim_email", without_answer)
+    notify(FILES, 0, waiting_email("claimed-unawares"))
+    assert len(asked) == len(GROUPS)
 
 
 def test_a_message_that_ses_refuses_leaves_the_others_sent_and_is_tried_again_alone_by_the_next_run(

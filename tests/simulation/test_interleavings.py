@@ -2,11 +2,13 @@
 
 # ruff: noqa: SLF001 - they reach between two calls of the product
 
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 import flows.notification.wait
 from blocks.domain.models import FileReport, SensorFile
@@ -16,11 +18,15 @@ from blocks.landing_zone import LandingZone
 from blocks.runtime import runtime
 from flows.loading.ingest_file import ingest_file
 from flows.loading.large_files import LargeFiles
+from flows.loading.lease import lease_kept
 from flows.notification.collecting import EmailCollection
+from flows.notify import notify
 from flows.recovery.due_files import announce_expected
 from tests.simulation.faults import Faults
+from tests.simulation.network import _Attempt
 from tests.simulation.prefect_server import Chances
 from tests.simulation.product import BUCKET, Product, _blocks
+from tests.simulation.runtime import running_process
 from tests.simulation.world import World
 
 KEY = "incoming/a.csv"
@@ -242,5 +248,86 @@ def test_an_outage_of_s3_sends_no_email_that_a_file_failed_that_was_loaded_befor
         # The key is due, as the run died before it ended its claim; or the event came twice.
         reports = email.completed(product._reports(file(), email))
         assert [] == [(each.status, each.problem) for each in reports if not each.already_done]
+
+    played(body)
+
+
+def test_renewals_that_get_no_answer_do_not_cost_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two renewals may fail before another run can take over, also if no connection is reset."""
+    left: list[float] = []
+
+    def body(product: Product, ledger: FileLedger) -> None:
+        product.drop(KEY, ROWS)
+        found = _blocks().landing_zone.describe(file())
+        assert found
+        owned: Any = ledger.claim(found, "c1", "run-0")
+        faults = iter(["answer lost"])
+
+        def timed_out(attempt: _Attempt) -> None:  # as when a NAT forgets the connection
+            attempt.answered = False
+            error = ReadTimeoutError(endpoint_url="dynamodb")
+            product.world.scheduler.later(attempt.settings.read_timeout, attempt._end_without_answer, error)
+
+        with monkeypatch.context() as patch, lease_kept(ledger, owned.held, owned.entry) as lease:
+            runtime().sleep(19)
+            patch.setattr(Faults, "of_call", lambda *_: next(faults, None))
+            patch.setattr(_Attempt, "_fail", timed_out)
+            running_process().faults = True
+            for _ in range(50):
+                runtime().sleep(1)
+                left.append(ledger.claim_seconds - (runtime().monotonic() - lease.held.asked_at))
+
+    played(body)
+    assert min(left) > 5, [round(each) for each in left]
+
+
+def test_a_run_sends_a_message_once_while_ses_does_not_say_whether_it_has_taken_it() -> None:
+    mails: list[int] = []
+
+    def body(product: Product, _: FileLedger) -> None:
+        product.world.network.outages["sesv2"] = (0, 10_000)  # every other request is done, and answered with a 500
+        running_process().faults = True
+        report = FileReport(bucket=BUCKET, key=KEY, version="v1", status="archived")
+        with suppress(ClientError):
+            notify.fn([report], 0, "e1")
+        mails.extend(Counter(mail.recipients for mail in product.world.ses.mails).values())
+
+    played(body)
+    assert mails in ([], [1] * len(mails)), mails
+
+
+def test_rows_of_a_reload_that_arrive_after_those_of_a_newer_version_are_written_over_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Random seeds do not find it: a reload, a send of it that arrives minutes late, and a newer version meanwhile."""
+    late, made = ["request late"], _Attempt.made
+
+    def made_late(attempt: _Attempt) -> Any:  # noqa: ANN401 - the answer of any service
+        if attempt.service.name == "readings" and late:
+            with monkeypatch.context() as patch:
+                patch.setattr(Faults, "of_call", lambda *_: late.pop() if late else None)
+                return made(attempt)
+        return made(attempt)
+
+    def body(product: Product, ledger: FileLedger) -> None:
+        product.drop(KEY, "sensor-1,1,older")
+        ingested(file())
+        ledger.change(BUCKET, KEY, lambda claim: claim.overtaken(0, "v0", ledger._clock.latest()))
+        runtime().sleep(3)
+        running_process().faults = True
+        with monkeypatch.context() as patch:
+            patch.setattr(_Attempt, "made", made_late)
+            patch.setattr(_Attempt, "_lateness", lambda _: 100.0)
+            ingested(file())
+        product.drop(KEY, "sensor-1,1,newer")
+        assert ["archived"] == [each.status for each in ingested(file())]
+        assert ["newer"] == list(product.world.readings.rows.values())
+        runtime().sleep(100)
+        assert ["older"] == list(product.world.readings.rows.values()), "the send has arrived now"
+        next_look = ledger.claim_of(BUCKET, KEY).next_try_at
+        assert next_look is not None
+        runtime().sleep((next_look - ledger._clock.earliest()).total_seconds() + 5)
+        ingested(file())
+        assert ["newer"] == list(product.world.readings.rows.values())
 
     played(body)

@@ -29,6 +29,10 @@ def lost(*_: object, **__: object) -> NoReturn:
     raise EndpointConnectionError(endpoint_url="dynamodb")
 
 
+def refused(*_: object, **__: object) -> NoReturn:
+    raise PermissionMissingError("any:Call", "a resource", "a block")
+
+
 def done_and_lost(call: Callable[..., Any]) -> Callable[..., NoReturn]:
     """The call, whose answer never comes."""
 
@@ -80,9 +84,6 @@ def test_a_reload_that_fails_again_and_again_sends_no_email_and_comes_less_and_l
     key = "incoming/reload-fails.csv"
     ingest(world.put("0901-0001,1483906366,1\n", key))
 
-    def refused(*_: object, **__: object) -> NoReturn:
-        raise PermissionMissingError("dynamodb:BatchWriteItem", "table", "block")
-
     mails = len(world.mails_about("reload-fails.csv"))
     with monkeypatch.context() as patch:
         patch.setattr(ReadingsTable, "write", refused)
@@ -98,6 +99,23 @@ def test_a_reload_that_fails_again_and_again_sends_no_email_and_comes_less_and_l
     make_reload_due(world, key)
     state, _ = ingest_files(SensorFile(bucket=world.outputs.bucket_name, key=key))
     assert state.is_completed()
+    assert next_look(world, key) is None
+
+
+def test_a_reload_does_not_wait_until_a_settled_object_can_be_moved(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "incoming/stuck-and-late-rows.csv"
+    uri = world.put("0901-0002,1483906366,1\n", key)
+    with monkeypatch.context() as patch:
+        patch.setattr(LandingZone, "remove", refused)
+        ingest(uri)
+        make_reload_due(world, key)
+        ingest(uri)
+        assert load_blocks().file_ledger.claim_of(world.outputs.bucket_name, key).reload_at is None
+        assert next_look(world, key) is not None, "it is still to be moved"
+    ingest(uri)
+    assert not [each for each in world.keys("stuck-and-late-rows.csv") if each.startswith("incoming/")]
     assert next_look(world, key) is None
 
 
@@ -145,6 +163,35 @@ def test_what_is_announced_just_before_a_load_from_the_archive_is_not_forgotten(
         _, report = ingest_files(SensorFile.model_validate(uri), force=True)
     assert ["archived", "archived"] == [each.status for each in report.files]
     assert key not in world.keys("announced-before-force.csv")
+
+
+def test_a_look_that_fails_after_a_load_from_the_archive_does_not_report_the_file_as_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put("0905-0004,1483906366,1\n", "incoming/look-after-force.csv")
+    ingest(uri)
+    settle = FileLedger.settle
+
+    def settled_and_away(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed on
+        settle(*args, **kwargs)
+        monkeypatch.setattr(LandingZone, "describe", lost)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLedger, "settle", settled_and_away)
+        state, report = ingest_files(SensorFile.model_validate(uri), force=True)
+    assert ("Completed", ["archived"]) == (state.name, [each.status for each in report.files])
+
+
+def test_a_refused_file_that_cannot_be_moved_is_reported_with_both_reasons(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put("no rows at all\n", "incoming/refused-and-stuck.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(LandingZone, "remove", refused)
+        _, report = ingest(uri)
+    [file] = report.files
+    assert "refused" == file.status
+    assert [] == [each for each in ("1 of 1", "could not be moved") if each not in str(file.problem)], file.problem
 
 
 # ---- Lost answers ---------------------------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 from uuid import UUID
 
 import pytest
-from httpx import TransportError
+from httpx import Request, Response, TransportError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Crashed, Paused, Pending, Running, Scheduled
 
 from blocks.domain.errors import DeploymentMissingError
@@ -225,6 +227,28 @@ def test_while_the_server_is_away_no_email_is_put_off(
     with monkeypatch.context() as patch:
         patch.setattr(overdue, "get_client", lambda **_: get_client_of_nobody())
         with pytest.raises(TransportError):
+            take_up(ledger)
+    assert email == ledger.email(name)
+
+
+def test_an_email_is_not_put_off_if_the_server_goes_away_while_it_is_taken_up(
+    world: World, ledger: FileLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "server-goes-away"
+    email = waiting(world, ledger, name, run_in(Crashed()))
+    answer = Response(503, request=Request("GET", "http://127.0.0.1:9/api/flow_runs"))
+    without_database = PrefectHTTPStatusError("no", request=answer.request, response=answer)
+
+    def fails(client: SyncPrefectClient, _run: UUID) -> NoReturn:
+        monkeypatch.setattr(client, "read_deployment_by_name", gone)
+        gone()
+
+    def gone(*_: object) -> NoReturn:
+        raise without_database
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncPrefectClient, "read_flow_run", fails)
+        with pytest.raises(PrefectHTTPStatusError):
             take_up(ledger)
     assert email == ledger.email(name)
 
