@@ -30,7 +30,7 @@ class FileColumns:
         """Whether the first line of a file is its header, and the columns of the file.
 
         Raises:
-            RefusedError: the feed says that files have a header, and this line does not name the fields of the feed.
+            RefusedError: the line is a header, or the feed says so, and its names are not as `fieldsMatch` wants them.
         """
         columns = tuple(self._by_name.get(name) or self._by_name.get(name.casefold()) for name in line)
         found = [name for name in columns if name]
@@ -39,6 +39,7 @@ class FileColumns:
             self._check(line, columns)
             return True, columns
         if is_complete and (len(columns) == len(found) or self._match in {"subset", "partial"}):
+            self._check(line, columns)
             return True, columns
         return False, self._in_order(len(line))
 
@@ -67,6 +68,8 @@ class FileColumns:
             problem = f"does not name {_shown(missing)}"
         elif others and self._match not in {"subset", "partial"}:
             problem = f"names {_shown(others)}, which the feed does not have"
+        elif self._match == "exact" and columns != self._fields:
+            problem = f"does not name {_shown(self._fields)} in this order"
         if problem:
             raise RefusedError(f"its first line is the header, and {problem}; fieldsMatch is {self._match}")
 

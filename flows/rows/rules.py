@@ -25,7 +25,7 @@ class FieldRule:
 
     def __init__(self, field: Field, field_type: FieldType, missing_values: Sequence[str], *, is_key: bool) -> None:
         self.name, self.type = field.name, field_type
-        self.is_required = is_key or field.constraints.required
+        self.is_required = is_key or bool(field.constraints.required)
         self._pattern = field.constraints.pattern
         # A key cannot be an empty string, whatever the feed says; "Naming rules and data types", the same guide.
         self._missing = tuple({*missing_values, ""} if is_key else missing_values)

@@ -87,12 +87,15 @@ def columns_of(line: bytes, rules: ValidationSettings) -> tuple[bool, list[str |
     others = [text for text, name in zip(texts, found, strict=True) if not name and text not in rules.key_values]
     is_once = len(set(known)) == len(known)
     needed = names if match in {"exact", "equal", "subset"} else [each.name for each in fields if needs(each, feed)]
+    in_order = found == names or match != "exact"
     if feed.dialect.header:
-        fits = is_once and known and {*needed} <= {*known} and (not others or match in {"subset", "partial"})
+        fits = in_order and is_once and known and {*needed} <= {*known} and (not others or match in {"subset", "partial"})
         if not fits:
             raise RefusedFileError
         return True, found
     if is_once and {*names} == {*known} and (len(found) == len(names) or match in {"subset", "partial"}):
+        if not in_order:
+            raise RefusedFileError
         return True, found
     if match in {"subset", "partial"} and len(texts) > len(names):
         return False, [*names, *([None] * (len(texts) - len(names)))]
@@ -102,7 +105,7 @@ def columns_of(line: bytes, rules: ValidationSettings) -> tuple[bool, list[str |
 
 
 def needs(described: Field, feed: Feed) -> bool:
-    return described.constraints.required or described.name in feed.table_schema.primary_key
+    return bool(described.constraints.required) or described.name in feed.table_schema.primary_key
 
 
 def row(line: bytes, columns: list[str | None], rules: ValidationSettings) -> Item:
@@ -147,7 +150,8 @@ def typed(described: Field, text: str, rules: ValidationSettings) -> tuple[Any, 
         least, most = constraints.min_length or 0, constraints.max_length
         fits = least <= len(text) and (most is None or len(text) <= most)
         limit = (2048, 1024)[key.index(described.name)] if described.name in key else 400 * 1024
-        return text, fits and len(text.encode()) <= limit
+        require(len(text.encode()) <= limit, described.name)
+        return text, fits
     if described.type == "boolean":
         require(text in {*described.true_values, *described.false_values}, described.name)
         return text in described.true_values, True

@@ -12,7 +12,7 @@ from flows.rows.types.parsed import Parsed, all_of
 
 
 class StringType:
-    """Text, within a range of lengths in characters and a limit in bytes."""
+    """Text of at most so many bytes, within a range of lengths in characters."""
 
     attribute_type: AttributeType = "S"
     column_type = pa.string()
@@ -21,14 +21,14 @@ class StringType:
         self._shortest, self._longest, self._most_bytes = shortest, longest, most_bytes
 
     def parse(self, texts: pa.StringArray) -> Parsed:
-        in_range = all_of(texts)
+        typed, in_range = all_of(texts), all_of(texts)
         if self._most_bytes is not None:
-            in_range &= to_integers(pc.binary_length(texts)) <= self._most_bytes
+            typed = to_integers(pc.binary_length(texts)) <= self._most_bytes
         if self._shortest is not None or self._longest is not None:
             characters = to_integers(pc.utf8_length(texts))
             in_range &= characters >= (self._shortest or 0)
             in_range &= characters <= (np.iinfo(np.int32).max if self._longest is None else self._longest)
-        return Parsed(texts, all_of(texts), in_range)
+        return Parsed(texts, typed, in_range)
 
 
 class BooleanType:

@@ -152,5 +152,5 @@ def test_sensors_are_counted_exactly() -> None:
 def test_the_code_of_a_sensor_id_of_eight_digits_is_their_number() -> None:
     numbers = [0, 1, 10_000, 12_345_678, 99_999_999, 90_000_001]
     ids = pa.array([f"{number // 10**4:04d}-{number % 10**4:04d}" for number in numbers])
-    assert numbers == eight_digits(ids).tolist()
-    assert numbers[2:5] == eight_digits(ids.slice(2, 3)).tolist()
+    assert numbers == DigitsCode.of_pattern(r"\d{4}-\d{4}")(ids).tolist()
+    assert numbers[2:5] == DigitsCode.of_pattern(r"\d{4}-\d{4}")(ids.slice(2, 3)).tolist()
