@@ -9,7 +9,7 @@ from blocks.aws_block import AwsBlock
 from blocks.aws_clients import renewed_client
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
 
 class ReadingsTable(AwsBlock):
@@ -21,7 +21,7 @@ class ReadingsTable(AwsBlock):
         from blocks.readings_table import ReadingsTable
 
         readings_table = ReadingsTable.load("BLOCK_NAME")
-        readings_table.write([frame])
+        readings_table.write([batch])
         ```
     """
 
@@ -43,7 +43,7 @@ class ReadingsTable(AwsBlock):
 
     def write(
         self,
-        frames: "Iterable[pd.DataFrame]",
+        batches: "Iterable[pa.RecordBatch]",
         on_progress: Callable[[int], object] = lambda _: None,
         *,
         fence: Callable[[], object] = lambda: None,
@@ -52,7 +52,7 @@ class ReadingsTable(AwsBlock):
         """The number of rows written; DynamoDB has acknowledged all of them.
 
         Args:
-            frames: columns `sensor_id`, `timestamp` (epoch seconds) and `value` (decimal text, stored exactly).
+            batches: a column for each attribute, see `blocks.dynamodb.attributes`; a null is no attribute.
                 No two rows may have the same key: BatchWriteItem refuses that, and batches are sent in any order.
             on_progress: called from time to time with the number of rows acknowledged so far.
             fence: called directly before each request with rows, in any thread; what it raises ends the load at once.
@@ -65,11 +65,11 @@ class ReadingsTable(AwsBlock):
             ThrottledError: no item was acknowledged for `patience_seconds`, because the table throttles.
             TableUnreachableError: no item was acknowledged for `patience_seconds`, for another reason.
         """
-        from blocks.dynamodb.writing import write_frames  # noqa: PLC0415 - pandas and Arrow, which only a write needs
+        from blocks.dynamodb.writing import write_batches  # noqa: PLC0415 - Arrow, which only a write needs
 
         with self._naming_permission("dynamodb", f"table {self.table_name}"):
-            return write_frames(
-                frames,
+            return write_batches(
+                batches,
                 self._client("dynamodb"),
                 lambda: renewed_client(self.credentials, "dynamodb"),
                 table_name=self.table_name,

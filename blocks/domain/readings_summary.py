@@ -18,6 +18,8 @@ _SHOWN: Final = r"^(-?[0-9]{1,7}(\.[0-9]{1,12})?(e[+-]([0-9]{2}|1[0-3][0-9]))?)?
 Shown = Annotated[str, Field(pattern=_SHOWN)]
 
 
+_FIRST_SECOND: Final = -62_135_596_800
+"""The first second of the year 1, and so of a `datetime`."""
 _LAST_SECOND: Final = 253_402_300_799
 """The last second of the year 9999, and so of a `datetime`."""
 
@@ -42,7 +44,7 @@ class Timeline(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     width: Annotated[int, Field(ge=1, description="Seconds that a bucket is wide.")]
-    first: Annotated[int, Field(ge=0, description="Number of the first bucket, counted in widths since 1970.")]
+    first: Annotated[int, Field(description="Number of the first bucket, counted in widths since 1970.")]
     at: Annotated[list[int], Field(description="Numbers of the buckets, counted from the first.")]
     counts: Annotated[list[int], Field(description="Readings in each of them.")]
     lows: Annotated[list[Shown], Field(description="Lowest sampled value in each of them.")]
@@ -84,10 +86,15 @@ class ReadingsSummary(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    sensors: Annotated[int, Field(ge=1, description="Different sensors.")]
-    first: Annotated[int, Field(ge=0, le=_LAST_SECOND, description="Earliest timestamp, in epoch seconds.")]
-    last: Annotated[int, Field(ge=0, le=_LAST_SECOND, description="Latest timestamp, in epoch seconds.")]
-    timeline: Annotated[Timeline | None, Field(description="None if it was left out to save space.")] = None
+    sensors: Annotated[int | None, Field(ge=1, description="Different partition keys; None if too many to count.")]
+    first: Annotated[int, Field(ge=_FIRST_SECOND, le=_LAST_SECOND, description="Earliest time, in epoch seconds.")]
+    last: Annotated[int, Field(ge=_FIRST_SECOND, le=_LAST_SECOND, description="Latest time, in epoch seconds.")]
+    timeline: Annotated[
+        Timeline | None, Field(description="None if the feed has no number, or to save space.")
+    ] = None
+    partition_field: Annotated[str, Field(description="The field that is the partition key.")] = "sensor_id"
+    time_field: Annotated[str, Field(description="The field that `first` and `last` are of.")] = "timestamp"
+    value_field: Annotated[str | None, Field(description="The number that the timeline is of.")] = "value"
 
 
 def joined(timelines: Iterable[Timeline], most_buckets: int = MOST_BUCKETS) -> Timeline | None:

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from blocks.domain.errors import ThrottledError
@@ -19,6 +19,12 @@ from blocks.dynamodb.transports import Transport
 BATCHES_IN_MEMORY: Final = 1_000
 """Batches that wait, are in flight, or are in back-off: about 3 MB. Reading pauses while there are so many."""
 
+BYTES_IN_MEMORY: Final = 32 * 2**20
+"""The most bytes of these batches, but for a single larger one: an item may have 400 KB."""
+
+SHOWN_CHARACTERS: Final = 1_000
+"""Characters of a row that an error shows."""
+
 FIRST_BACK_OFF_SECONDS: Final = 0.05
 LONGEST_BACK_OFF_SECONDS: Final = 5.0
 
@@ -30,6 +36,8 @@ class Batch:
     body: bytes
     items: int
     attempts: int = 0
+    counted_bytes: int = 0
+    """Its share of `BYTES_IN_MEMORY`, also while only a part of its items is left."""
 
 
 @dataclass
@@ -42,6 +50,8 @@ class BatchWriter:
     connections: int
     on_progress: Callable[[int], object] = lambda _: None
     """Called with the number of items acknowledged so far, after each block of bodies."""
+    key: tuple[str, ...] = ()
+    """The attributes of the key, to find two items with one key; none if they are not known."""
     acknowledged: int = 0
 
     def run(self, blocks: Iterator[list[bytes]]) -> int:
@@ -60,6 +70,7 @@ class BatchWriter:
         self._progress_at = time.monotonic()
         self._ready: asyncio.Queue[Batch] = asyncio.Queue()
         self._capacity = asyncio.Semaphore(BATCHES_IN_MEMORY)
+        self._bytes_in_memory, self._released = 0, asyncio.Event()
         self._send_lock = asyncio.Lock()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
@@ -91,12 +102,19 @@ class BatchWriter:
     async def _read(self, blocks: Iterator[list[bytes]]) -> None:
         while (block := await asyncio.to_thread(next, blocks, None)) is not None:
             for body in block:
-                await self._capacity.acquire()
-                self._ready.put_nowait(Batch(body, body.count(b'{"PutRequest":')))
+                await self._wait_for_room(len(body))
+                self._ready.put_nowait(Batch(body, body.count(b'{"PutRequest":'), counted_bytes=len(body)))
                 if len(self._tasks) <= self.connections:  # one task reads, the others send; a small file needs few
                     self._start(self._send_batches())
             await asyncio.to_thread(self.on_progress, self.acknowledged)
         await self._ready.join()
+
+    async def _wait_for_room(self, size: int) -> None:
+        await self._capacity.acquire()
+        while self._bytes_in_memory and self._bytes_in_memory + size > BYTES_IN_MEMORY:
+            self._released.clear()
+            await self._released.wait()
+        self._bytes_in_memory += size
 
     async def _send_batches(self) -> None:
         while True:
@@ -136,9 +154,12 @@ class BatchWriter:
         if accepted:
             self._progress_at = now
         if unprocessed:
-            rest = Batch(body_of(unprocessed, self.table_name), len(unprocessed), batch.attempts)
+            body = body_of(unprocessed, self.table_name)
+            rest = Batch(body, len(unprocessed), batch.attempts, batch.counted_bytes)
             self._retry(rest, self._throttled(len(unprocessed)))
         else:
+            self._bytes_in_memory -= batch.counted_bytes
+            self._released.set()
             self._capacity.release()
             self._ready.task_done()
 
@@ -150,7 +171,7 @@ class BatchWriter:
         # Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
         longest = min(FIRST_BACK_OFF_SECONDS * 2**batch.attempts, LONGEST_BACK_OFF_SECONDS)
         back_off = random.uniform(0, longest)  # noqa: S311 - no secret depends on it
-        again = Batch(batch.body, batch.items, batch.attempts + 1)
+        again = replace(batch, attempts=batch.attempts + 1)
         asyncio.get_running_loop().call_later(back_off, self._requeue, again)
 
     def _requeue(self, batch: Batch) -> None:
@@ -166,11 +187,11 @@ class BatchWriter:
     async def _refused_row(self, batch: Batch, response: Response) -> RowRefusedError | None:
         """The error that names the row for which DynamoDB refuses the batch; None if no single row is to blame."""
         puts = json.loads(batch.body)["RequestItems"][self.table_name]
-        keys: set[tuple[str, str]] = set()
+        keys: set[str] = set()
         for put in puts:
             item = put["PutRequest"]["Item"]
-            key = (item["sensor_id"]["S"], item["timestamp"]["N"])
-            if key in keys:
+            key = json.dumps([item[name] for name in self.key])
+            if self.key and key in keys:
                 return self._row_error(item, response)
             keys.add(key)
         for put in puts:
@@ -181,5 +202,5 @@ class BatchWriter:
         return None
 
     def _row_error(self, item: dict[str, Any], response: Response) -> RowRefusedError:
-        values = (item["sensor_id"]["S"], item["timestamp"]["N"], item["value"]["N"])
-        return RowRefusedError(self.table_name, *values, response.message)
+        values = [str(value) for typed in item.values() for value in typed.values()]
+        return RowRefusedError(self.table_name, ",".join(values)[:SHOWN_CHARACTERS], response.message)

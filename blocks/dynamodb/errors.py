@@ -8,9 +8,9 @@ class RowRefusedError(SensorIngestError):
 
     blames_file = True
 
-    def __init__(self, table: str, sensor_id: str, timestamp: str, value: str, reason: str) -> None:
+    def __init__(self, table: str, row: str, reason: str) -> None:
         super().__init__(
-            f"Table {table} refused the row {sensor_id},{timestamp},{value}: {reason.rstrip('.')}. "
+            f"Table {table} refused the row {row}: {reason.rstrip('.')}. "
             "Rows before and after it may be in the table; the load can be repeated once the row is right."
         )
 

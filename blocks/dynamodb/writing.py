@@ -1,12 +1,14 @@
-"""The entry of the package: data frames become request bodies, which a batch writer sends."""
+"""The entry of the package: rows become request bodies, which a batch writer sends."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
+from blocks.dynamodb.attributes import key_names
 from blocks.dynamodb.batch_writer import BatchWriter
 from blocks.dynamodb.boto3_transport import Boto3Transport
 from blocks.dynamodb.client_settings import UnsupportedClientError, credentials_of, endpoint_of, signer_of
@@ -14,7 +16,7 @@ from blocks.dynamodb.request_bodies import request_bodies_of
 from blocks.dynamodb.transports import FastTransport, Transport
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
     from mypy_boto3_dynamodb import DynamoDBClient
 
 Sender = Literal["fast", "boto3"]
@@ -22,8 +24,8 @@ Sender = Literal["fast", "boto3"]
 _LOG = logging.getLogger(__name__)
 
 
-def write_frames(
-    frames: "Iterable[pd.DataFrame]",
+def write_batches(
+    batches: "Iterable[pa.RecordBatch]",
     client: "DynamoDBClient",
     renewed_client: "Callable[[], DynamoDBClient]",
     *,
@@ -38,7 +40,7 @@ def write_frames(
     """The number of rows written, all acknowledged by DynamoDB; raises as `BatchWriter.run` and `fence` do.
 
     Args:
-        frames: the rows, see `request_bodies_of`; they are read only as fast as the table accepts them.
+        batches: the rows, see `request_bodies_of`; they are read only as fast as the table accepts them.
         client: its endpoint and credentials are used.
         renewed_client: creates a client with new credentials; called when those of `client` have expired.
         table_name: the table to write to.
@@ -50,8 +52,12 @@ def write_frames(
         on_unanswered: see `Transport`.
     """
     transport = transport_for(client, renewed_client, sender, fence=fence, on_unanswered=on_unanswered)
-    writer = BatchWriter(transport, table_name, patience_seconds, connections, on_progress)
-    return _apart_from_any_loop(lambda: writer.run(request_bodies_of(frames, table_name)))
+    rows = iter(batches)
+    first = next(rows, None)
+    key = key_names(first.schema) if first is not None else ()
+    rows = chain([] if first is None else [first], rows)
+    writer = BatchWriter(transport, table_name, patience_seconds, connections, on_progress, key)
+    return _apart_from_any_loop(lambda: writer.run(request_bodies_of(rows, table_name)))
 
 
 def transport_for(

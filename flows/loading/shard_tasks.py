@@ -48,6 +48,12 @@ def shard_settings(settings: ValidationSettings, large_files: LargeFiles) -> Val
     )
 
 
+def shard_field(settings: ValidationSettings) -> str:
+    """The field by whose values rows are divided: the first of the key that is not the same in all rows."""
+    key = settings.feed.table_schema.primary_key
+    return next((name for name in key if name not in settings.key_values), key[0])
+
+
 def task_runner(large_files: LargeFiles) -> TaskRunner[Any]:
     """The task runner of the shards."""
     if large_files.written_by == "processes":
@@ -91,7 +97,7 @@ def write_shard(
 ) -> tuple[int, bool]:
     """The number of rows that DynamoDB has acknowledged, and whether rows were sent whose arrival is not known.
 
-    They are the rows of the sensors of this shard.
+    They are the rows of the partition keys of this shard.
     """
     blocks, log = run_blocks(), get_run_logger()
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace, shard_lease(blocks.file_ledger, claim) as lease:
@@ -99,10 +105,11 @@ def write_shard(
             validated = validate_file(body, Path(workspace), settings)
         if validated.counts != counts:
             raise ShardsDifferError(file.uri, str(validated.counts), str(counts))
-        rows = sum(map(len, shard.select(validated.readings())))
+        field = shard_field(settings)
+        rows = sum(map(len, shard.select(validated.items(), field)))
         started = time.monotonic()
         progress = LoadProgress(rows, log.info, ProgressBar(f"Rows of {file.name} written, shard {shard.number}"))
-        selected = shard.select(validated.readings())
+        selected = shard.select(validated.items(), field)
         written = blocks.readings_table.write(
             selected, progress, fence=lease.fence, on_unanswered=lease.note_unanswered
         )

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from blocks.domain.errors import SensorIngestError
+from blocks.domain.feed.descriptor import SENSOR_READINGS, Feed
 from blocks.domain.models import FileReport, FileStatus, LedgerEntry, SensorFile
 from blocks.domain.names import FILE_FAILED, FILE_LOADED, FILE_REFUSED
 from blocks.runtime import runtime
@@ -75,7 +76,7 @@ def write_readings(file: SensorFile, validated: ValidatedFile, large_files: Larg
         progress = LoadProgress(validated.counts.accepted, log.info, ProgressBar(f"Rows of {file.name} written"))
         with terminal_bar(file.name, validated.counts.accepted, progress) as shown:
             written = run_blocks().readings_table.write(
-                validated.readings(), shown, fence=lease.fence, on_unanswered=lease.note_unanswered
+                validated.items(), shown, fence=lease.fence, on_unanswered=lease.note_unanswered
             )
     seconds = runtime().monotonic() - started
     log.info("%s: %d rows written in %.1f s, %.0f a second", file.name, written, seconds, written / seconds)
@@ -97,7 +98,7 @@ def write_again(archived: LedgerEntry, lease: Lease) -> int:
         with zone.opened(found.model_copy(update={"version_id": None})) as body:
             validated = validate_file(body, Path(workspace), _settings())
         return run_blocks().readings_table.write(
-            validated.readings(), fence=lease.fence, on_unanswered=lease.note_unanswered
+            validated.items(), fence=lease.fence, on_unanswered=lease.note_unanswered
         )
 
 
@@ -165,9 +166,20 @@ def publish_report(reports: list[FileReport]) -> None:
 
 def _settings() -> ValidationSettings:
     zone = run_blocks().landing_zone
-    return ValidationSettings(
-        sensor_id_pattern=zone.sensor_id_pattern, earliest=zone.earliest_timestamp, reject_limit=zone.reject_limit
-    )
+    feed = with_rules(SENSOR_READINGS, zone.sensor_id_pattern, zone.earliest_timestamp, zone.reject_limit)
+    return ValidationSettings(feed=feed)
+
+
+def with_rules(feed: Feed, pattern: str, earliest: int, reject_limit: float) -> Feed:
+    """The feed with another pattern of its partition key, first instant of its sort key, and reject limit."""
+    schema = feed.table_schema
+    others = dict(zip(schema.primary_key, ({"pattern": pattern}, {"minimum": earliest}), strict=True))
+    fields = [
+        field.model_copy(update={"constraints": field.constraints.model_copy(update=others.get(field.name, {}))})
+        for field in schema.fields_
+    ]
+    table_schema = schema.model_copy(update={"fields_": tuple(fields)})
+    return feed.model_copy(update={"table_schema": table_schema, "reject_limit": reject_limit})
 
 
 def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, lease: Lease, *, event: str) -> LedgerEntry:

@@ -15,8 +15,8 @@ from blocks.domain.models import Reject
 from blocks.domain.text import printable
 from flows.rows.arrays import Integers, full_match, to_integers
 from flows.rows.lines import line_contents
-from flows.rows.rules import ReasonCodes
-from flows.rows.settings import REASONS, ValidationSettings
+from flows.rows.reasons import ReasonCodes, Reasons
+from flows.rows.settings import ValidationSettings
 
 SCHEMA = pa.schema({"line": pa.int64(), "reason": pa.string(), "text": pa.string()})
 FIRST_REJECTS = 10
@@ -29,7 +29,6 @@ NOT_STORED = "not_stored"
 # Source: OWASP, "CSV Injection": the characters with which a formula starts in a spreadsheet, full-width ones included.
 # Tabs and line ends, which OWASP lists too, are escaped before by `printable_lines`.
 _FORMULA = r" *[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}].*"
-_REASONS = pa.array(["", *REASONS])  # by reason code
 _PUNCTUATION = len('1,"reason","text"\n') - len("1reasontext")
 
 
@@ -40,11 +39,13 @@ class RejectFile:
     a small compressed file can have hundreds of millions of them.
     """
 
-    def __init__(self, workspace: Path, settings: ValidationSettings) -> None:
+    def __init__(self, workspace: Path, settings: ValidationSettings, reasons: Reasons) -> None:
         self.path: Path | None = None
         self.first: list[Reject] = []
         self.reasons: Counter[str] = Counter()
         self.stored = 0
+        self._names = reasons.names
+        self._texts = pa.array(["", *reasons.names])  # by code
         self._csv_path = workspace / "rejects.csv"
         self._files = ExitStack()
         self._rows_left = settings.max_stored_rejects
@@ -62,8 +63,9 @@ class RejectFile:
 
         Once a line does not fit, no later line is written: those in the file are the first ones.
         """
-        counts = np.bincount(codes, minlength=len(_REASONS))[1:].tolist()
-        self.reasons.update({reason: count for reason, count in zip(REASONS, counts, strict=True) if count})
+        for reason, count in zip(self._names, np.bincount(codes, minlength=len(self._texts))[1:].tolist(), strict=True):
+            if count:
+                self.reasons[reason] += count
         if not self._full:
             left = self._rows_left
             fitting = self._write(numbers[:left], codes[:left], lines[:left])
@@ -82,7 +84,7 @@ class RejectFile:
         """The number of lines, from the first, that fit into the file; they are written."""
         if self.path is None:
             self._open()
-        rejects = [pa.array(numbers), _REASONS.take(pa.array(codes)), printable_lines(lines)]
+        rejects = [pa.array(numbers), self._texts.take(pa.array(codes)), printable_lines(lines)]
         batch = pa.RecordBatch.from_arrays([*rejects[:2], escape_formulas(rejects[2])], schema=SCHEMA)
         ends = np.cumsum(_record_bytes(batch))
         fitting = int(np.searchsorted(ends, self._bytes_left, side="right"))

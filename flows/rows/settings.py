@@ -1,18 +1,11 @@
-"""Settings of validation: the rules for rows and the limits for files."""
+"""Settings of validation: the feed with its rules for rows, and the limits for files."""
 
 import time
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from blocks.domain.expressions import check_expression
-from blocks.domain.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN, TIMESTAMP_BITS
+from blocks.domain.feed.descriptor import SENSOR_READINGS, Feed
 
-Reason = Literal["field_count", "sensor_id", "timestamp", "timestamp_range", "value", "value_range", "encoding"]
-REASONS: tuple[Reason, ...] = get_args(Reason)
-
-COLUMNS = ("sensor_id", "timestamp", "value")
-
-_A_DAY = 86_400
 _MIB = 2**20
 _LEAST_REJECT_BYTES = 16 * 1024
 """Room for one rejected row, whatever is in it: 1,000 bytes of it are shown, each as at most four characters."""
@@ -26,23 +19,20 @@ class RefusedError(Exception):
 class ValidationSettings:
     """The settings of validation, which include every limit of memory, size and time."""
 
-    sensor_id_pattern: str = SENSOR_ID_PATTERN
-    r"""Regular expression in the syntax of RE2 that matches a sensor id as a whole; `\d` is an ASCII digit."""
+    feed: Feed = SENSOR_READINGS
+    """What the file is declared to be."""
 
-    earliest: int = EARLIEST_TIMESTAMP
-    """The earliest accepted timestamp, in epoch seconds."""
+    key_values: Mapping[str, str] = field(default_factory=dict)
+    """The fields that come from the object's key, by name."""
 
-    latest: int | None = None
-    """The latest accepted timestamp, in epoch seconds; None means one day after the start of validation."""
-
-    reject_limit: float = REJECT_LIMIT
-    """The share of rows, from 0 to 1, that may be rejected. With a larger share the whole file is refused."""
+    now: int | None = None
+    """The epoch second that counts as now, which the latest accepted instant depends on; None means the start."""
 
     max_line_bytes: int = 64 * 1024
     """Longer lines are rejected with the reason `field_count`; their excess is not kept in memory."""
 
     block_bytes: int = 2 * _MIB
-    """Bytes that are validated together, about 75,000 rows. Memory and speed depend on it; the result does not."""
+    """Bytes that are validated together, some 75,000 short rows. Memory and speed depend on it; the result does not."""
 
     duplicate_memory_bytes: int = 192 * _MIB
     """Memory for finding duplicates. A file with more rows takes more passes over its keys, not more memory."""
@@ -71,10 +61,6 @@ class ValidationSettings:
         Raises:
             ValueError: a setting is out of its range; the text names the setting and the range.
         """
-        if not 0 <= self.reject_limit <= 1:
-            raise ValueError(f"reject_limit is a share from 0 to 1, not {self.reject_limit}")
-        if not 0 <= self.earliest < 2**TIMESTAMP_BITS or not 0 <= self.last_second() < 2**TIMESTAMP_BITS:
-            raise ValueError(f"earliest and latest are epoch seconds from 0 to {2**TIMESTAMP_BITS - 1}")
         if not 0 < self.block_bytes <= 2**30 or not 0 < self.max_line_bytes <= 2**29:
             raise ValueError("block_bytes is from 1 to 2**30, max_line_bytes from 1 to 2**29")
         if self.duplicate_memory_bytes < _MIB:
@@ -83,11 +69,7 @@ class ValidationSettings:
             raise ValueError(f"max_stored_rejects is at least 1, max_reject_bytes at least {_LEAST_REJECT_BYTES}")
         if self.concurrent_processes < 1:
             raise ValueError(f"concurrent_processes is at least 1, not {self.concurrent_processes}")
-        try:
-            check_expression(self.sensor_id_pattern)
-        except ValueError as error:
-            raise ValueError(f"sensor_id_pattern: {error}") from error
 
-    def last_second(self) -> int:
-        """The latest accepted timestamp, in epoch seconds."""
-        return int(time.time()) + _A_DAY if self.latest is None else self.latest
+    def starts_at(self) -> int:
+        """The epoch second that counts as now."""
+        return int(time.time()) if self.now is None else self.now

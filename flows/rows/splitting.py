@@ -1,100 +1,189 @@
-"""Lines split into fields: nearly all of them by one vectorised expression, the rest one by one."""
+"""Lines split into fields: nearly all of them by Arrow's CSV reader, the rest one by one."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 
-from flows.rows.arrays import Mask, filter_rows, full_match, to_integers, to_mask
-from flows.rows.rules import ReasonCodes, reason_code
-from flows.rows.settings import COLUMNS, Reason
+from flows.rows.arrays import Mask, full_match, to_integers, to_mask
+from flows.rows.reasons import ENCODING, FIELD_COUNT, VALID, ReasonCodes
 
-_BLANKS = " \t"
-# One field, quoted or not. The quantifiers are possessive: without backtracking, no line takes more than linear time.
-_FIELD = re.compile(r'[ \t]*+(?:"((?:[^"]|"")*+)"[ \t]*+|([^",]*+))(?:,|\Z)')
-
-# RE2 extracts groups three times as fast (measured here) from an expression that it can match in one pass: the next
-# character alone must decide how the match continues. So a group holds one or more visible ASCII characters except
-# comma and quote. The quotes around it are each optional; `_WELL_QUOTED` rejects lines in which they do not pair up.
-_SIMPLE_FIELD = r'[ \t]*(?:"[ \t]*)?(?P<{}>[!#-+\--~]+)[ \t]*(?:"[ \t]*)?'
-_QUOTED_OR_BARE = r'[ \t]*(?:"[^"\n]*"[ \t]*|[^",\n]*)'
-_WELL_QUOTED = rf"{_QUOTED_OR_BARE}(?:,{_QUOTED_OR_BARE}){{2}}\n"
+BLANKS = " \t"
 
 
-def split_line(line: str) -> list[str]:
+@dataclass(frozen=True)
+class Layout:
+    """How the fields of a file's lines are separated and quoted."""
+
+    delimiter: str = ","
+    quote: str | None = '"'
+    comment: str | None = None
+    """What a line starts with that is no row."""
+
+    @property
+    def blanks(self) -> str:
+        """The characters around a field that do not belong to it."""
+        return BLANKS.replace(self.delimiter, "")
+
+
+def split_line(line: str, layout: Layout) -> list[str]:
     """The fields of one line, without enclosing quotes, spaces and tabs.
 
     If a quote encloses less than a whole field, all quotes of the line are ordinary characters.
     """
-    if '"' not in line:
-        return [field.strip(_BLANKS) for field in line.split(",")]
+    delimiter, quote, blanks = layout.delimiter, layout.quote, layout.blanks
+    if quote is None or quote not in line:
+        return [field.strip(blanks) for field in line.split(delimiter)]
+    expression = re.compile(_field_expression(layout))  # cached by `re`
     fields = []
     position = 0
     while position <= len(line):
-        if not (match := _FIELD.match(line, position)):
-            return [field.strip(_BLANKS) for field in line.split(",")]
+        if not (match := expression.match(line, position)):
+            return [field.strip(blanks) for field in line.split(delimiter)]
         quoted, bare = match.groups()
-        fields.append((bare if quoted is None else quoted.replace('""', '"')).strip(_BLANKS))
-        position = match.end() if match.group().endswith(",") else len(line) + 1
+        fields.append((bare if quoted is None else quoted.replace(quote * 2, quote)).strip(blanks))
+        position = match.end() if match.group().endswith(delimiter) else len(line) + 1
     return fields
 
 
-def header_columns(line: bytes) -> tuple[str, ...] | None:
-    """The order of the columns if the line is a header, that is, if it names each of `COLUMNS` once; else None."""
-    names = tuple(name.lower() for name in split_line(line.decode("utf-8", "replace")))
-    return names if sorted(names) == sorted(COLUMNS) else None
+def _field_expression(layout: Layout) -> str:
+    """One field, quoted or not. The quantifiers are possessive: no line takes more than linear time."""
+    delimiter, quote, blanks = map(re.escape, (layout.delimiter, layout.quote or "", layout.blanks))
+    enclosed = f"{quote}((?:[^{quote}]|{quote}{quote})*+){quote}[{blanks}]*+"
+    return rf"[{blanks}]*+(?:{enclosed}|([^{quote}{delimiter}]*+))(?:{delimiter}|\Z)"
 
 
 class LineSplitter:
-    """Splits the lines of one file into fields, which are text without enclosing quotes, spaces and tabs."""
+    """Splits the lines of one file into fields, which are text without enclosing quotes, spaces and tabs.
 
-    def __init__(self, columns: tuple[str, ...], max_line_bytes: int) -> None:
-        """Split lines of up to `max_line_bytes` whose fields are in the order of `columns`."""
-        self._columns = columns
-        self._max_line_bytes = max_line_bytes
-        self._line = rf"\A{','.join(map(_SIMPLE_FIELD.format, columns))}\n\z"
+    A line is simple if Arrow's CSV reader splits it as `split_line` does: it is text with the right number of
+    delimiters, and each of its fields is quoted from end to end or has no quote.
+    """
+
+    def __init__(self, layout: Layout, columns: Sequence[str | None], names: Sequence[str], max_line_bytes: int) -> None:
+        """Split lines of up to `max_line_bytes`.
+
+        Args:
+            layout: how fields are separated and quoted.
+            columns: the names of a line's fields in their order; None for a field that is left out.
+            names: the names of the fields to return; one that is not in `columns` is null in all rows.
+            max_line_bytes: longer lines are no rows.
+        """
+        self._layout, self._max_line_bytes = layout, max_line_bytes
+        self._columns = len(columns)
+        self._names = list(names)
+        self._places = {name: columns.index(name) for name in names if name in columns}
+        self._simple = {of_ascii: _simple_line(layout, len(columns), of_ascii=of_ascii) for of_ascii in (True, False)}
 
     def split_vectorised(self, block: bytes, lines: pa.StringArray) -> tuple[Mask, pa.RecordBatch]:
-        r"""Which lines are simple enough to be split here, and the fields of these lines, in the order of `COLUMNS`.
+        r"""Which lines are simple, and the fields of these lines.
 
         Args:
             block: the lines as bytes.
             lines: the same lines, each with its `\n`.
         """
-        fields = pc.extract_regex(lines, self._line)
-        simple = to_mask(fields.is_valid()) & (to_integers(pc.binary_length(lines)) <= self._max_line_bytes + 1)
-        if b'"' in block:
-            simple &= full_match(lines, _WELL_QUOTED)
-        columns = [fields.field(name) for name in COLUMNS]
-        return simple, filter_rows(pa.RecordBatch.from_arrays(columns, names=COLUMNS), simple)
+        # RE2 does not notice all invalid UTF-8. If a block has some, its lines beyond ASCII are split one by one.
+        of_ascii = block.isascii() or not _is_utf8(lines)
+        simple = to_mask(pc.match_substring_regex(lines, self._simple[of_ascii]))
+        if len(block) > self._max_line_bytes:
+            simple &= to_integers(pc.binary_length(lines)) <= self._max_line_bytes + 1
+        simple &= ~self._no_rows(block, lines)
+        if not simple.all():
+            lines = lines.filter(pa.array(simple))
+            block = lines.buffers()[2].to_pybytes()[: _text_bytes(lines)] if len(lines) else b""
+        return simple, self._read(block, len(lines))
 
     def split_one_by_one(self, lines: Sequence[bytes]) -> tuple[ReasonCodes, pa.RecordBatch]:
-        r"""A code for each line, and the fields of the lines with code `VALID`, in the order of `COLUMNS`.
+        r"""A code for each line, and the fields of the lines with code `VALID`.
 
-        `lines` are without their `\n`. The code of a line that does not split into three fields is that of the reason.
+        `lines` are without their `\n`. The code of a line that does not split into fields is that of the reason.
         """
-        codes = np.zeros(len(lines), np.int8)
+        codes = np.zeros(len(lines), np.int16)
         rows: list[list[str]] = []
         for index, line in enumerate(lines):
             fields = self._fields_or_reason(line)
-            if isinstance(fields, str):
-                codes[index] = reason_code(fields)
+            if isinstance(fields, int):
+                codes[index] = fields
             else:
                 rows.append(fields)
-        columns = zip(*rows, strict=True) if rows else ([], [], [])
-        batch = pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in columns], names=self._columns)
-        return codes, batch.select(COLUMNS)
+        found = {name: pa.array([row[place] for row in rows], pa.string()) for name, place in self._places.items()}
+        return codes, self._batch(found, len(rows))
 
-    def _fields_or_reason(self, line: bytes) -> list[str] | Reason:
+    def _no_rows(self, block: bytes, lines: pa.StringArray) -> Mask | np.bool_:
+        """Which lines are blank or comments, as far as they could be simple."""
+        no_rows: Mask | np.bool_ = np.False_
+        if self._columns == 1 or self._layout.delimiter in BLANKS:
+            no_rows = full_match(lines, rf"[{BLANKS}]*\n")
+        if self._layout.comment and self._layout.comment.encode() in block:
+            no_rows = no_rows | to_mask(pc.starts_with(lines, self._layout.comment))
+        return no_rows
+
+    def _read(self, block: bytes, rows: int) -> pa.RecordBatch:
+        """The fields of simple lines."""
+        if not rows:
+            return self._batch({name: pa.array([], pa.string()) for name in self._places}, 0)
+        names = [str(place) for place in range(self._columns)]
+        quote = self._layout.quote if self._layout.quote and self._layout.quote.encode() in block else False
+        read = pa.csv.read_csv(
+            pa.BufferReader(block),
+            pa.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
+            pa.csv.ParseOptions(delimiter=self._layout.delimiter, quote_char=quote, ignore_empty_lines=False),
+            pa.csv.ConvertOptions(
+                check_utf8=False,
+                column_types=dict.fromkeys(names, pa.string()),
+                include_columns=[str(place) for place in self._places.values()],
+                strings_can_be_null=False,
+            ),
+        )
+        columns = [column.combine_chunks() for column in read.columns]
+        if any(blank.encode() in block for blank in self._layout.blanks):
+            columns = [pc.utf8_trim(column, self._layout.blanks) for column in columns]
+        return self._batch(dict(zip(self._places, columns, strict=True)), rows)
+
+    def _batch(self, found: dict[str, pa.Array], rows: int) -> pa.RecordBatch:
+        columns = [found[name] if name in found else pa.nulls(rows, pa.string()) for name in self._names]
+        return pa.RecordBatch.from_arrays(columns, names=self._names)
+
+    def _fields_or_reason(self, line: bytes) -> list[str] | int:
         if len(line) > self._max_line_bytes:
-            return "field_count"
+            return FIELD_COUNT
         try:
             text = line.decode()
         except UnicodeDecodeError:
-            return "encoding"
+            return ENCODING
         if "\0" in text:
-            return "encoding"
-        fields = split_line(text)
-        return fields if len(fields) == len(COLUMNS) else "field_count"
+            return ENCODING
+        fields = split_line(text, self._layout)
+        return fields if len(fields) == self._columns else FIELD_COUNT
+
+
+def _simple_line(layout: Layout, columns: int, *, of_ascii: bool) -> str:
+    """RE2 expression for simple lines, of ASCII only or of any characters.
+
+    Arrow's reader leaves out a byte-order mark at the start of what it reads, so no simple line has one.
+    """
+    others = r"\x00\n" + (r"\x{80}-\x{10FFFF}" if of_ascii else r"\x{FEFF}")
+    delimiter = re.escape(layout.delimiter)
+    if layout.quote is None:
+        field = f"[^{delimiter}{others}]*"
+    else:
+        quote = re.escape(layout.quote)
+        field = f"(?:[^{delimiter}{quote}{others}]*|{quote}(?:[^{quote}{others}]|{quote}{quote})*{quote})"
+    return rf"\A{delimiter.join([field] * columns)}\n\z"
+
+
+def _is_utf8(lines: pa.StringArray) -> bool:
+    try:
+        lines.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _text_bytes(texts: pa.StringArray) -> int:
+    """The bytes of all texts of an array that starts at the begin of its buffers."""
+    return int(np.frombuffer(texts.buffers()[1], np.int32, len(texts) + 1)[-1])

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from blocks.domain.readings_summary import MOST_BUCKETS, Bucket, ReadingsSummary, Timeline
-from flows.rows.arrays import Integers
+from blocks.domain.readings_summary import MOST_BUCKETS, Bucket, Timeline
+from flows.rows.arrays import Integers, to_mask
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,19 +19,22 @@ MAX_UNSAMPLED_READINGS = 2**16
 SAMPLED_ONE_IN = 32
 """Of a larger file, one value in so many is used, chosen at random."""
 
+MOST_FINGERPRINTS = 2**20
+"""The most partition keys that are counted if only their fingerprints are known, in 8 MiB."""
+
 _SEVEN, _ONE = np.uint32(7), np.uint8(1)
 
 
-class DistinctSensors:
-    """The exact number of distinct sensors, from a bitmap of their codes: up to 12 MiB for codes of eight digits."""
+class DistinctCodes:
+    """The exact number of different codes, from a bitmap of them: up to 12 MiB for codes of eight digits."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
         self._bitmap = np.zeros(0, np.uint8)
 
-    def add(self, sensor_codes: Integers) -> None:
-        """Count the sensors of one or more rows."""
-        codes = sensor_codes.astype(np.uint32)
+    def add(self, codes_of_rows: Integers) -> None:
+        """Count the codes of one or more rows."""
+        codes = codes_of_rows.astype(np.uint32)
         largest_byte = int(codes.max()) // 8
         if largest_byte >= len(self._bitmap):
             self._bitmap = np.concatenate([self._bitmap, np.zeros(largest_byte + 1 - len(self._bitmap), np.uint8)])
@@ -42,33 +45,66 @@ class DistinctSensors:
             np.bitwise_or.at(self._bitmap, new >> np.uint32(3), _ONE << (new & _SEVEN).astype(np.uint8))
 
 
+class DistinctFingerprints:
+    """The number of different fingerprints, up to a limit."""
+
+    def __init__(self) -> None:
+        self.count: int | None = 0
+        """None if there are more than the limit."""
+        self._known = np.zeros(0, np.int64)
+
+    def add(self, fingerprints: Integers) -> None:
+        """Count the fingerprints of one or more rows."""
+        if self.count is None:
+            return
+        found = np.sort(pd.unique(fingerprints))
+        places = np.searchsorted(self._known, found)
+        known = np.zeros(len(found), np.bool_)
+        inside = places < len(self._known)
+        known[inside] = self._known[places[inside]] == found[inside]
+        if not known.all():
+            self._known = np.insert(self._known, places[~known], found[~known])
+            self.count = len(self._known)
+            if self.count > MOST_FINGERPRINTS:
+                self.count, self._known = None, np.zeros(0, np.int64)
+
+
 class TimelineBuilder:
     """Aggregates readings in buckets of time. The width of all buckets doubles when `MOST_BUCKETS` do not suffice."""
 
     def __init__(self) -> None:
         self._first = self._last = 0
         self._rows = 0
-        self._pending: list[tuple[Integers, pa.StringArray]] = []  # until it is clear whether the values are sampled
+        self._pending: list[tuple[Integers, pa.StringArray | None]] = []  # until it is clear whether the values are sampled
         self._shift = 0  # a bucket is 2**shift seconds wide
         self._reset_buckets(0)
         self._random = np.random.default_rng(0)  # a fixed seed, so that the same file has the same timeline
 
-    def add(self, timestamps: Integers, values: pa.StringArray) -> None:
-        """Count one or more readings. Values are decimals that DynamoDB stores, so they are finite as floats."""
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The first and the last timestamp; None without readings."""
+        if not self._rows:
+            return None
+        self._aggregate_pending(self._one_in)
+        return self._first, self._last
+
+    def add(self, timestamps: Integers, values: pa.StringArray | None) -> None:
+        """Count one or more readings.
+
+        Values are decimals that DynamoDB stores, so they are finite as floats, or null; None if there are none.
+        """
         self._rows += len(timestamps)
         self._pending.append((timestamps, values))
         if self._rows > MAX_UNSAMPLED_READINGS:
             self._aggregate_pending(SAMPLED_ONE_IN)
 
-    def summary(self, sensors: int) -> ReadingsSummary | None:
-        """The summary of all readings so far, which are of so many sensors; None if no reading was added."""
-        if not self._rows:
-            return None
-        timeline = self._timeline()
-        return ReadingsSummary(sensors=sensors, first=self._first, last=self._last, timeline=timeline)
+    @property
+    def _one_in(self) -> int:
+        return SAMPLED_ONE_IN if self._rows > MAX_UNSAMPLED_READINGS else 1
 
-    def _timeline(self) -> Timeline:
-        one_in = SAMPLED_ONE_IN if self._rows > MAX_UNSAMPLED_READINGS else 1
+    def timeline(self) -> Timeline:
+        """The timeline of all readings so far, at least one."""
+        one_in = self._one_in
         self._aggregate_pending(one_in)
         width = 1 << self._shift
         with np.errstate(invalid="ignore"):
@@ -91,14 +127,18 @@ class TimelineBuilder:
             self._aggregate(timestamps, values, one_in)
         self._pending.clear()
 
-    def _aggregate(self, timestamps: Integers, values: pa.StringArray, one_in: int) -> None:
+    def _aggregate(self, timestamps: Integers, values: pa.StringArray | None, one_in: int) -> None:
         """Add readings to their buckets: each to the count, one value in `one_in` to the sum, low and high."""
         self._cover(int(timestamps.min()), int(timestamps.max()))
         buckets = (timestamps >> self._shift) - self._base
         self._counts += np.bincount(buckets, minlength=MOST_BUCKETS)
+        if values is None:
+            return
         if one_in > 1:
             sample = self._sample(len(buckets), one_in)
             buckets, values = buckets[sample], values.take(pa.array(sample))
+        if values.null_count:
+            buckets, values = buckets[to_mask(values.is_valid())], values.drop_null()
         numbers = values.cast(pa.float64()).to_numpy()
         self._sampled += np.bincount(buckets, minlength=MOST_BUCKETS)
         self._sums += np.bincount(buckets, numbers, minlength=MOST_BUCKETS)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import pandas as pd
+import pyarrow as pa
 
 from blocks.domain.models import Reject, RowCounts, Verdict
 from blocks.domain.readings_summary import ReadingsSummary
@@ -17,6 +17,7 @@ from flows.rows.content import guess_file_type, open_csv
 from flows.rows.line_classifier import LineClassifier
 from flows.rows.lines import line_blocks
 from flows.rows.rejects import RejectFile
+from flows.rows.rules import RowRules
 from flows.rows.settings import RefusedError, ValidationSettings
 
 DEFAULT_SETTINGS = ValidationSettings()
@@ -43,18 +44,18 @@ class ValidatedFile:
     summary: ReadingsSummary | None = None
     """Sensors, time range and timeline of the readings; None if there are no readings."""
     settings: ValidationSettings = field(default=DEFAULT_SETTINGS, repr=False, compare=False)
-    """The rules of this validation, with its latest accepted second, so that a repetition has the same result."""
+    """The settings of this validation, with the second that counts as now, so that a repetition has the same result."""
     _rows: AcceptedRows | None = field(default=None, repr=False, compare=False)
 
-    def readings(self) -> Iterator[pd.DataFrame]:
-        """The rows to store, in file order, in frames of up to about 75,000 rows; none if the file is refused.
+    def items(self) -> Iterator[pa.RecordBatch]:
+        """The rows to store, in file order, some 75,000 short ones at a time; none if the file is refused.
 
-        Columns: `sensor_id` (`string[pyarrow]`), `timestamp` (`int64`, seconds since the epoch, UTC), `value`
-        (`string[pyarrow]`, a decimal in a form that DynamoDB takes, equal to the number in the file). Keys are unique:
-        of rows with the same sensor and timestamp, only the last one in the file is kept. The method can be called
+        A column is an attribute, in the order of the feed's schema, see `blocks.dynamodb.attributes`; a null is a
+        missing value, which is not stored. Numbers are text in a form that DynamoDB takes, equal to those in the file.
+        Keys are unique: of rows with the same key, only the last one in the file is kept. The method can be called
         again as long as the workspace exists.
         """
-        return self._rows.frames() if self._rows else iter(())
+        return self._rows.batches() if self._rows else iter(())
 
 
 def validate_file(
@@ -78,7 +79,7 @@ def validate_file(
     Raises:
         OSError: reading `source` failed, or the workspace is full.
     """
-    settings = replace(settings, latest=settings.last_second())
+    settings = replace(settings, now=settings.starts_at())
     try:
         return _validated(source, workspace, settings, progress)
     except RefusedError as refused:
@@ -90,15 +91,19 @@ def _validated(
 ) -> ValidatedFile:
     csv = open_csv(source, settings, progress)
     head = csv.peek()[:HEAD_BYTES]
-    with RejectFile(workspace, settings) as rejects, AcceptedRowsWriter(workspace, settings) as accepted:
-        classifier = LineClassifier(settings, rejects)
+    rules = RowRules(settings)
+    with (
+        RejectFile(workspace, settings, rules.reasons) as rejects,
+        AcceptedRowsWriter(workspace, settings, rules) as accepted,
+    ):
+        classifier = LineClassifier(settings, rules, rejects)
         for block in line_blocks(iter(partial(csv.read, settings.block_bytes), b""), settings.max_line_bytes):
             accepted.add(classifier.valid_rows(block))
         accepted.mark_replaced()
         rejects.count_others()
     summary = accepted.summary()
     counts = classifier.counts(accepted=accepted.accepted, replaced=accepted.replaced)
-    refusal = _refusal(counts, settings.reject_limit, head)
+    refusal = _refusal(counts, settings.feed.reject_limit, head)
     return ValidatedFile(
         counts=counts,
         verdict="refused" if refusal else "partly" if counts.rejected else "accepted",

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from blocks.domain.errors import ArchiveError, KeyTooLongError
 from blocks.domain.models import SensorFile
 from blocks.landing_zone import LandingZone
-from flows.rows import ValidationSettings
+from tests.support.feeds import sensor_settings
 from tests.blocks.conftest import Bucket, Line, archive, refuse, s3_refusal
 
 
@@ -241,7 +241,7 @@ def test_rules_about_rows_that_the_block_takes_can_be_held_against_rows(rules: t
     settings = {"sensor_id_pattern": pattern, "earliest_timestamp": earliest, "reject_limit": limit}
     zone = LandingZone.model_validate({"bucket": "landing", **settings})
     assert rules == (zone.sensor_id_pattern, zone.earliest_timestamp, zone.reject_limit)
-    assert ValidationSettings(sensor_id_pattern=pattern, earliest=earliest, reject_limit=limit)
+    assert sensor_settings(sensor_id_pattern=pattern, earliest=earliest, reject_limit=limit)
 
 
 def test_a_file_is_never_moved_onto_itself(bucket: Bucket, credentials: AwsCredentials) -> None:

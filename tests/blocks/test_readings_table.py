@@ -6,13 +6,14 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 from prefect_aws.credentials import AwsCredentials
 
 from blocks.dynamodb.errors import RowRefusedError
 from blocks.readings_table import ReadingsTable
 from tests.blocks.conftest import make_table
+from tests.blocks.dynamodb.conftest import SCHEMA
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -27,18 +28,14 @@ def readings_table(
     return ReadingsTable(table_name=name, credentials=credentials, sender=request.param)
 
 
-def frame(*values: str, start: int = 1_483_906_366) -> pd.DataFrame:
+def frame(*values: str, start: int = 1_483_906_366) -> pa.RecordBatch:
     """A row for each value, one second after another, in the types that the row reader hands over."""
-    return pd.DataFrame(
-        {
-            "sensor_id": pd.array(["0000-0001"] * len(values), dtype="string[pyarrow]"),
-            "timestamp": pd.Series(range(start, start + len(values)), dtype="int64"),
-            "value": pd.array(values, dtype="string[pyarrow]"),
-        }
-    )
+    columns = [["0000-0001"] * len(values), range(start, start + len(values)), values]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
-def rows(count: int, start: int = 0) -> pd.DataFrame:
+def rows(count: int, start: int = 0) -> pa.RecordBatch:
     return frame(*(str(start + number) for number in range(count)), start=start)
 
 

@@ -167,7 +167,7 @@ def test_a_file_that_fails_too_often_is_put_aside_with_its_last_error_and_can_be
     uri = world.put("0014-0001,1483906366,1\n", "incoming/poison.csv")
 
     def poisoned(*_: object, **__: object) -> int:
-        raise RowRefusedError("readings", "0014-0001", "1483906366", "1", "it is cursed")
+        raise RowRefusedError("readings", "0014-0001,1483906366,1", "it is cursed")
 
     with monkeypatch.context() as patch:
         patch.setattr(ReadingsTable, "write", poisoned)

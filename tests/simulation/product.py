@@ -320,7 +320,7 @@ class _Validated:
     refusal: str | None = None
     summary: None = None
 
-    def readings(self) -> list[tuple[str, int, str]]:
+    def items(self) -> list[tuple[str, int, str]]:
         return self.rows
 
 

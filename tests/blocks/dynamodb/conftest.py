@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
+from blocks.dynamodb.attributes import attribute
 from blocks.readings_table import ReadingsTable
 from tests.fakes.counting_server import CountingServer, counting_server
 
@@ -63,19 +64,30 @@ def table(make_table: Callable[..., ReadingsTable]) -> ReadingsTable:
     return make_table()
 
 
-def rows(count: int, *, start: int = 0, sensors: int = 7) -> pd.DataFrame:
+SCHEMA = pa.schema(
+    [
+        attribute("sensor_id", "S", key=True),
+        attribute("timestamp", "N", pa.int64(), key=True),
+        attribute("value", "N"),
+    ]
+)
+
+
+def rows(count: int, *, start: int = 0, sensors: int = 7, sensor_id: str | None = None) -> pa.RecordBatch:
     """Rows in file order, each with a value of its own, in the types that the row reader hands over."""
     numbers = range(start, start + count)
-    return pd.DataFrame(
-        {
-            "sensor_id": pd.array([f"0000-{number % sensors:04d}" for number in numbers], dtype="string[pyarrow]"),
-            "timestamp": pd.Series(numbers, dtype="int64"),
-            "value": pd.array([f"{number}.10" for number in numbers], dtype="string[pyarrow]"),
-        }
+    sensor_ids = [sensor_id or f"0000-{number % sensors:04d}" for number in numbers]
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(sensor_ids, pa.string()),
+            pa.array(numbers, pa.int64()),
+            pa.array([f"{number}.10" for number in numbers], pa.string()),
+        ],
+        schema=SCHEMA,
     )
 
 
-def contents(frame: pd.DataFrame) -> dict[tuple[str, int], str]:
+def contents(batch: pa.RecordBatch) -> dict[tuple[str, int], str]:
     """What the table holds when it holds these rows."""
-    columns = (frame[name].tolist() for name in ("sensor_id", "timestamp", "value"))
+    columns = (batch[name].to_pylist() for name in ("sensor_id", "timestamp", "value"))
     return {(sensor_id, timestamp): value for sensor_id, timestamp, value in zip(*columns, strict=True)}

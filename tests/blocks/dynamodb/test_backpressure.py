@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 
 from blocks.domain.errors import ThrottledError
@@ -19,7 +19,7 @@ def test_reading_stops_while_the_table_takes_nothing(server: CountingServer, mon
     monkeypatch.setattr(request_bodies, "ROWS_PER_WINDOW", 10_000)
     read = 0
 
-    def frames() -> Iterator[pd.DataFrame]:
+    def frames() -> Iterator[pa.RecordBatch]:
         nonlocal read
         for part in range(100):
             read += 10_000
@@ -41,7 +41,7 @@ def test_rows_are_read_while_others_are_under_way(server: CountingServer, monkey
 
     monkeypatch.setattr(server.table, "take", take)
 
-    def frames() -> Iterator[pd.DataFrame]:
+    def frames() -> Iterator[pa.RecordBatch]:
         yield rows(1_000)
         assert first_was_taken.wait(10)
         yield rows(1_000, start=1_000)

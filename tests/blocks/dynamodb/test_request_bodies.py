@@ -3,20 +3,22 @@
 import json
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks.dynamodb import request_bodies
-from blocks.dynamodb.request_bodies import ITEMS_PER_BATCH, request_bodies_of
-from tests.blocks.dynamodb.conftest import contents, rows
+from blocks.dynamodb.attributes import attribute, items_of
+from blocks.dynamodb.request_bodies import ITEMS_PER_BATCH, REQUEST_BYTES, request_bodies_of
+from tests.blocks.dynamodb.conftest import SCHEMA, contents, rows
 
 Key = tuple[str, int]
 
 
-def batches_of(*frames: pd.DataFrame) -> list[list[tuple[Key, str]]]:
+def batches_of(*frames: pa.RecordBatch) -> list[list[tuple[Key, str]]]:
     """Key and value of each item, batch by batch."""
     batches = []
     for body in (body for block in request_bodies_of(frames, "readings") for body in block):
@@ -35,23 +37,23 @@ def test_each_row_is_in_one_body_and_no_body_has_more_than_25(count: int) -> Non
 
 
 def test_a_body_is_what_the_api_takes() -> None:
-    frame = pd.DataFrame({"sensor_id": ["0000-0001"], "timestamp": [1_483_906_366], "value": ["10.10"]})
-    [[body]] = request_bodies_of([frame], "readings")
+    row = pa.RecordBatch.from_pylist(
+        [{"sensor_id": "0000-0001", "timestamp": 1_483_906_366, "value": "10.10"}], schema=SCHEMA
+    )
+    [[body]] = request_bodies_of([row], "readings")
     item = {"sensor_id": {"S": "0000-0001"}, "timestamp": {"N": "1483906366"}, "value": {"N": "10.10"}}
     assert {"RequestItems": {"readings": [{"PutRequest": {"Item": item}}]}} == json.loads(body)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), unique=True, min_size=1))
 def test_a_sensor_id_of_any_characters_arrives_as_it_is(sensor_ids: list[str]) -> None:
-    frame = pd.DataFrame({"sensor_id": pd.array(sensor_ids, dtype="string[pyarrow]"), "timestamp": 7, "value": "1.50"})
-    assert contents(frame) == dict(item for batch in batches_of(frame) for item in batch)
+    readings = [{"sensor_id": sensor_id, "timestamp": 7, "value": "1.50"} for sensor_id in sensor_ids]
+    batch = pa.RecordBatch.from_pylist(readings, schema=SCHEMA)
+    assert contents(batch) == dict(item for batch in batches_of(batch) for item in batch)
 
 
 def test_a_file_sorted_by_sensor_does_not_send_one_sensor_after_the_other() -> None:
-    by_sensor = pd.concat(
-        [rows(2_500, start=2_500 * sensor).assign(sensor_id=f"0000-000{sensor}") for sensor in range(8)]
-    )
-    batches = batches_of(by_sensor)
+    batches = batches_of(*(rows(2_500, start=2_500 * sensor, sensor_id=f"0000-000{sensor}") for sensor in range(8)))
     sensors = [{sensor_id for (sensor_id, _), _ in batch} for batch in batches]
     # 25 of eight sensors: less than four of them in one batch takes luck of one in a million.
     assert min(len(each) for each in sensors) >= 4
@@ -59,7 +61,7 @@ def test_a_file_sorted_by_sensor_does_not_send_one_sensor_after_the_other() -> N
 
 
 def test_rows_are_mixed_across_frames_too() -> None:
-    batches = batches_of(*(rows(500, start=500 * part).assign(sensor_id=f"0000-000{part}") for part in range(4)))
+    batches = batches_of(*(rows(500, start=500 * part, sensor_id=f"0000-000{part}") for part in range(4)))
     assert all(len({sensor_id for (sensor_id, _), _ in batch}) > 1 for batch in batches)
 
 
@@ -71,10 +73,60 @@ def test_rows_are_read_a_window_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(request_bodies, "ROWS_PER_WINDOW", 1_000)
     read: list[int] = []
 
-    def frames() -> Iterator[pd.DataFrame]:
+    def frames() -> Iterator[pa.RecordBatch]:
         for part in range(10):
             read.append(part)
             yield rows(400, start=400 * part)
 
     next(request_bodies_of(frames(), "readings"))
     assert [0, 1, 2] == read
+
+
+def items_in(rows: pa.RecordBatch) -> list[dict[str, dict[str, object]]]:
+    bodies = [body for block in request_bodies_of([rows], "readings") for body in block]
+    puts = [put for body in bodies for put in json.loads(body)["RequestItems"]["readings"]]
+    return [put["PutRequest"]["Item"] for put in puts]
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+typed_values = st.one_of(
+    st.tuples(st.just("S"), st.just(pa.string()), st.lists(texts, min_size=3, max_size=3)),
+    st.tuples(
+        st.just("N"), st.just(pa.string()), st.lists(st.sampled_from([None, "1.50", "-1E-130"]), min_size=3, max_size=3)
+    ),
+    st.tuples(
+        st.just("N"),
+        st.just(pa.int64()),
+        st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), min_size=3, max_size=3),
+    ),
+    st.tuples(st.just("BOOL"), st.just(pa.bool_()), st.lists(st.none() | st.booleans(), min_size=3, max_size=3)),
+)
+
+
+@given(st.dictionaries(names.filter(lambda name: name != "id"), typed_values, max_size=4))
+def test_an_item_of_any_attributes_is_sent_as_it_is(columns: dict[str, tuple[Any, pa.DataType, list[Any]]]) -> None:
+    schema = [attribute("id", "S"), *(attribute(name, type_, of) for name, (type_, of, _) in columns.items())]
+    arrays = [pa.array(["a", "b", "c"]), *(pa.array(values, of) for _, of, values in columns.values())]
+    batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(schema))
+    expected = [
+        {"id": {"S": key}}
+        | {
+            name: {type_: str(values[row]) if of == pa.int64() else values[row]}
+            for name, (type_, of, values) in columns.items()
+            if values[row] is not None
+        }
+        for row, key in enumerate("abc")
+    ]
+    assert expected == sorted(items_in(batch), key=lambda item: item["id"]["S"])
+    assert expected == list(items_of(batch))
+
+
+def test_no_body_is_larger_than_a_request_may_be() -> None:
+    text = '"\x01' * 200_000  # a JSON string of 1.6 MB, of 400 kB
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array([str(number) for number in range(30)]), pa.array([text] * 30)], names=["id", "text"]
+    )
+    sizes = [len(body) for block in request_bodies_of([batch], "readings") for body in block]
+    assert max(sizes) <= REQUEST_BYTES
+    assert 30 == len(items_in(batch))

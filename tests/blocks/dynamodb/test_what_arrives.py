@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 from botocore.exceptions import ClientError
 
@@ -35,7 +35,7 @@ def test_rows_of_all_frames_arrive_in_full_batches(table: ReadingsTable, server:
 
 
 @pytest.mark.parametrize("frames", [[], [rows(0)]])
-def test_no_rows_are_no_call(table: ReadingsTable, server: CountingServer, frames: list[pd.DataFrame]) -> None:
+def test_no_rows_are_no_call(table: ReadingsTable, server: CountingServer, frames: list[pa.RecordBatch]) -> None:
     assert 0 == table.write(frames)
     assert 0 == server.table.requests
 

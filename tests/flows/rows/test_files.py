@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from flows.rows import ValidatedFile, ValidationSettings, validate_file
+from flows.rows import ValidatedFile, validate_file
+from tests.support.feeds import sensor_settings
 
 DATA = Path(__file__).parents[2] / "data"
 CASES = sorted(path.name.removesuffix(".expected.json") for path in DATA.glob("*.expected.json"))
@@ -38,11 +39,15 @@ def outcome(file: ValidatedFile) -> dict[str, Any]:
         "first_rejects": rejects,
         "readings": [
             (sensor_id, timestamp, Decimal(value))
-            for frame in file.readings()
-            for sensor_id, timestamp, value in frame.itertuples(index=False)
+            for sensor_id, timestamp, value in rows_of(file)
         ],
         **refusal,
     }
+
+
+def rows_of(file: ValidatedFile) -> list[tuple[Any, ...]]:
+    """The rows to store, as tuples in the order of the schema."""
+    return [row for batch in file.items() for row in zip(*(each.to_pylist() for each in batch.columns), strict=True)]
 
 
 def without_comments(expected: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +59,7 @@ def without_comments(expected: dict[str, Any]) -> dict[str, Any]:
 def test_a_file_has_its_expected_outcome(name: str, tmp_path: Path) -> None:
     expected = expected_of(name)
     with (DATA / f"{name}.csv").open("rb") as source:
-        file = validate_file(source, tmp_path, ValidationSettings(**expected.get("rules", {})))
+        file = validate_file(source, tmp_path, sensor_settings(**expected.get("rules", {})))
     assert without_comments(expected) == outcome(file)
 
 
@@ -62,7 +67,7 @@ def test_a_file_has_its_expected_outcome(name: str, tmp_path: Path) -> None:
 def test_a_file_in_chunks_and_blocks_of_a_few_bytes_has_the_same_outcome(name: str, tmp_path: Path) -> None:
     expected = expected_of(name)
     source = Trickle((DATA / f"{name}.csv").read_bytes())
-    file = validate_file(source, tmp_path, ValidationSettings(**{"block_bytes": 7} | expected.get("rules", {})))
+    file = validate_file(source, tmp_path, sensor_settings(**{"block_bytes": 7} | expected.get("rules", {})))
     assert without_comments(expected) == outcome(file)
 
 
@@ -70,7 +75,7 @@ def test_a_file_in_chunks_and_blocks_of_a_few_bytes_has_the_same_outcome(name: s
 def test_the_reject_file_is_a_csv_of_all_rejected_rows(name: str, tmp_path: Path) -> None:
     expected = expected_of(name)
     with (DATA / f"{name}.csv").open("rb") as source:
-        file = validate_file(source, tmp_path, ValidationSettings(**expected.get("rules", {})))
+        file = validate_file(source, tmp_path, sensor_settings(**expected.get("rules", {})))
     rows = read_csv(file.rejects_path) if file.rejects_path else []
     assert expected["rejected"] == len(rows)
     first = [(str(reject["line"]), reject["reason"], reject["text"]) for reject in expected["first_rejects"]]
@@ -80,7 +85,7 @@ def test_the_reject_file_is_a_csv_of_all_rejected_rows(name: str, tmp_path: Path
 def test_values_have_forms_that_dynamodb_documents(tmp_path: Path) -> None:
     """Its documentation shows a sign only for negative numbers, and digits on both sides of a decimal point."""
     with (DATA / "values.csv").open("rb") as source:
-        values = [value for frame in validate_file(source, tmp_path).readings() for value in frame["value"]]
+        values = [value for _, _, value in rows_of(validate_file(source, tmp_path))]
     assert [] == [value for value in values if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", value)]
 
 

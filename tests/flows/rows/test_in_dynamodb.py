@@ -12,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flows.rows import ValidationSettings, validate_file
+from flows.rows import validate_file
 from flows.rows.decimals import DECIMAL
 from tests.fakes.plain_rows import number_in
+from tests.flows.rows.test_files import rows_of
+from tests.support.feeds import sensor_settings
 
 if TYPE_CHECKING:
     from tests.support.servers import Aws
@@ -77,8 +79,7 @@ class Table:
 
 def readings(content: bytes) -> list[tuple[str, int, str]]:
     with TemporaryDirectory() as workspace:
-        file = validate_file(io.BytesIO(content), Path(workspace), ValidationSettings(reject_limit=1))
-        return [row for frame in file.readings() for row in frame.itertuples(index=False, name=None)]
+        return rows_of(validate_file(io.BytesIO(content), Path(workspace), sensor_settings(reject_limit=1)))
 
 
 def test_every_form_of_decimal_is_stored_as_the_number_it_denotes(table: Table) -> None:

@@ -4,21 +4,22 @@ import io
 import tempfile
 from collections.abc import Callable
 from decimal import Decimal
-from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flows.rows import REASONS, ValidationSettings, validate_file
+from flows.rows import ValidationSettings, validate_file
 from flows.rows.compression import MAGIC
 from flows.rows.content import SIGNATURES
 from flows.rows.decimals import DECIMAL, dynamodb_number
 from tests.fakes.plain_rows import DYNAMODB, number_in, plain_outcome
-from tests.flows.rows.test_files import read_csv
+from tests.flows.rows.test_files import read_csv, rows_of
+from tests.support.feeds import sensor_settings
 
 NOON = 1483906366
+REASONS = ["field_count", "sensor_id", "timestamp", "timestamp_range", "value", "value_range", "encoding"]
 
 thorough = settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 
@@ -71,7 +72,6 @@ def outcome(source: BinaryIO, rules: ValidationSettings) -> dict[str, Any]:
     """The complete result of validation, with the content of the reject file and the readings."""
     with tempfile.TemporaryDirectory() as workspace:
         file = validate_file(source, Path(workspace), rules)
-        frames = [frame.itertuples(index=False, name=None) for frame in file.readings()]
         return {
             "counts": file.counts,
             "verdict": file.verdict,
@@ -79,14 +79,14 @@ def outcome(source: BinaryIO, rules: ValidationSettings) -> dict[str, Any]:
             "reasons": file.reasons,
             "first_rejects": file.first_rejects,
             "rejects": read_csv(file.rejects_path) if file.rejects_path else [],
-            "readings": list(chain.from_iterable(frames)),
+            "readings": rows_of(file),
         }
 
 
 @thorough
 @given(st.one_of(st.binary(max_size=400), marked_files), st.integers(1, 50), st.integers(1, 120))
 def test_every_line_of_any_file_is_counted_once(content: bytes, block_bytes: int, max_line_bytes: int) -> None:
-    rules = ValidationSettings(block_bytes=block_bytes, max_line_bytes=max_line_bytes)
+    rules = sensor_settings(block_bytes=block_bytes, max_line_bytes=max_line_bytes)
     found = outcome(io.BytesIO(content), rules)
     counts = found["counts"]
     numbers = [int(line) for line, _, _ in found["rejects"]]
@@ -108,7 +108,7 @@ def test_every_line_of_any_file_is_counted_once(content: bytes, block_bytes: int
 def test_a_file_has_the_same_outcome_as_in_a_plain_loop_over_its_lines(
     content: bytes, block_bytes: int, max_line_bytes: int, pattern: str
 ) -> None:
-    rules = ValidationSettings(
+    rules = sensor_settings(
         block_bytes=block_bytes,
         max_line_bytes=max_line_bytes,
         sensor_id_pattern=pattern,
@@ -136,10 +136,10 @@ def test_a_file_has_the_same_outcome_as_in_a_plain_loop_over_its_lines(
 def test_the_outcome_does_not_depend_on_the_sizes_of_chunks_and_blocks(
     content: bytes, block_bytes: int, data: st.DataObject
 ) -> None:
-    whole = outcome(io.BytesIO(content), ValidationSettings(latest=NOON, reject_limit=0.5))
+    whole = outcome(io.BytesIO(content), sensor_settings(latest=NOON, reject_limit=0.5))
     chunks = Chunks(content, lambda: data.draw(st.integers(1, 20)))
     assert whole == outcome(
-        cast("BinaryIO", chunks), ValidationSettings(block_bytes=block_bytes, latest=NOON, reject_limit=0.5)
+        cast("BinaryIO", chunks), sensor_settings(block_bytes=block_bytes, latest=NOON, reject_limit=0.5)
     )
 
 

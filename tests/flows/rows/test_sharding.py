@@ -90,7 +90,7 @@ def test_a_shard_that_validates_again_later_accepts_the_same_timestamps(
 
 @pytest.mark.parametrize(
     "error",
-    [ThrottledError("readings", 3, 300), RowRefusedError("readings", "0000-0001", "1", "2", "no")],
+    [ThrottledError("readings", 3, 300), RowRefusedError("readings", "0000-0001,1,2", "no")],
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_of_a_shard_is_unchanged_after_pickling(error: Exception) -> None:

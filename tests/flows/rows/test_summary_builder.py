@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from blocks.domain.limits import json_bytes
 from blocks.domain.readings_summary import MOST_BUCKETS, ReadingsSummary, Timeline, joined
 from flows.rows import ValidationSettings, validate_file
-from flows.rows.duplicates import parse_eight_digits
-from flows.rows.summary_builder import MAX_UNSAMPLED_READINGS, SAMPLED_ONE_IN, DistinctSensors
+from flows.rows.keys import DigitsCode
+from flows.rows.summary_builder import MAX_UNSAMPLED_READINGS, SAMPLED_ONE_IN, DistinctCodes
 
 SMALL_BLOCKS = ValidationSettings(block_bytes=2000)
 DAY = 86_400
@@ -142,7 +142,7 @@ def test_no_timelines_joined_are_none() -> None:
 
 
 def test_sensors_are_counted_exactly() -> None:
-    sensors, random = DistinctSensors(), np.random.default_rng(0)
+    sensors, random = DistinctCodes(), np.random.default_rng(0)
     parts = [random.integers(0, 10**8, 1000), np.arange(100), random.integers(0, 3000, 1000), np.array([10**8 - 1])]
     for codes in parts:
         sensors.add(codes)
@@ -152,5 +152,5 @@ def test_sensors_are_counted_exactly() -> None:
 def test_the_code_of_a_sensor_id_of_eight_digits_is_their_number() -> None:
     numbers = [0, 1, 10_000, 12_345_678, 99_999_999, 90_000_001]
     ids = pa.array([f"{number // 10**4:04d}-{number % 10**4:04d}" for number in numbers])
-    assert numbers == parse_eight_digits(ids).tolist()
-    assert numbers[2:5] == parse_eight_digits(ids.slice(2, 3)).tolist()
+    assert numbers == DigitsCode.of_pattern(r"\d{4}-\d{4}")(ids).tolist()
+    assert numbers[2:5] == DigitsCode.of_pattern(r"\d{4}-\d{4}")(ids.slice(2, 3)).tolist()
