@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final, Self
 
 from prefect.blocks.core import Block
@@ -13,7 +13,7 @@ from pydantic import Field as Property
 from pydantic import HttpUrl, ValidationError, model_validator
 
 from blocks.domain.errors import BlockInvalidError
-from blocks.domain.feed.descriptor import Feed, FeedInvalidError, parse_feed
+from blocks.domain.feed.descriptor import SENSOR_READINGS, Feed, FeedInvalidError, parse_feed
 from blocks.domain.feed.selection import Feeds
 
 DEFAULT_INCOMING: Final = "incoming/"
@@ -100,12 +100,16 @@ def _block(name: str, data: dict[str, Any]) -> FeedBlock:
     return block
 
 
-def save_feeds(feeds: Iterable[Feed], incoming_prefix: str = DEFAULT_INCOMING) -> list[str]:
+def save_feeds(
+    feeds: Iterable[Feed], incoming_prefix: str = DEFAULT_INCOMING, rules_of_0_1: Mapping[str, Any] | None = None
+) -> list[str]:
     """The addresses of the blocks of these feeds, which are now saved unless a person has edited them.
 
     Args:
         feeds: as they are in files: their prefixes start with `incoming/`.
         incoming_prefix: what they start with on this server.
+        rules_of_0_1: fields of the landing zone's block, which had the rules of the sensor file before there were
+            feeds. They are taken over once.
 
     Raises:
         BlockInvalidError: a person has edited a descriptor into one that cannot be used.
@@ -118,8 +122,26 @@ def save_feeds(feeds: Iterable[Feed], incoming_prefix: str = DEFAULT_INCOMING) -
     for name, feed in wanted.items():
         if name not in kept:
             descriptor = feed.as_document()
-            FeedBlock(descriptor=descriptor, deployed=digest(descriptor)).save(name, overwrite=True)
+            edited = descriptor if known else _with_rules_of_0_1(feed, rules_of_0_1 or {})
+            FeedBlock(descriptor=edited, deployed=digest(descriptor)).save(name, overwrite=True)
     return [address(name) for name in sorted(wanted)]
+
+
+def _with_rules_of_0_1(feed: Feed, rules: Mapping[str, Any]) -> dict[str, Any]:
+    """The descriptor of the feed; that of the sensor file with the rules that people had set in the landing zone."""
+    descriptor = feed.as_document()
+    if feed.name != SENSOR_READINGS.name:
+        return descriptor
+    fields = {field["name"]: field.setdefault("constraints", {}) for field in descriptor["schema"]["fields"]}
+    sensor, second = (fields[name] for name in feed.table_schema.primary_key)
+    for constraints, constraint, rule in (
+        (sensor, "pattern", "sensor_id_pattern"),
+        (second, "minimum", "earliest_timestamp"),
+        (descriptor, "rejectLimit", "reject_limit"),
+    ):
+        if rule in rules and str(rules[rule]) != str(constraints.get(constraint)):
+            constraints[constraint] = rules[rule]
+    return descriptor
 
 
 def _moved(feed: Feed, incoming_prefix: str) -> Feed:

@@ -150,7 +150,8 @@ def save_blocks(
         block.save(BLOCK_NAME, overwrite=True)
         saved.append(f"{block_type.get_block_type_slug()}/{BLOCK_NAME}")
     zone = find_block(LandingZone)
-    return [*saved, *save_feeds(feeds, zone.incoming_prefix if zone else outputs.incoming_prefix)]
+    prefix = zone.incoming_prefix if zone else outputs.incoming_prefix
+    return [*saved, *save_feeds(feeds, prefix, zone.model_extra if zone else None)]
 
 
 def _save_credentials(credentials: AwsCredentials) -> AwsCredentials:

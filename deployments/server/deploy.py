@@ -20,8 +20,8 @@ from blocks.saved_blocks import save_blocks
 from blocks.stack_outputs import STACK_NAME, current_stack_outputs
 from deployments.server.api_access import refusals_explained
 from deployments.server.crash_automation import ensure_crash_automation, silence_in
-from deployments.server.feed_files import feeds_in_files
 from deployments.server.ecs_pool import ensure_ecs_pool
+from deployments.server.feed_files import feeds_in_files
 from deployments.server.prefect_yaml import prefect_deploy_all
 from deployments.settings import POOL_LIMIT, QUEUE_LIMITS, Settings
 from flows.notification.wait import SHORTEST_PAUSE_SECONDS, ensure_resume_automation

@@ -14,8 +14,9 @@ class FeedsConflictError(SensorIngestError):
     """Two feeds cannot be in one deployment."""
 
     def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
         super().__init__(
-            f"The feeds cannot be used together: {'; '.join(problems)}. Until then files wait in incoming/."
+            f"The feeds cannot be used together: {'; '.join(self.problems)}. Until then files wait in incoming/."
         )
 
 
