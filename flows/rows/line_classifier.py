@@ -62,7 +62,8 @@ class LineClassifier:
             for indices in _chunks(np.flatnonzero(~simple))
         ]
         if 0 <= (header := self._header_line - self._lines - 1) < len(lines):
-            codes[header] = VALID  # as a row the header breaks a rule; it is no reject
+            codes[header] = VALID  # as a row it may break a rule, or none
+            valid = [rows.filter(pc.not_equal(rows[_INDEX], header)) for rows in valid]
         for indices in _chunks(np.flatnonzero(codes)):
             self._rejects.add(indices + self._lines + 1, codes[indices], lines.take(pa.array(indices)))
         self._lines += len(lines)

@@ -14,6 +14,9 @@ from flows.rows.reasons import ENCODING, FIELD_COUNT, VALID, ReasonCodes
 
 BLANKS = " \t"
 
+FEW_LINES = 100
+"""Fewer lines are all split one by one, which is faster, as Arrow's reader hands each block over to another thread."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -86,6 +89,8 @@ class LineSplitter:
             block: the lines as bytes.
             lines: the same lines, each with its `\n`.
         """
+        if len(lines) < FEW_LINES:
+            return np.zeros(len(lines), np.bool_), self._read(b"", 0)
         # RE2 does not notice all invalid UTF-8. If a block has some, its lines beyond ASCII are split one by one.
         of_ascii = block.isascii() or not _is_utf8(lines)
         simple = to_mask(pc.match_substring_regex(lines, self._simple[of_ascii]))
