@@ -173,9 +173,10 @@ def _settings() -> ValidationSettings:
 def with_rules(feed: Feed, pattern: str, earliest: int, reject_limit: float) -> Feed:
     """The feed with another pattern of its partition key, first instant of its sort key, and reject limit."""
     schema = feed.table_schema
-    others = dict(zip(schema.primary_key, ({"pattern": pattern}, {"minimum": earliest}), strict=True))
+    others: list[dict[str, Any]] = [{"pattern": pattern}, {"minimum": earliest}]
+    by_name = dict(zip(schema.primary_key, others, strict=True))
     fields = [
-        field.model_copy(update={"constraints": field.constraints.model_copy(update=others.get(field.name, {}))})
+        field.model_copy(update={"constraints": field.constraints.model_copy(update=by_name.get(field.name, {}))})
         for field in schema.fields_
     ]
     table_schema = schema.model_copy(update={"fields_": tuple(fields)})

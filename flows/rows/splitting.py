@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from flows.rows.arrays import Mask, full_match, to_integers, to_mask
-from flows.rows.reasons import ENCODING, FIELD_COUNT, VALID, ReasonCodes
+from flows.rows.reasons import ENCODING, FIELD_COUNT, ReasonCodes
 
 BLANKS = " \t"
 
@@ -67,7 +67,9 @@ class LineSplitter:
     delimiters, and each of its fields is quoted from end to end or has no quote.
     """
 
-    def __init__(self, layout: Layout, columns: Sequence[str | None], names: Sequence[str], max_line_bytes: int) -> None:
+    def __init__(
+        self, layout: Layout, columns: Sequence[str | None], names: Sequence[str], max_line_bytes: int
+    ) -> None:
         """Split lines of up to `max_line_bytes`.
 
         Args:

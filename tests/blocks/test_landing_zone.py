@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from blocks.domain.errors import ArchiveError, KeyTooLongError
 from blocks.domain.models import SensorFile
 from blocks.landing_zone import LandingZone
-from tests.support.feeds import sensor_settings
 from tests.blocks.conftest import Bucket, Line, archive, refuse, s3_refusal
+from tests.support.feeds import sensor_settings
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""Whatever a feed declares and whatever is in a file: validation ends, counts add up, and items are those of a plain loop."""
+"""Whatever a feed declares and whatever is in a file: validation ends with the items of a plain loop."""
 
 import io
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,7 +67,10 @@ def with_time_to_live(item: dict[str, Any], declared: Declared) -> dict[str, Any
 def test_a_file_of_any_feed_has_the_same_outcome_as_in_a_plain_loop(data: st.DataObject) -> None:
     declared = data.draw(feeds())
     content = data.draw(files(declared))
-    block_bytes, max_line_bytes = data.draw(st.sampled_from([1, 20, 50, 200, 10_000])), data.draw(st.sampled_from([60, 65_536]))
+    block_bytes, max_line_bytes = (
+        data.draw(st.sampled_from([1, 20, 50, 200, 10_000])),
+        data.draw(st.sampled_from([60, 65_536])),
+    )
     rules = ValidationSettings(
         feed=declared.feed,
         key_values=declared.key_values,
@@ -104,9 +108,9 @@ def test_a_file_of_any_feed_has_the_same_outcome_as_in_a_plain_loop(data: st.Dat
 def test_the_outcome_of_any_feed_does_not_depend_on_the_sizes_of_chunks_and_blocks(data: st.DataObject) -> None:
     declared = data.draw(feeds())
     content = data.draw(st.one_of(files(declared), st.binary(max_size=300)))
-    rules = {"feed": declared.feed, "key_values": declared.key_values, "now": NOW}
+    rules = ValidationSettings(feed=declared.feed, key_values=declared.key_values, now=NOW)
     with patch.object(splitting, "FEW_LINES", 0):
-        whole = outcome(io.BytesIO(content), ValidationSettings(**rules))
+        whole = outcome(io.BytesIO(content), rules)
     chunks = Chunks(content, lambda: data.draw(st.integers(1, 20)))
-    in_blocks = ValidationSettings(**rules, block_bytes=data.draw(st.integers(1, 200)))
+    in_blocks = replace(rules, block_bytes=data.draw(st.integers(1, 200)))
     assert whole == outcome(cast("BinaryIO", chunks), in_blocks)
