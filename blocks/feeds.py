@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, ClassVar, Final, Self
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect_aws.credentials import AwsCredentials
 from pydantic import Field as Property
 from pydantic import HttpUrl, ValidationError, model_validator
@@ -81,8 +82,10 @@ def saved_feeds() -> list[FeedBlock]:
     with get_client(sync_client=True) as client:
         try:
             documents = client.read_block_documents_by_type(FeedBlock.get_block_type_slug())
-        except ObjectNotFound:
-            return []
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.NOT_FOUND:
+                raise
+            return []  # the server does not know the type of block yet
     return [
         _block(str(document.name), document.data) for document in sorted(documents, key=lambda each: str(each.name))
     ]

@@ -89,9 +89,7 @@ class ReadingsSummary(BaseModel):
     sensors: Annotated[int | None, Field(ge=1, description="Different partition keys; None if too many to count.")]
     first: Annotated[int, Field(ge=_FIRST_SECOND, le=_LAST_SECOND, description="Earliest time, in epoch seconds.")]
     last: Annotated[int, Field(ge=_FIRST_SECOND, le=_LAST_SECOND, description="Latest time, in epoch seconds.")]
-    timeline: Annotated[
-        Timeline | None, Field(description="None if the feed has no number, or to save space.")
-    ] = None
+    timeline: Annotated[Timeline | None, Field(description="None if the feed has no number, or to save space.")] = None
     partition_field: Annotated[str, Field(description="The field that is the partition key.")] = "sensor_id"
     time_field: Annotated[str, Field(description="The field that `first` and `last` are of.")] = "timestamp"
     value_field: Annotated[str | None, Field(description="The number that the timeline is of.")] = "value"

@@ -55,7 +55,9 @@ class FileColumns:
     def _check(self, line: Sequence[str], columns: Columns) -> None:
         """Compare a header with the fields, as `fieldsMatch` of the Table Schema standard, v2, says."""
         found = [name for name in columns if name]
-        others = [name for name, field in zip(line, columns, strict=True) if not field and name not in self._not_in_lines]
+        others = [
+            name for name, field in zip(line, columns, strict=True) if not field and name not in self._not_in_lines
+        ]
         missing = [name for name in self._fields if name not in found]
         if self._match in {"superset", "partial"}:
             missing = [name for name in missing if name in self._required]

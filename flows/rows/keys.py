@@ -29,7 +29,9 @@ _LEAST_MULTIPLIERS = 64
 class Code(Protocol):
     """Values of one column as integers of so many bits."""
 
-    bits: int
+    @property
+    def bits(self) -> int:
+        """How many bits the largest code has."""
 
     def __call__(self, values: pa.Array) -> Integers:
         """The code of each value, from 0."""
@@ -107,7 +109,9 @@ class DigitsCode:
                     numbers = numbers * 10_000 + part
                     continue
                 for place in range(first, first + digits):
-                    numbers = numbers * 10 + (np.ndarray(count, np.uint8, text, begin + place, strides=self.width) & 0x0F)
+                    numbers = numbers * 10 + (
+                        np.ndarray(count, np.uint8, text, begin + place, strides=self.width) & 0x0F
+                    )
         return numbers
 
 

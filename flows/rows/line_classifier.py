@@ -11,8 +11,8 @@ from blocks.domain.models import RowCounts
 from flows.rows.arrays import Integers, Mask, full_match, to_mask
 from flows.rows.header import FileColumns
 from flows.rows.lines import line_array, line_contents
-from flows.rows.rejects import RejectFile
 from flows.rows.reasons import VALID, ReasonCodes
+from flows.rows.rejects import RejectFile
 from flows.rows.rules import RowRules
 from flows.rows.settings import ValidationSettings
 from flows.rows.splitting import LineSplitter, split_line
@@ -62,7 +62,8 @@ class LineClassifier:
             for indices in _chunks(np.flatnonzero(~simple))
         ]
         if 0 <= (header := self._header_line - self._lines - 1) < len(lines):
-            codes[header] = VALID  # as a row the header breaks a rule; it is no reject
+            codes[header] = VALID  # as a row it may break a rule, or none
+            valid = [rows.filter(pc.not_equal(rows[_INDEX], header)) for rows in valid]
         for indices in _chunks(np.flatnonzero(codes)):
             self._rejects.add(indices + self._lines + 1, codes[indices], lines.take(pa.array(indices)))
         self._lines += len(lines)
@@ -90,7 +91,9 @@ class LineClassifier:
         if not (first := self._first_line.search(block)):
             return
         self._content_found = True
-        is_header, columns = self._columns.of_first_line(split_line(first.group().decode("utf-8", "replace"), self._layout))
+        is_header, columns = self._columns.of_first_line(
+            split_line(first.group().decode("utf-8", "replace"), self._layout)
+        )
         if is_header:
             self._header_line = self._lines + block.count(b"\n", 0, first.start()) + 1
         self._splitter = LineSplitter(self._layout, columns, self._rules.names, self._max_line_bytes)

@@ -1,6 +1,7 @@
 """The rules about the fields of a row, compiled from a feed, each checked for all rows of a block together."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -56,7 +57,8 @@ class FieldRule:
         if texts.null_count:  # the file has no such column
             return all_of(texts)
         if self._missing == ("",):
-            return to_integers(pc.binary_length(texts)) == 0
+            sizes = to_integers(pc.binary_length(texts))
+            return cast("Mask", sizes == 0)
         return to_mask(pc.is_in(texts, pa.array(self._missing, pa.string())))
 
 
@@ -84,7 +86,9 @@ class RowRules:
         self.by_name = {rule.name: rule for rule in rules}
         self.fields = [rule for rule in rules if rule.name not in key_values]
         self.reasons = Reasons(tuple(rule.name for rule in self.fields))
-        self.constants = {rule.name: _constant(rule, key_values[rule.name]) for rule in rules if rule.name in key_values}
+        self.constants = {
+            rule.name: _constant(rule, key_values[rule.name]) for rule in rules if rule.name in key_values
+        }
         self.key = key
         self.schema = pa.schema([_column(rule, key) for rule in rules])
         self.stored_schema = pa.schema([_column(rule, key) for rule in self.fields])
@@ -155,5 +159,3 @@ def _text(value: object, field: Field) -> str:
     if isinstance(value, bool):
         return (field.true_values if value else field.false_values)[0]
     return str(value) if isinstance(value, str) else str(value).replace(".", field.decimal_char)
-
-

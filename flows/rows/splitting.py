@@ -10,9 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from flows.rows.arrays import Mask, full_match, to_integers, to_mask
-from flows.rows.reasons import ENCODING, FIELD_COUNT, VALID, ReasonCodes
+from flows.rows.reasons import ENCODING, FIELD_COUNT, ReasonCodes
 
 BLANKS = " \t"
+
+FEW_LINES = 100
+"""Fewer lines are all split one by one, which is faster, as Arrow's reader hands each block over to another thread."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class LineSplitter:
     delimiters, and each of its fields is quoted from end to end or has no quote.
     """
 
-    def __init__(self, layout: Layout, columns: Sequence[str | None], names: Sequence[str], max_line_bytes: int) -> None:
+    def __init__(
+        self, layout: Layout, columns: Sequence[str | None], names: Sequence[str], max_line_bytes: int
+    ) -> None:
         """Split lines of up to `max_line_bytes`.
 
         Args:
@@ -86,6 +91,8 @@ class LineSplitter:
             block: the lines as bytes.
             lines: the same lines, each with its `\n`.
         """
+        if len(lines) < FEW_LINES:
+            return np.zeros(len(lines), np.bool_), self._read(b"", 0)
         # RE2 does not notice all invalid UTF-8. If a block has some, its lines beyond ASCII are split one by one.
         of_ascii = block.isascii() or not _is_utf8(lines)
         simple = to_mask(pc.match_substring_regex(lines, self._simple[of_ascii]))

@@ -75,7 +75,9 @@ class TimelineBuilder:
     def __init__(self) -> None:
         self._first = self._last = 0
         self._rows = 0
-        self._pending: list[tuple[Integers, pa.StringArray | None]] = []  # until it is clear whether the values are sampled
+        self._pending: list[
+            tuple[Integers, pa.StringArray | None]
+        ] = []  # until it is clear whether the values are sampled
         self._shift = 0  # a bucket is 2**shift seconds wide
         self._reset_buckets(0)
         self._random = np.random.default_rng(0)  # a fixed seed, so that the same file has the same timeline

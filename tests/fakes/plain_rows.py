@@ -89,7 +89,9 @@ def columns_of(line: bytes, rules: ValidationSettings) -> tuple[bool, list[str |
     needed = names if match in {"exact", "equal", "subset"} else [each.name for each in fields if needs(each, feed)]
     in_order = found == names or match != "exact"
     if feed.dialect.header:
-        fits = in_order and is_once and known and {*needed} <= {*known} and (not others or match in {"subset", "partial"})
+        fits = (
+            in_order and is_once and known and {*needed} <= {*known} and (not others or match in {"subset", "partial"})
+        )
         if not fits:
             raise RefusedFileError
         return True, found
@@ -222,11 +224,13 @@ def nanoseconds_in(described: Field, text: str) -> int:
         require(re.fullmatch(strict, text, re.ASCII), described.name)
         pattern = "%Y-%m-%d"
         if described.type == "datetime":
-            pattern += "T%H:%M:%S" + (".%f" if "." in text else "") + ("%z" if re.search("(Z|[+-]..:?..)$", text[11:]) else "")
+            pattern += (
+                "T%H:%M:%S" + (".%f" if "." in text else "") + ("%z" if re.search("(Z|[+-]..:?..)$", text[11:]) else "")
+            )
     if long := re.search(r"\.([0-9]{6})([0-9]{1,3})(?![0-9])", text) if "%f" in pattern else None:
         cut, further = text[: long.start(2)] + text[long.end(2) :], long.group(2)
     try:
-        read = datetime.strptime(cut, pattern)
+        read = datetime.strptime(cut, pattern)  # noqa: DTZ007 - the next line adds the zone
         read = read if read.tzinfo else read.replace(tzinfo=UTC)
         since = read - EPOCH
     except (ValueError, OverflowError):

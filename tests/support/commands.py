@@ -1,17 +1,16 @@
 """The commands of the command line by their names."""
 
+from typing import Any
+
 import typer.main
-from click import Command, Group
 
 from deployments.cli import app
 
 
-def all_commands() -> dict[str, Command]:
+def all_commands() -> dict[str, Any]:  # typer has its own copy of click, whose types are private
     """Each command by its name; those of a group by both names, such as `feed list`."""
-    found: dict[str, Command] = {}
+    found: dict[str, Any] = {}
     for name, command in typer.main.get_group(app).commands.items():
-        if isinstance(command, Group):
-            found |= {f"{name} {each}": inner for each, inner in command.commands.items()}
-        else:
-            found[name] = command
+        inner: dict[str, Any] = getattr(command, "commands", {})
+        found |= {f"{name} {each}": of_group for each, of_group in inner.items()} or {name: command}
     return found

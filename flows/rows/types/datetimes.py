@@ -58,7 +58,8 @@ class PatternReader:
 
     def read(self, texts: pa.StringArray) -> tuple[Mask, Instants]:
         """Which texts are of the format, and their instants; those of other texts are undefined."""
-        typed, seconds, nanoseconds = (np.zeros(len(texts), dtype) for dtype in (np.bool_, np.int64, np.int64))
+        typed = np.zeros(len(texts), np.bool_)
+        seconds, nanoseconds = np.zeros((2, len(texts)), np.int64)
         sizes = to_integers(pc.binary_length(texts))
         for width in np.unique(sizes).tolist():
             rows = np.flatnonzero(sizes == width)
@@ -188,7 +189,11 @@ def _parse_layout(columns: Bytes, layout: list[Part]) -> tuple[Mask, Integers, I
         else:
             right, found[directive] = _parse_number(part)
             good &= right
-    nanoseconds = found["f"] * 10 ** (9 - next(part.width for part in layout if part.directive == "f")) if "f" in found else offsets * 0
+    nanoseconds = (
+        found["f"] * 10 ** (9 - next(part.width for part in layout if part.directive == "f"))
+        if "f" in found
+        else offsets * 0
+    )
     year = found["Y"] if "Y" in found else found["y"] + np.where(found["y"] < 69, 2000, 1900)  # noqa: PLR2004 - POSIX
     one, zero = np.ones(count, np.int64), np.zeros(count, np.int64)
     month, day = found.get("m", one), found.get("d", one)

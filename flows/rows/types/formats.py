@@ -77,7 +77,7 @@ ISO_DATE: Final = TimeFormat(("%Y-%m-%d",), padded=True)
 ISO_DATETIME: Final = TimeFormat(
     tuple(f"%Y-%m-%dT%H:%M:%S{fraction}{zone}" for fraction in ("", ".%f") for zone in ("", "%z")), padded=True
 )
-"""Source: datetime, default, in the Table Schema standard, v2: date and time, an optional fraction, an optional zone."""
+"""Source: datetime, default, in the Table Schema standard, v2: date, time, optional fraction, optional zone."""
 
 
 def _tokens(pattern: str) -> Iterator[tuple[str, str]]:

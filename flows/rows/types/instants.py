@@ -41,7 +41,7 @@ class Instants(NamedTuple):
             inside &= (self.seconds > first.seconds) | (of_second >= first.nanoseconds)
         if self.nanoseconds is not None:
             inside &= (self.seconds < last.seconds) | (of_second <= last.nanoseconds)
-        return cast("Mask", inside)
+        return inside
 
 
 def days_from_civil(year: Integers, month: Integers, day: Integers) -> Integers:

@@ -87,5 +87,3 @@ class NumberType:
                 value = Decimal(values[index].as_py())
                 kept[index] = value >= bound if above else value <= bound
         return kept
-
-

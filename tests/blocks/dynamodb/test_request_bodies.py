@@ -118,7 +118,7 @@ def test_an_item_of_any_attributes_is_sent_as_it_is(columns: dict[str, tuple[Any
         }
         for row, key in enumerate("abc")
     ]
-    assert expected == sorted(items_in(batch), key=lambda item: item["id"]["S"])
+    assert expected == sorted(items_in(batch), key=lambda item: str(item["id"]["S"]))
     assert expected == list(items_of(batch))
 
 

@@ -37,10 +37,7 @@ def outcome(file: ValidatedFile) -> dict[str, Any]:
         "verdict": file.verdict,
         "reasons": file.reasons,
         "first_rejects": rejects,
-        "readings": [
-            (sensor_id, timestamp, Decimal(value))
-            for sensor_id, timestamp, value in rows_of(file)
-        ],
+        "readings": [(sensor_id, timestamp, Decimal(value)) for sensor_id, timestamp, value in rows_of(file)],
         **refusal,
     }
 

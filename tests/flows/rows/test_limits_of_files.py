@@ -16,9 +16,9 @@ import pytest
 from blocks.domain.limits import TIMESTAMP_BITS
 from blocks.dynamodb.attributes import items_of, key_names
 from flows.rows import ValidatedFile, ValidationSettings, accepted_rows, validate_file
-from tests.support.feeds import sensor_settings
 from flows.rows.duplicates import DuplicateFinder
 from tests.flows.rows.test_files import read_csv
+from tests.support.feeds import sensor_settings
 
 NOON = 1483906366
 ROW = b"0000-0001,1483906366,10.10\n"
@@ -44,7 +44,8 @@ def validated(content: bytes | Iterator[bytes], workspace: Path, **rules: Any) -
 
 
 def readings(file: ValidatedFile) -> pd.DataFrame:
-    return pd.concat([batch.to_pandas() for batch in file.items()], ignore_index=True)
+    frames: list[pd.DataFrame] = [batch.to_pandas() for batch in file.items()]
+    return pd.concat(frames, ignore_index=True)
 
 
 def test_a_line_of_100_mb_without_a_line_end_is_rejected_in_little_memory(tmp_path: Path) -> None:

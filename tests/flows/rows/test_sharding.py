@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
@@ -13,20 +13,32 @@ from blocks.domain.models import IngestReport, RowCounts, SensorFile
 from blocks.dynamodb.errors import RowRefusedError
 from flows.loading.large_files import LargeFiles
 from flows.loading.lease import ShardClaim
-from flows.loading.shard_tasks import load_shards
+from flows.loading.shard_tasks import load_shards, shard_field
 from flows.rows import ValidationSettings, validate_file
 from flows.rows.sharding import Shard, shards
+from tests.support.feeds import sensor_feed, sensor_settings
 
 SENSORS = [f"{group:04d}-{number:04d}" for group in range(10) for number in range(100)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 8, 16])
 def test_each_row_is_in_one_shard_and_shards_have_about_equal_sizes(count: int) -> None:
-    frame = pd.DataFrame({"sensor_id": pd.array(SENSORS * 3, dtype="string[pyarrow]"), "timestamp": range(3_000)})
-    parts = [pd.concat(list(shard.select([frame]))) for shard in shards(count)]
-    assert list(range(3_000)) == sorted(timestamp for part in parts for timestamp in part["timestamp"])
-    assert sum(part["sensor_id"].nunique() for part in parts) == len(SENSORS)
+    rows = pa.RecordBatch.from_pydict({"sensor_id": SENSORS * 3, "timestamp": range(3_000)})
+    parts = [pa.Table.from_batches(shard.select([rows], "sensor_id")) for shard in shards(count)]
+    assert list(range(3_000)) == sorted(timestamp for part in parts for timestamp in part["timestamp"].to_pylist())
+    assert sum(len(part["sensor_id"].unique()) for part in parts) == len(SENSORS)
     assert max(map(len, parts)) < 1.3 * 3_000 / count
+
+
+def test_rows_of_one_sensor_are_divided_by_another_field(tmp_path: Path) -> None:
+    """As of a feed whose partition key comes from the object's key."""
+    feed = sensor_feed().model_copy(update={"name": "one-sensor"})
+    settings = ValidationSettings(feed=feed, key_values={"sensor_id": "0000-0001"})
+    content = "".join(f"{1_483_906_366 + second},1\n" for second in range(200)).encode()
+    batches = list(validate_file(io.BytesIO(content), tmp_path, settings).items())
+    parts = [pa.Table.from_batches(shard.select(batches, shard_field(settings))) for shard in shards(2)]
+    assert 200 == sum(map(len, parts))
+    assert min(map(len, parts)) > 50
 
 
 def test_a_sensor_is_in_the_same_shard_on_every_machine_and_in_every_version() -> None:
@@ -34,8 +46,9 @@ def test_a_sensor_is_in_the_same_shard_on_every_machine_and_in_every_version() -
     assert [4, 5, 5, 2, 5] == found  # a version may repeat the load of an earlier one, so the shards must not change
 
 
-def test_a_shard_without_rows_has_no_frames() -> None:
-    assert [] == [*Shard(1, 2).select([]), *Shard(1, 1).select([pd.DataFrame({"sensor_id": [], "timestamp": []})])]
+def test_a_shard_without_rows_has_no_batches() -> None:
+    no_rows = pa.RecordBatch.from_pydict({"sensor_id": pa.array([], pa.string())})
+    assert [] == [*Shard(1, 2).select([], "sensor_id"), *Shard(1, 1).select([no_rows], "sensor_id")]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +95,7 @@ def test_a_shard_that_validates_again_later_accepts_the_same_timestamps(
     noon, day = 1_700_000_000, 86_400
     content = "".join(f"0000-0001,{noon + days * day},1\n" for days in (0, 1, 2)).encode()
     monkeypatch.setattr(time, "time", lambda: noon)
-    first = validate_file(io.BytesIO(content), tmp_path, ValidationSettings(reject_limit=1))
+    first = validate_file(io.BytesIO(content), tmp_path, sensor_settings(reject_limit=1))
     monkeypatch.setattr(time, "time", lambda: noon + 7 * day)
     assert (2, 1) == (first.counts.accepted, first.counts.rejected)
     assert first.counts == validate_file(io.BytesIO(content), tmp_path, first.settings).counts
