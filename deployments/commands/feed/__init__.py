@@ -55,3 +55,24 @@ def check(
     document = {"file": str(path), "feed": declared.name if declared else None, "valid": not faults, "faults": listed}
     typer.echo(json.dumps(document, indent=2) if as_json else judged_text(path, faults, declared))
     raise typer.Exit(1 if faults else 0)
+
+
+@feed.command()
+def infer(
+    sample: Annotated[
+        Path, typer.Argument(metavar="SAMPLE", exists=True, dir_okay=False, help="A CSV file, or the start of one.")
+    ],
+    *,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the feed; by default made of the file's name.")
+    ] = None,
+    as_json: AsJson = False,  # noqa: ARG001 - a descriptor is JSON anyway
+) -> None:
+    """Print a descriptor that fits a sample, ready to edit; on standard error, what is not sure about it."""
+    from deployments.commands.feed.inference import inferred_feed
+    from deployments.commands.feed.layout import descriptor_text
+
+    found = inferred_feed(sample, name)
+    typer.echo(descriptor_text(found.descriptor))
+    for note in found.notes:
+        typer.echo(note, err=True)
