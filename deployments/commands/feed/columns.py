@@ -63,6 +63,8 @@ class Column:
     notes: list[str] = field(default_factory=list)
     """What is not sure, for people."""
     has_missing: bool = False
+    has_fraction: bool = False
+    """Whether it has instants between two seconds."""
 
     def as_field(self) -> dict[str, Any]:
         """The field of the descriptor; what is not sure is its description."""
@@ -82,6 +84,8 @@ def guessed_column(name: str, texts: Sequence[str], delimiter: str) -> Column:
     column = _typed(name, present, delimiter)
     column.missing_values = words if column.type != "string" else [word for word in words if not word]
     column.has_missing = bool(column.missing_values)
+    if column.type == "datetime":
+        column.has_fraction = any(_has_fraction(text, column.format) for text in {*present})
     if column.type in ("integer", "number"):
         _find_sentinels(column, present)
     return column
@@ -93,9 +97,10 @@ def _typed(name: str, texts: list[str], delimiter: str) -> Column:
     for column, odd in guesses:
         if not odd:
             return column
+    count = Counter(texts)
     for column, odd in guesses:
-        if len(odd) <= (1 - _ALMOST_ALL) * len(texts):
-            column.notes.append(f"{len(odd)} value(s) are none, such as {odd[0][:40]!r}: such rows are rejected")
+        if (rows := sum(count[text] for text in odd)) <= (1 - _ALMOST_ALL) * len(texts):
+            column.notes.append(f"{rows} row(s) have another value, such as {odd[0][:40]!r}: they are rejected")
             return column
     return Column(name, "string", notes=_notes_of_text(texts, distinct))
 
@@ -130,6 +135,13 @@ def _is_time(text: str, form: str, of_type: TimeType) -> bool:
     except (ValueError, OverflowError):
         return False
     return True
+
+
+def _has_fraction(text: str, form: str) -> bool:
+    try:
+        return instant_of(text, form, "datetime").denominator > 1
+    except (ValueError, OverflowError):
+        return False
 
 
 def _booleans(name: str, distinct: list[str]) -> list[tuple[Column, list[str]]]:

@@ -89,7 +89,7 @@ def _descriptor(name: str, dialect: Dialect, columns: list[Column], candidates: 
     schema: dict[str, Any] = {"fields": fields, "primaryKey": [column.name for column in candidates[0].columns]}
     schema |= {"missingValues": ["", *common]} if common else {}
     schema |= {"fieldsMatch": "equal"} if dialect.header else {}
-    fine = any(column.format == "epoch-milliseconds" for column in columns)
+    fine = any(column.has_fraction or column.format == "epoch-milliseconds" for column in columns)
     described = {"name": name, "prefix": f"{_PREFIX}{name}/"}
     described |= {"dialect": dialect.as_document()} if dialect.as_document() else {}
     return described | {
@@ -160,8 +160,9 @@ def _notes_of_sample(sample: Sample) -> list[str]:
 
 
 def _name_of(path: Path) -> str:
-    """`weather-2026` for `Weather_2026.csv.gz`: a name that a feed and its table can have."""
+    """`weather` for `Weather_2026-11-01.csv.gz`: a name that a feed and its table can have, without a date."""
     stem = re.sub(r"[^a-z0-9]+", "-", path.name.split(".")[0].lower()).strip("-")
+    stem = re.sub(r"(?<=[a-z]{3})-?[12][0-9]{3}(-?[0-9]{2}){0,2}$", "", stem)
     return stem if len(stem) >= 3 else f"feed-{stem}".rstrip("-")  # noqa: PLR2004 - the shortest name of a table
 
 
