@@ -12,6 +12,7 @@ from blocks.stack_outputs import StackOutputs, find_stack
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from importlib.resources.abc import Traversable
 
     from mypy_boto3_cloudformation import CloudFormationClient
 
@@ -37,10 +38,18 @@ def ensure_stack(client: "CloudFormationClient", stack_name: str, parameters: Ma
     Raises:
         StackFailedError: a resource could not be created; the message names the resources and the reasons.
     """
+    ensure_template(client, stack_name, parameters, TEMPLATE)
+    return StackOutputs.read(stack_name, client)
+
+
+def ensure_template(
+    client: "CloudFormationClient", stack_name: str, parameters: Mapping[str, str], template: "Traversable"
+) -> None:
+    """Create the stack of a template, or update it where necessary; arguments and errors as in `ensure_stack`."""
     token = uuid.uuid4().hex
     request: dict[str, Any] = {
         "StackName": stack_name,
-        "TemplateBody": TEMPLATE.read_text(encoding="utf-8"),
+        "TemplateBody": template.read_text(encoding="utf-8"),
         "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM"],
         "ClientRequestToken": token,
@@ -50,7 +59,6 @@ def ensure_stack(client: "CloudFormationClient", stack_name: str, parameters: Ma
     else:
         client.create_stack(**request)
         _wait(client, "stack_create_complete", stack_name, token)
-    return StackOutputs.read(stack_name, client)
 
 
 def _exists(client: "CloudFormationClient", stack_name: str) -> bool:

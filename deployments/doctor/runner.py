@@ -10,7 +10,18 @@ from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from blocks.domain.errors import SensorIngestError
-from deployments.doctor import automations, bucket, deployed_flows, machine, mail, queue, saved_blocks, server, tables
+from deployments.doctor import (
+    automations,
+    bucket,
+    deployed_flows,
+    feeds,
+    machine,
+    mail,
+    queue,
+    saved_blocks,
+    server,
+    tables,
+)
 from deployments.doctor.check_results import Check, CheckResult, not_checked, problem
 from deployments.doctor.system import TIMEOUT_SECONDS, InspectedSystem
 
@@ -29,6 +40,7 @@ def all_checks() -> list[Check]:
         *bucket.CHECKS,
         *queue.CHECKS,
         *tables.CHECKS,
+        *feeds.CHECKS,
         *mail.CHECKS,
     ]
 

@@ -16,8 +16,9 @@ from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
 
 from blocks.domain.names import WORK_POOL
-from blocks.saved_blocks import save_blocks
+from blocks.saved_blocks import load_feeds, save_blocks
 from blocks.stack_outputs import STACK_NAME, current_stack_outputs
+from deployments.aws.feed_stacks import ensure_feed_tables
 from deployments.server.api_access import refusals_explained
 from deployments.server.crash_automation import ensure_crash_automation, silence_in
 from deployments.server.ecs_pool import ensure_ecs_pool
@@ -30,16 +31,18 @@ from flows.notification.wait import SHORTEST_PAUSE_SECONDS, ensure_resume_automa
 def prepare_server() -> dict[str, Any]:
     """The outputs of the deployment step in `prefect.yaml`: the default wait between loading and email, in seconds.
 
-    The step saves the blocks from the outputs of the CloudFormation stack, creates the automations that resume paused
-    emails and crash stalled runs, and sets the limits of the work pool.
+    The step saves the blocks from the outputs of the CloudFormation stack, creates the tables of feeds, creates the
+    automations that resume paused emails and crash stalled runs, and sets the limits of the work pool.
 
     Raises:
         FeedInvalidError: a file of the folder of feeds declares none that can be used.
         FeedsConflictError: two feeds cannot be used together.
+        StackFailedError: the table of a feed could not be created.
         StackMissingError: the stack does not exist in this AWS account and region.
     """
     settings = Settings()
     save_blocks(current_stack_outputs(), aws_credentials(settings), feeds_in_files())
+    ensure_feed_tables(boto3.Session(), settings.stack, load_feeds().all)
     with get_client(sync_client=True) as client:
         ensure_limits(client)
         ensure_crash_automation(client, silence_in(client.read_work_pool(WORK_POOL).type))

@@ -269,7 +269,7 @@ def _template(name: str) -> Any:  # noqa: ANN401 - YAML of any shape
 def test_parameters_and_outputs_on_the_page_about_aws_are_those_of_the_templates() -> None:
     about_aws = page("docs/how-to/run-it-in-aws.md")
     code = "\n".join(about_aws.code)
-    templates = {name: _template(name) for name in ("stack.yaml", "ecs.yaml")}
+    templates = {name: _template(name) for name in ("stack.yaml", "ecs.yaml", "feed.yaml")}
     deploys = re.findall(
         r"--template-file deployments/aws/(\S+) (.*?--parameter-overrides.*)", code.replace("\\\n", " ")
     )
@@ -278,8 +278,8 @@ def test_parameters_and_outputs_on_the_page_about_aws_are_those_of_the_templates
         assert set(re.findall(r"\b([A-Z][A-Za-z]+)=", rest)) <= templates[name]["Parameters"].keys(), name
     outputs = set(re.findall(r"\$\(output (\w+)", code))
     assert outputs <= templates["stack.yaml"]["Outputs"].keys() | templates["ecs.yaml"]["Outputs"].keys()
-    described = names([row[0] for row in rows(about_aws.text, "parameter")])
-    assert sorted(parameter for each in templates.values() for parameter in each["Parameters"]) == sorted(described)
+    described = set(names([row[0] for row in rows(about_aws.text, "parameter")]))
+    assert {parameter for each in templates.values() for parameter in each["Parameters"]} == described
 
 
 # ---- Contributing ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The key of the table that a feed is stored in."""
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from blocks.domain.feed.descriptor import Feed, Field, Storage
@@ -34,6 +35,6 @@ def key_of(feed: Feed) -> tuple[KeyAttribute, ...]:
     return tuple(KeyAttribute(name, attribute_type(by_name[name], feed.storage)) for name in names)
 
 
-def key_text(key: tuple[KeyAttribute, ...]) -> str:
+def key_text(key: Iterable[tuple[str, str]]) -> str:
     """The key for people: `station (S), at (N)`."""
     return ", ".join(f"{name} ({kind})" for name, kind in key)
