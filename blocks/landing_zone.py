@@ -6,11 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from blocks.domain.errors import ArchiveError, KeyTooLongError
-from blocks.domain.expressions import check_expression
-from blocks.domain.limits import EARLIEST_TIMESTAMP, REJECT_LIMIT, SENSOR_ID_PATTERN, TIMESTAMP_BITS
 from blocks.domain.models import WITHOUT_NUL, FileStatus, SensorFile, StoredFile
 from blocks.domain.s3_keys import (
     LONGEST_KEY_BYTES,
@@ -56,27 +54,6 @@ class LandingZone(ObjectsBlock):
     )
     failed_prefix: Prefix = Field(default="failed/", description="Prefix of files that failed for good.")
     rejects_prefix: Prefix = Field(default="rejects/", description="Prefix of the rejected rows with their reasons.")
-
-    sensor_id_pattern: str = Field(
-        default=SENSOR_ID_PATTERN, description="Regular expression (RE2) that the whole of a sensor id matches."
-    )
-    earliest_timestamp: int = Field(
-        default=EARLIEST_TIMESTAMP,
-        ge=0,
-        le=2**TIMESTAMP_BITS - 1,
-        description="First timestamp that is taken, in seconds since 1970.",
-    )
-    reject_limit: float = Field(
-        default=REJECT_LIMIT,
-        ge=0,
-        le=1,
-        description="Share of rows that may be rejected; above it the file is refused.",
-    )
-
-    @field_validator("sensor_id_pattern")
-    @classmethod
-    def _is_an_expression(cls, pattern: str) -> str:
-        return pattern if pattern == SENSOR_ID_PATTERN else check_expression(pattern)
 
     @model_validator(mode="after")
     def _leads_out_of_incoming(self) -> Self:

@@ -1,5 +1,6 @@
 """The blocks as a Prefect server keeps them: how a deployment saves them, and how a run loads them."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from pydantic import ValidationError
 
 from blocks.aws_block import AwsBlock
 from blocks.domain.errors import BlockInvalidError, BlockMissingError
+from blocks.domain.feed.descriptor import SENSOR_READINGS, Feed
+from blocks.domain.feed.selection import Feeds
+from blocks.feeds import address, save_feeds, saved_feeds
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
@@ -32,20 +36,27 @@ B = TypeVar("B", bound=Block)
 
 @dataclass(frozen=True)
 class SavedBlocks:
-    """The four blocks of one deployment: bucket, readings table, file ledger, mailer."""
+    """The blocks of one deployment: bucket, readings table, file ledger, mailer; and its feeds."""
 
     landing_zone: LandingZone
     readings_table: ReadingsTable
     file_ledger: FileLedger
     mailer: Mailer
+    feeds: Feeds
+
+    def table_of(self, feed: Feed) -> ReadingsTable:
+        """The table that the rows of the feed go to, written as the block of the readings table says."""
+        table = feed.storage.table
+        return self.readings_table.model_copy(update={"table_name": table}) if table else self.readings_table
 
 
 def run_blocks() -> SavedBlocks:
-    """The four blocks as they were when this flow run first asked for them: edits in the UI reach the next run.
+    """The blocks as they were when this flow run first asked for them: edits in the UI reach the next run.
 
     Raises:
         BlockInvalidError: a saved block has an invalid field.
         BlockMissingError: a block is not saved on this Prefect server.
+        FeedsConflictError: two feeds cannot be used together.
     """
     return _blocks_of(flow_run.id)
 
@@ -56,13 +67,14 @@ def _blocks_of(flow_run_id: str) -> SavedBlocks:  # noqa: ARG001 - the key of th
 
 
 def load_blocks() -> SavedBlocks:
-    """The four blocks as the Prefect server has them now, edits in the UI included.
+    """The blocks as the Prefect server has them now, edits in the UI included.
 
     Nobody deploys to Prefect's temporary server, so its blocks are saved here first, from the CloudFormation stack.
 
     Raises:
         BlockInvalidError: a saved block has an invalid field.
         BlockMissingError: a block is not saved there.
+        FeedsConflictError: two feeds cannot be used together.
         StackMissingError: the server is temporary, and there is no such stack.
     """
     if get_current_settings().api.url is None:
@@ -73,7 +85,24 @@ def load_blocks() -> SavedBlocks:
         readings_table = threads.submit(copy_context().run, _load, ReadingsTable)
         file_ledger = threads.submit(copy_context().run, _load, FileLedger)
         mailer = threads.submit(copy_context().run, _load, Mailer)
-        return SavedBlocks(landing_zone.result(), readings_table.result(), file_ledger.result(), mailer.result())
+        feeds = threads.submit(copy_context().run, load_feeds)
+        return SavedBlocks(
+            landing_zone.result(), readings_table.result(), file_ledger.result(), mailer.result(), feeds.result()
+        )
+
+
+def load_feeds() -> Feeds:
+    """The feeds as the Prefect server has them now.
+
+    Raises:
+        BlockInvalidError: a saved feed cannot be used.
+        BlockMissingError: no feed is saved there.
+        FeedsConflictError: two feeds cannot be used together.
+    """
+    saved = saved_feeds()
+    if not saved:
+        raise BlockMissingError(address(SENSOR_READINGS.name), get_current_settings().api.url or "(temporary server)")
+    return Feeds(block.feed for block in saved)
 
 
 def load_ledger() -> FileLedger:
@@ -86,11 +115,18 @@ def load_ledger() -> FileLedger:
     return _load(FileLedger)
 
 
-def save_blocks(outputs: StackOutputs, credentials: AwsCredentials) -> list[str]:
-    """The names of the block documents saved: all four, and the credentials they share.
+def save_blocks(
+    outputs: StackOutputs, credentials: AwsCredentials, feeds: Iterable[Feed] = (SENSOR_READINGS,)
+) -> list[str]:
+    """The names of the block documents saved: all four, the credentials they share, and the feeds.
 
     What the CloudFormation stack decides (bucket, tables, endpoint) is saved anew each time. What people decide
     (prefixes, recipients, limits) is taken from the stack when a block is first saved; later edits in the UI stay.
+    A feed is saved anew until a person has edited it there.
+
+    Raises:
+        BlockInvalidError: a saved block has an invalid field.
+        FeedsConflictError: two feeds cannot be used together.
     """
     from_stack: dict[type[AwsBlock], dict[str, Any]] = {
         LandingZone: {"bucket": outputs.bucket_name},
@@ -113,7 +149,9 @@ def save_blocks(outputs: StackOutputs, credentials: AwsCredentials) -> list[str]
         block = existing.model_copy(update=fields) if existing else block_type(**fields, **at_first.get(block_type, {}))
         block.save(BLOCK_NAME, overwrite=True)
         saved.append(f"{block_type.get_block_type_slug()}/{BLOCK_NAME}")
-    return saved
+    zone = find_block(LandingZone)
+    prefix = zone.incoming_prefix if zone else outputs.incoming_prefix
+    return [*saved, *save_feeds(feeds, prefix, zone.model_extra if zone else None)]
 
 
 def _save_credentials(credentials: AwsCredentials) -> AwsCredentials:

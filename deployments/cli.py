@@ -10,6 +10,7 @@ from deployments.commands.demo import demo
 from deployments.commands.deploy import deploy
 from deployments.commands.doctor import doctor
 from deployments.commands.env import env
+from deployments.commands.feed import feed
 from deployments.commands.history import history
 from deployments.commands.put import put
 from deployments.commands.redrive import redrive
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for command in (demo, up, env, put, check, run, history, sweep, deploy, relay, doctor, redrive, retry):
     app.command()(command)
+app.add_typer(feed, name="feed")
 
 
 def main() -> None:

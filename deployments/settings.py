@@ -1,5 +1,6 @@
 """Settings that are needed before a Prefect API can be asked: environment variables and limits of deployed runs."""
 
+from pathlib import Path
 from typing import Final
 
 from pydantic import AliasChoices, Field
@@ -30,6 +31,10 @@ class Settings(StackSettings):
         ge=0,
         le=LONGEST_WAIT_SECONDS,
         description="Default wait of deployed runs between loading and email, in seconds.",
+    )
+    feeds: Path = Field(
+        default=Path(__file__).with_name("feeds"),
+        description="Folder with the descriptors of feeds that `deploy` saves; by default those of this project.",
     )
     endpoint_url: str | None = Field(
         default=None,

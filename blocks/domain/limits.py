@@ -8,17 +8,11 @@ from pydantic import BaseModel
 
 from blocks.domain.models import SensorFile
 
-SENSOR_ID_PATTERN: Final = r"\d{4}-\d{4}"
-"""What a sensor id looks like unless the landing zone says otherwise, in RE2's syntax."""
-
-EARLIEST_TIMESTAMP: Final = 946_684_800
-"""The first second that is taken unless the landing zone says otherwise: 2000-01-01T00:00:00Z."""
-
 TIMESTAMP_BITS: Final = 36
 """Bits of a row's 64-bit key that hold its second: enough until the year 4147."""
 
 REJECT_LIMIT: Final = 0.10
-"""Share of rows that may break a rule unless the landing zone says otherwise."""
+"""Share of rows that may break a rule unless the feed says otherwise."""
 
 LONGEST_WAIT_SECONDS: Final = 30 * 24 * 3600
 """The longest wait between loading and email; our own limit, against typing errors."""

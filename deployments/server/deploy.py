@@ -21,6 +21,7 @@ from blocks.stack_outputs import STACK_NAME, current_stack_outputs
 from deployments.server.api_access import refusals_explained
 from deployments.server.crash_automation import ensure_crash_automation, silence_in
 from deployments.server.ecs_pool import ensure_ecs_pool
+from deployments.server.feed_files import feeds_in_files
 from deployments.server.prefect_yaml import prefect_deploy_all
 from deployments.settings import POOL_LIMIT, QUEUE_LIMITS, Settings
 from flows.notification.wait import SHORTEST_PAUSE_SECONDS, ensure_resume_automation
@@ -33,10 +34,12 @@ def prepare_server() -> dict[str, Any]:
     emails and crash stalled runs, and sets the limits of the work pool.
 
     Raises:
+        FeedInvalidError: a file of the folder of feeds declares none that can be used.
+        FeedsConflictError: two feeds cannot be used together.
         StackMissingError: the stack does not exist in this AWS account and region.
     """
     settings = Settings()
-    save_blocks(current_stack_outputs(), aws_credentials(settings))
+    save_blocks(current_stack_outputs(), aws_credentials(settings), feeds_in_files())
     with get_client(sync_client=True) as client:
         ensure_limits(client)
         ensure_crash_automation(client, silence_in(client.read_work_pool(WORK_POOL).type))

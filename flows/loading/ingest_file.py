@@ -146,7 +146,7 @@ def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -
         if is_hopeless(entry):
             return [step(give_up)(found, entry, lease)]
         with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
-            validated = step(validate_rows)(found, Path(workspace))
+            validated = step(validate_rows)(found, Path(workspace), entry.key)
             if validated.verdict == "refused":
                 return [step(refuse_file)(found, validated, entry, lease)]
             step(write_readings)(found, validated, large_files, lease)

@@ -110,7 +110,7 @@ def write_shard(
         started = time.monotonic()
         progress = LoadProgress(rows, log.info, ProgressBar(f"Rows of {file.name} written, shard {shard.number}"))
         selected = shard.select(validated.items(), field)
-        written = blocks.readings_table.write(
+        written = blocks.table_of(settings.feed).write(
             selected, progress, fence=lease.fence, on_unanswered=lease.note_unanswered
         )
     seconds = time.monotonic() - started

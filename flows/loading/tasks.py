@@ -10,9 +10,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from blocks.domain.errors import SensorIngestError
-from blocks.domain.feed.descriptor import SENSOR_READINGS, Feed
 from blocks.domain.models import FileReport, FileStatus, LedgerEntry, SensorFile
 from blocks.domain.names import FILE_FAILED, FILE_LOADED, FILE_REFUSED
+from blocks.readings_table import ReadingsTable
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 from flows.loading.large_files import LargeFiles
@@ -39,14 +39,17 @@ _RETRIED: Final[dict[str, Any]] = {
 
 
 @task(task_run_name="validate {file.name}", **_RETRIED)
-def validate_rows(file: SensorFile, workspace: Path) -> ValidatedFile:
+def validate_rows(file: SensorFile, workspace: Path, landed_as: str) -> ValidatedFile:
     """The good rows of the file, each key once, and its rejects with their reasons, stored in the workspace.
 
+    The key that it landed under says which feed it belongs to.
+
     Raises:
+        FeedMissingError: no feed covers that key.
         ObjectReplacedError: the bucket has another version by now, or none.
     """
     with run_blocks().landing_zone.opened_current(file) as body:
-        validated = validate_file(body, workspace, _settings())
+        validated = validate_file(body, workspace, _settings(landed_as))
     counts = validated.counts
     runtime().log().info(
         "%s: %d rows, %d accepted, %d replaced, %d rejected%s",
@@ -75,7 +78,7 @@ def write_readings(file: SensorFile, validated: ValidatedFile, large_files: Larg
     else:
         progress = LoadProgress(validated.counts.accepted, log.info, ProgressBar(f"Rows of {file.name} written"))
         with terminal_bar(file.name, validated.counts.accepted, progress) as shown:
-            written = run_blocks().readings_table.write(
+            written = _table_of(validated).write(
                 validated.items(), shown, fence=lease.fence, on_unanswered=lease.note_unanswered
             )
     seconds = runtime().monotonic() - started
@@ -96,10 +99,8 @@ def write_again(archived: LedgerEntry, lease: Lease) -> int:
         return 0
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
         with zone.opened(found.model_copy(update={"version_id": None})) as body:
-            validated = validate_file(body, Path(workspace), _settings())
-        return run_blocks().readings_table.write(
-            validated.items(), fence=lease.fence, on_unanswered=lease.note_unanswered
-        )
+            validated = validate_file(body, Path(workspace), _settings(archived.key))
+        return _table_of(validated).write(validated.items(), fence=lease.fence, on_unanswered=lease.note_unanswered)
 
 
 @task(task_run_name="archive {file.name}", **_RETRIED)
@@ -164,23 +165,13 @@ def publish_report(reports: list[FileReport]) -> None:
     create_markdown_artifact(markdown_page(reports), key="sensor-files")
 
 
-def _settings() -> ValidationSettings:
-    zone = run_blocks().landing_zone
-    feed = with_rules(SENSOR_READINGS, zone.sensor_id_pattern, zone.earliest_timestamp, zone.reject_limit)
-    return ValidationSettings(feed=feed)
+def _settings(landed_as: str) -> ValidationSettings:
+    feed, key_values = run_blocks().feeds.of_key(landed_as)
+    return ValidationSettings(feed=feed, key_values=key_values)
 
 
-def with_rules(feed: Feed, pattern: str, earliest: int, reject_limit: float) -> Feed:
-    """The feed with another pattern of its partition key, first instant of its sort key, and reject limit."""
-    schema = feed.table_schema
-    others: list[dict[str, Any]] = [{"pattern": pattern}, {"minimum": earliest}]
-    by_name = dict(zip(schema.primary_key, others, strict=True))
-    fields = [
-        field.model_copy(update={"constraints": field.constraints.model_copy(update=by_name.get(field.name, {}))})
-        for field in schema.fields_
-    ]
-    table_schema = schema.model_copy(update={"fields_": tuple(fields)})
-    return feed.model_copy(update={"table_schema": table_schema, "reject_limit": reject_limit})
+def _table_of(validated: ValidatedFile) -> ReadingsTable:
+    return run_blocks().table_of(validated.settings.feed)
 
 
 def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, lease: Lease, *, event: str) -> LedgerEntry:

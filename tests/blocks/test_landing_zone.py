@@ -219,31 +219,6 @@ def test_prefixes_that_do_not_meet_are_taken(settings: dict[str, Any]) -> None:
     assert LandingZone.model_validate({"bucket": "landing", **settings})
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("sensor_id_pattern", r"\Qabc"),
-        ("sensor_id_pattern", "a)|(b"),
-        ("sensor_id_pattern", "("),
-        ("earliest_timestamp", 2**36),
-        ("earliest_timestamp", -1),
-        ("reject_limit", 1.1),
-    ],
-)
-def test_a_rule_about_rows_that_cannot_work_is_refused_by_the_name_of_its_field(field: str, value: Any) -> None:  # noqa: ANN401
-    with pytest.raises(ValidationError, match=f"\n{field}\n"):
-        LandingZone.model_validate({"bucket": "landing", field: value})
-
-
-@pytest.mark.parametrize("rules", [(r"\Qa)|(b\E", 2**36 - 1, 1.0), ("(?i)[a-z]+|(?P<old>s-\\d+)", 0, 0.0)])
-def test_rules_about_rows_that_the_block_takes_can_be_held_against_rows(rules: tuple[str, int, float]) -> None:
-    pattern, earliest, limit = rules
-    settings = {"sensor_id_pattern": pattern, "earliest_timestamp": earliest, "reject_limit": limit}
-    zone = LandingZone.model_validate({"bucket": "landing", **settings})
-    assert rules == (zone.sensor_id_pattern, zone.earliest_timestamp, zone.reject_limit)
-    assert sensor_settings(sensor_id_pattern=pattern, earliest=earliest, reject_limit=limit)
-
-
 def test_a_file_is_never_moved_onto_itself(bucket: Bucket, credentials: AwsCredentials) -> None:
     landing_zone = LandingZone(
         bucket="another-bucket", target_bucket=bucket.name, processed_prefix="incoming/", credentials=credentials

@@ -138,7 +138,7 @@ def test_a_server_that_nobody_deployed_to_is_named_with_the_block_it_lacks_and_t
 
 def test_all_blocks_and_their_credentials_are_saved(story: Story) -> None:
     types = ["aws-credentials", *(each.get_block_type_slug() for each in BLOCK_TYPES)]
-    assert [f"{block_type}/sensor-ingest" for block_type in types] == story.names
+    assert [*(f"{block_type}/sensor-ingest" for block_type in types), "sensor-feed/sensor-readings"] == story.names
 
 
 def test_runs_find_what_the_stack_made(story: Story) -> None:
@@ -160,7 +160,7 @@ def test_every_block_has_the_credentials(story: Story) -> None:
 
 def test_saving_twice_leaves_one_document_of_each_type(story: Story) -> None:
     assert story.names == story.names_again
-    assert [BLOCK_NAME] * 5 == [document["name"] for document in story.on_server]
+    assert [*[BLOCK_NAME] * 5, "sensor-readings"] == [document["name"] for document in story.on_server]
 
 
 def test_what_people_edited_stays(story: Story) -> None:
@@ -212,9 +212,7 @@ def test_the_secret_is_there_for_those_who_ask_for_it(story: Story) -> None:
 @pytest.mark.parametrize(
     ("block_type", "field", "wrong", "right"),
     [
-        (LandingZone, "sensor_id_pattern", r"\Qabc", r"\d{4}-\d{4}"),
-        (LandingZone, "sensor_id_pattern", "a)|(b", r"\d{4}-\d{4}"),
-        (LandingZone, "earliest_timestamp", 2**36, 0),
+        (LandingZone, "rejects_prefix", "/rejects/", "rejects/"),
         (FileLedger, "claim_seconds", 1e300, 60),
     ],
 )

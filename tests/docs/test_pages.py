@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-import typer.main
 
-from deployments.cli import app
+from tests.support.commands import all_commands
 from tests.support.pages import GUIDE_PAGES, PAGES, PROJECT, Page, page, rows
 
 SOURCES = [
@@ -72,8 +71,8 @@ def test_every_page_that_the_code_names_exists() -> None:
 
 @pytest.mark.parametrize("each", PAGES, ids=str)
 def test_every_command_on_a_page_exists_with_its_options(each: Page) -> None:
-    commands = typer.main.get_group(app).commands
-    pattern = r"(?:^|[(;&|] ?)\s*(?:xargs [-\w ]+)?sensor-ingest ([a-z]+)\b([^`|\n#)]*)"
+    commands = all_commands()
+    pattern = r"(?:^|[(;&|] ?)\s*(?:xargs [-\w ]+)?sensor-ingest ((?:feed )?[a-z]+)\b([^`|\n#)]*)"
     for name, rest in re.findall(pattern, "\n".join(each.code), re.MULTILINE):
         assert name in commands, name
         options = {option for parameter in commands[name].params for option in parameter.opts}

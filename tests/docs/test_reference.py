@@ -9,7 +9,6 @@ from textwrap import indent
 from typing import Any, get_args
 
 import pytest
-import typer.main
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it carries no types
 from prefect import Flow
 from prefect.blocks.core import Block
@@ -19,7 +18,10 @@ from typer.testing import CliRunner
 
 from blocks.domain import names as domain_names
 from blocks.domain.errors import SensorIngestError
+from blocks.domain.feed.descriptor import Constraints, Dialect, Feed, Field, Schema, Storage
+from blocks.domain.feed.properties import Described
 from blocks.domain.models import SETTLED, FileStatus, LedgerEntry, RowCounts, Verdict
+from blocks.feeds import FeedBlock
 from blocks.saved_blocks import BLOCK_TYPES
 from deployments.cli import app
 from deployments.doctor import all_checks
@@ -31,6 +33,7 @@ from flows.notify import notify
 from flows.report import final_state_name
 from flows.rows.settings import REASONS
 from flows.sweep import sweep
+from tests.support.commands import all_commands
 from tests.support.pages import PAGES, PROJECT, Page, names, page, rows
 
 COMMANDS = page("docs/reference/commands.md")
@@ -46,7 +49,9 @@ FLOWS: dict[str, Flow[..., Any]] = {each.name: each for each in (ingest_sensor_f
 
 def test_every_command_is_listed_with_all_its_options() -> None:
     listed = [row for row in rows(COMMANDS.text, "command") if len(row) == 3]
-    assert _options() == {row[0].strip("`").split()[0]: set(re.findall(r"`(--[a-z-]+)`", row[2])) for row in listed}
+    assert _options() == {
+        re.split(r" (?=\[?[A-Z])", row[0].strip("`"))[0]: set(re.findall(r"`(--[a-z-]+)`", row[2])) for row in listed
+    }
 
 
 def test_the_json_of_every_command_is_described() -> None:
@@ -58,7 +63,7 @@ def _options() -> dict[str, set[str]]:
     """The options of each command, without --help."""
     return {
         name: {option for each in command.params for option in each.opts if option.startswith("--")} - {"--help"}
-        for name, command in typer.main.get_group(app).commands.items()
+        for name, command in all_commands().items()
     }
 
 
@@ -100,6 +105,37 @@ def test_indexes_of_the_ledger_are_those_of_the_template() -> None:
     # What version 0.1 needed is within a condition.
     indexes = {index["IndexName"] for index in table["GlobalSecondaryIndexes"] if "Fn::If" not in index}
     assert indexes == set(names([row[0] for row in rows(LEDGER.text, "key or index")][1:]))
+
+
+def test_properties_of_a_feed_are_those_of_the_code_with_their_defaults() -> None:
+    feeds = page("docs/reference/feeds.md")
+    informing = set(Described.model_fields)
+    for heading, model in (
+        ("Feed", Feed),
+        ("Dialect", Dialect),
+        ("Schema", Schema),
+        ("Field", Field),
+        ("Storage", Storage),
+    ):
+        listed = {
+            name: row for row in rows(feeds.section(heading), "property") for name in re.findall(r"`(.+?)`", row[0])
+        }
+        declared = {
+            each.alias: each.default
+            for key, each in model.model_fields.items()
+            if model is Feed or key not in informing
+        }
+        assert sorted(filter(None, declared)) == sorted(listed), heading
+        texts = {
+            name: each
+            for name, each in declared.items()
+            if isinstance(each, str) and name in listed and listed[name][1]
+        }
+        assert {name: each.encode("unicode_escape").decode() for name, each in texts.items()} == {
+            name: listed[name][1].strip("`") for name in texts
+        }
+    constraints = names([row[0] for row in rows(feeds.section("Constraints"), "constraint")])
+    assert sorted(str(each.alias) for each in Constraints.model_fields.values()) == sorted(constraints)
 
 
 # ---- Doctor, errors, events, metrics --------------------------------------------------------------------------------
@@ -170,7 +206,7 @@ def test_metrics_are_those_of_the_relay() -> None:
 # ---- Settings -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block_type", BLOCK_TYPES, ids=lambda each: each.get_block_type_slug())
+@pytest.mark.parametrize("block_type", [*BLOCK_TYPES, FeedBlock], ids=lambda each: each.get_block_type_slug())
 def test_fields_of_a_block_are_those_of_the_code_with_their_defaults(block_type: type[Block]) -> None:
     section = SETTINGS.section(block_type.get_block_type_slug())
     listed = {row[0].strip("`"): row[1] for row in rows(section, "field")}

@@ -1,8 +1,10 @@
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from blocks.domain.errors import BlockInvalidError, PermissionMissingError
 from blocks.domain.models import SensorFile
@@ -18,6 +20,8 @@ from tests.support.waiting import eventually
 from tests.support.world import World
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from prefect.client.schemas.objects import State
 
 
@@ -53,32 +57,46 @@ def test_of_many_rejects_the_first_are_stored_and_all_are_counted(world: World) 
     assert others.startswith(',"not_stored","500 more rejected rows')
 
 
-def test_the_rules_about_rows_are_those_of_the_landing_zone_block(world: World) -> None:
-    zone = LandingZone.load(BLOCK_NAME)
-    assert isinstance(zone, LandingZone)
-    rules = {"sensor_id_pattern": "[a-z]+", "earliest_timestamp": 0, "reject_limit": 0.5}
+@contextmanager
+def edited_feed(change: Callable[[dict[str, Any]], object]) -> Iterator[None]:
+    """The sensor file's feed as a person edits it in the UI."""
+    with get_client(sync_client=True) as client:
+        [document] = client.read_block_documents_by_type("sensor-feed")
+        descriptor = json.loads(json.dumps(document.data["descriptor"]))
+        change(descriptor)
+        save_descriptor(client, document.id, descriptor)
+        try:
+            yield
+        finally:
+            save_descriptor(client, document.id, document.data["descriptor"])
+
+
+def save_descriptor(client: SyncPrefectClient, document_id: "UUID", descriptor: dict[str, Any]) -> None:
+    change = {"data": {"descriptor": descriptor}, "merge_existing_data": True}
+    client.request("PATCH", "/block_documents/{id}", path_params={"id": str(document_id)}, json=change)
+
+
+def test_the_rules_about_rows_are_those_of_the_feeds_block(world: World) -> None:
+    def relax(descriptor: dict[str, Any]) -> None:
+        sensor, second, _ = descriptor["schema"]["fields"]
+        sensor["constraints"]["pattern"], second["constraints"]["minimum"] = "[a-z]+", 0
+        descriptor["rejectLimit"] = 0.5
+
     uri = world.put("attic,1,21.5\nnonsense\n", "incoming/attic.csv")
-    try:
-        zone.model_copy(update=rules).save(BLOCK_NAME, overwrite=True)
+    with edited_feed(relax):
         _, report = ingest(uri)
-    finally:
-        zone.save(BLOCK_NAME, overwrite=True)
 
     assert (1, 1) == (report.files[0].loaded, report.files[0].rejected)
 
 
 @pytest.mark.parametrize("pattern", [r"\Qabc", "a)|(b"])
-def test_a_landing_zone_that_cannot_work_fails_the_run_and_is_held_against_no_file(world: World, pattern: str) -> None:
+def test_a_feed_that_cannot_work_fails_the_run_and_is_held_against_no_file(world: World, pattern: str) -> None:
     uri = world.put("0001-0009,1483906366,1\n", "incoming/blameless.csv")
-    zone = LandingZone.load(BLOCK_NAME)
-    assert isinstance(zone, LandingZone)
-    try:
-        zone.model_copy(update={"sensor_id_pattern": pattern}).save(BLOCK_NAME, overwrite=True)
+    with edited_feed(lambda descriptor: descriptor["schema"]["fields"][0]["constraints"].update(pattern=pattern)):
         state: State[Any] = ingest_sensor_files([SensorFile.model_validate(uri)], 0, return_state=True)
-    finally:
-        zone.save(BLOCK_NAME, overwrite=True)
+
     assert isinstance(state.result(raise_on_failure=False), BlockInvalidError)
-    assert "sensor_id_pattern: " in str(state.message)
+    assert "schema.fields[0].constraints.pattern: " in str(state.message)
     assert [] == load_blocks().file_ledger.entries_of(world.outputs.bucket_name, "incoming/blameless.csv")
     assert {"incoming/blameless.csv"} == world.keys("blameless.csv")
 

@@ -19,6 +19,8 @@ import flows.notification.wait
 import flows.notify
 import flows.sweep
 from blocks.domain.errors import LeaseLostError
+from blocks.domain.feed.descriptor import SENSOR_READINGS
+from blocks.domain.feed.selection import Feeds
 from blocks.domain.models import FileReport, RowCounts, SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.outbox import ClaimedEmail
@@ -268,7 +270,11 @@ def _blocks() -> SavedBlocks:
     properties = running_process().properties
     if "blocks" not in properties:
         properties["blocks"] = SavedBlocks(
-            _LANDING_ZONE, _READINGS_TABLE, FileLedger(table_name="files", attempts=ATTEMPTS), _MAILER
+            _LANDING_ZONE,
+            _READINGS_TABLE,
+            FileLedger(table_name="files", attempts=ATTEMPTS),
+            _MAILER,
+            Feeds([SENSOR_READINGS]),
         )
     blocks_of_process: SavedBlocks = properties["blocks"]
     return blocks_of_process

@@ -5,17 +5,32 @@ The properties of ours are `prefix`, in place of the standard's `path`; `rejectL
 
 import json
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field as Property
+from pydantic import ValidationError, ValidationInfo, model_validator
 
+from blocks.domain.errors import SensorIngestError
+from blocks.domain.feed.contradictions import contradictions
 from blocks.domain.feed.dialect import Dialect
+from blocks.domain.feed.faults import Fault, contradictions_error, faults_of
 from blocks.domain.feed.properties import Described
 from blocks.domain.feed.storage import Storage, TimeToLive
 from blocks.domain.feed.table_schema import Constraints, Field, Schema
 from blocks.domain.limits import REJECT_LIMIT
 
-__all__ = ["SENSOR_READINGS", "Constraints", "Dialect", "Feed", "Field", "Schema", "Storage", "TimeToLive"]
+__all__ = [
+    "SENSOR_READINGS",
+    "Constraints",
+    "Dialect",
+    "Feed",
+    "FeedInvalidError",
+    "Field",
+    "Schema",
+    "Storage",
+    "TimeToLive",
+    "parse_feed",
+]
 
 
 class Feed(Described):
@@ -49,8 +64,41 @@ class Feed(Described):
     )
     storage: Storage = Storage()
 
+    @model_validator(mode="after")
+    def _agrees_with_itself(self, info: ValidationInfo) -> Self:
+        if info.context == _CHECKED:
+            return self
+        if faults := contradictions(self.prefix, self.dialect, self.table_schema, self.storage):
+            raise contradictions_error(faults)
+        return self
+
+
+class FeedInvalidError(SensorIngestError):
+    """A descriptor asks for what is not supported, or contradicts itself."""
+
+    def __init__(self, source: str, faults: list[Fault]) -> None:
+        """List the faults; `source` is a path, or the name of a block."""
+        lines = "".join(f"\n  {fault}" for fault in faults)
+        super().__init__(f"{source} is no feed that can be used:{lines}")
+        self.source, self.faults = source, faults
+
+
+def parse_feed(document: object, source: str) -> Feed:
+    """The feed that a JSON document declares.
+
+    Raises:
+        FeedInvalidError: it declares none; the error has each fault with its place.
+    """
+    try:
+        return Feed.model_validate(document)
+    except ValidationError as error:
+        raise FeedInvalidError(source, faults_of(error, Feed)) from error
+
+
+_CHECKED: Final = "checked"
+"""Context of validation for what a test has checked: compiling patterns imports pyarrow, which emails do not need."""
 
 SENSOR_READINGS: Final = Feed.model_validate(
-    json.loads(files(__package__ or "").joinpath("sensor-readings.json").read_bytes())
+    json.loads(files(__package__ or "").joinpath("sensor-readings.json").read_bytes()), context=_CHECKED
 )
 """The feed of the sensor file, which is `deployments/feeds/sensor-readings.json` too."""

@@ -3,10 +3,11 @@
 Source: "Table Schema", Data Package standard, v2. `epoch` and `epoch-milliseconds`, formats of a datetime, are ours.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NotRequired
 
 from pydantic import BeforeValidator, StrictFloat, StrictInt, StrictStr
 from pydantic import Field as Property
+from typing_extensions import TypedDict  # with Python 3.11 pydantic does not take that of typing
 
 from blocks.domain.feed.properties import Described, Descriptor
 
@@ -30,7 +31,16 @@ def _texts_of(values: Any) -> Any:  # noqa: ANN401 - pydantic hands over what th
     return [each["value"] if isinstance(each, dict) and _LABELLED >= {*each} >= {"value"} else each for each in values]
 
 
-MissingValues = Annotated[tuple[str, ...], BeforeValidator(_texts_of)]
+class LabelledValue(TypedDict):
+    """A missing value with what it means."""
+
+    value: str
+    label: NotRequired[str]
+
+
+MissingValues = Annotated[
+    tuple[str, ...], BeforeValidator(_texts_of, json_schema_input_type=tuple[str | LabelledValue, ...])
+]
 
 
 class Constraints(Descriptor):
@@ -93,8 +103,8 @@ class Schema(Described):
     fields_: tuple[Field, ...] = Property(
         alias="fields", min_length=1, max_length=MOST_FIELDS, description="The fields of a row."
     )
-    primary_key: Annotated[tuple[str, ...], BeforeValidator(_key_of)] = Property(
-        min_length=1, description="The partition key of the table, and its sort key if it has one."
+    primary_key: Annotated[tuple[str, ...], BeforeValidator(_key_of, json_schema_input_type=str | tuple[str, ...])] = (
+        Property(min_length=1, description="The partition key of the table, and its sort key if it has one.")
     )
     missing_values: MissingValues = Property(
         default=("",), description="Texts that mean that a field has no value: its attribute is left out of the item."

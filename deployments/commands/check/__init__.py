@@ -13,6 +13,13 @@ from deployments.commands.stack_selection import use_stack
 def check(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or an address like s3://bucket/incoming/x.csv.")],
     *,
+    feed: Annotated[
+        str | None, typer.Option(metavar="NAME|PATH", help="The feed: its name, or a descriptor such as feed.json.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="The key that the file would land under, which says what feed it belongs to."),
+    ] = None,
     rejects: Annotated[
         Path | None, typer.Option(dir_okay=False, metavar="PATH", help="Where to write all rejected rows, as CSV.")
     ] = None,
@@ -20,13 +27,14 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Validate a file and write nothing. Exit code 0: accepted, 3: accepted in part, 4: refused."""
-    if file.startswith("s3://"):
+    if file.startswith("s3://") or feed or key:
         use_stack(data_dir)
-    from deployments.commands.check.validation import EXIT_CODES, as_document, as_text, validated_file
+    from deployments.commands.check.feed_choice import chosen_feed
+    from deployments.commands.check.validation import EXIT_CODES, as_document, as_text, checked_file
 
     try:
-        validated = validated_file(file, rejects)
+        checked = checked_file(file, chosen_feed(file, feed, key), rejects)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-    typer.echo(json.dumps(as_document(file, validated), indent=2) if as_json else as_text(file, validated))
-    raise typer.Exit(EXIT_CODES[validated.verdict])
+    typer.echo(json.dumps(as_document(checked), indent=2) if as_json else as_text(checked))
+    raise typer.Exit(EXIT_CODES[checked.validated.verdict])

@@ -4,7 +4,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final, cast
@@ -13,9 +15,12 @@ from rich.console import Console
 from rich.progress import DownloadColumn
 
 from blocks.domain.errors import ObjectMissingError
+from blocks.domain.feed.descriptor import SENSOR_READINGS
+from blocks.domain.feed.selection import ChosenFeed
 from blocks.domain.models import Verdict
 from blocks.domain.s3_keys import parse_s3_uri
 from blocks.domain.text import printable
+from blocks.dynamodb.attributes import items_of
 from flows.report.progress_bar import progress_bars
 from flows.report.wording import row_counts_text
 from flows.rows import ValidatedFile, ValidationSettings, validate_file
@@ -23,17 +28,32 @@ from flows.rows import ValidatedFile, ValidationSettings, validate_file
 EXIT_CODES: Final[dict[Verdict, int]] = {"accepted": 0, "partly": 3, "refused": 4}
 _WORDS: Final[dict[Verdict, str]] = {"accepted": "accepted", "partly": "accepted in part", "refused": "refused"}
 
-_STORE_ALL: Final = ValidationSettings(max_stored_rejects=sys.maxsize, max_reject_bytes=sys.maxsize)
+_STORE_ALL: Final = {"max_stored_rejects": sys.maxsize, "max_reject_bytes": sys.maxsize}
+ITEMS_SHOWN: Final = 3
 
 LARGE_BYTES: Final = 16 * 2**20
 """Files from this size on show progress; smaller ones take well under a second."""
 
 
-def validated_file(file: str, rejects: Path | None = None) -> ValidatedFile:
-    """The result of validating the file at a path or an `s3://` address, without its readings.
+@dataclass(frozen=True)
+class CheckedFile:
+    """A file, the result of validating it, and its first items as DynamoDB JSON."""
+
+    file: str
+    validated: ValidatedFile
+    first_accepted: list[dict[str, dict[str, Any]]]
+
+    @property
+    def feed(self) -> str:
+        return self.validated.settings.feed.name
+
+
+def checked_file(file: str, chosen: ChosenFeed, rejects: Path | None = None) -> CheckedFile:
+    """The result of validating the file at a path or an `s3://` address.
 
     Args:
         file: a path, or an address like `s3://bucket/key`.
+        chosen: the feed, and the fields that come from the key.
         rejects: where to write the CSV of all rejected rows, if anywhere; without rejects it has only a header.
 
     Raises:
@@ -41,40 +61,55 @@ def validated_file(file: str, rejects: Path | None = None) -> ValidatedFile:
         OSError: the file cannot be read, or the rejects cannot be written.
         ValueError: the address is invalid.
     """
+    settings = ValidationSettings(chosen.feed, chosen.key_values, **(_STORE_ALL if rejects else {}))
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace, _opened(file) as (source, size):
         with _progress(file, size) as advance:
-            settings = _STORE_ALL if rejects else ValidationSettings()
             validated = validate_file(source, Path(workspace), settings, progress=advance)
         if rejects and validated.rejects_path:
             shutil.copyfile(validated.rejects_path, rejects)
         elif rejects:
             rejects.write_text('"line","reason","text"\n', encoding="utf-8")
-    return validated
+        items = (item for batch in validated.items() for item in items_of(batch.slice(0, ITEMS_SHOWN)))
+        return CheckedFile(file, validated, list(islice(items, ITEMS_SHOWN)))
 
 
-def as_document(file: str, validated: ValidatedFile) -> dict[str, Any]:
+def as_document(checked: CheckedFile) -> dict[str, Any]:
     """What `check --json` prints. Only refused files have `refusal`."""
-    document = {"file": file, **validated.counts.model_dump(), "verdict": validated.verdict}
+    validated = checked.validated
+    document = {"feed": checked.feed, "file": checked.file, **validated.counts.model_dump()}
     document |= {
+        "verdict": validated.verdict,
         "reasons": validated.reasons,
         "first_rejects": [reject.model_dump() for reject in validated.first_rejects],
+        "first_accepted": checked.first_accepted,
     }
     return document | ({"refusal": validated.refusal} if validated.refusal else {})
 
 
-def as_text(file: str, validated: ValidatedFile) -> str:
+def as_text(checked: CheckedFile) -> str:
     """What `check` prints."""
+    validated = checked.validated
     counts = validated.counts
     why = f": {validated.refusal}" if validated.refusal else ""
     lines = [
-        f"{printable(file)}: {_WORDS[validated.verdict]}{why}",
+        f"{printable(checked.file)}: {_WORDS[validated.verdict]}{why}",
         f"  {counts.lines:,} lines: {counts.header} header, {counts.blank:,} blank, {counts.rows:,} rows",
         f"  {row_counts_text(counts.rows, f'{counts.accepted:,} valid', counts.replaced, counts.rejected)}",
     ]
     lines += [f"  {count:,} rejected for {reason}" for reason, count in sorted(validated.reasons.items())]
     lines += [f"    line {reject.line:,}, {reject.reason}: {reject.text}" for reject in validated.first_rejects]
-    more = counts.rejected - len(validated.first_rejects)
-    return "\n".join([*lines, f"    and {more:,} more"] if more > 0 else lines)
+    if (more := counts.rejected - len(validated.first_rejects)) > 0:
+        lines.append(f"    and {more:,} more")
+    if checked.feed != SENSOR_READINGS.name:
+        lines += [
+            f"  feed {checked.feed}; the first items:",
+            *(f"    {_item_text(each)}" for each in checked.first_accepted),
+        ]
+    return "\n".join(lines)
+
+
+def _item_text(item: dict[str, dict[str, Any]]) -> str:
+    return ", ".join(f"{name}={value} ({kind})" for name, typed in item.items() for kind, value in typed.items())
 
 
 @contextmanager

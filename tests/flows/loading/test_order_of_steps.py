@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from blocks.domain.feed.descriptor import SENSOR_READINGS
+from blocks.domain.feed.selection import Feeds
 from blocks.domain.models import LedgerEntry, SensorFile
 from flows.loading import tasks
 from flows.loading.step_runs import within_task_run
@@ -21,8 +23,6 @@ ENTRY = LedgerEntry(bucket="landing", key=FILE.key, version="v1", status="loadin
 
 class Zone:
     """Notes what is done with the object."""
-
-    sensor_id_pattern, earliest_timestamp, reject_limit = ".*", 0, 0.5
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -63,7 +63,7 @@ class Lease:
 @pytest.fixture
 def zone(monkeypatch: pytest.MonkeyPatch) -> Zone:
     zone = Zone()
-    monkeypatch.setattr(tasks, "run_blocks", lambda: SimpleNamespace(landing_zone=zone))
+    monkeypatch.setattr(tasks, "run_blocks", lambda: SimpleNamespace(landing_zone=zone, feeds=Feeds([SENSOR_READINGS])))
     monkeypatch.setattr(tasks, "_emit", lambda *_: None)
     return zone
 
@@ -88,5 +88,5 @@ def test_a_run_goes_on_if_the_original_is_another_version_by_now(zone: Zone) -> 
 def test_what_is_validated_is_read_on_the_condition_that_it_is_still_the_current_version(
     zone: Zone, tmp_path: Path
 ) -> None:
-    within_task_run(tasks.validate_rows)(FILE, tmp_path)
+    within_task_run(tasks.validate_rows)(FILE, tmp_path, FILE.key)
     assert ["opened the current version"] == zone.done
