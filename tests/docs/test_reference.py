@@ -31,7 +31,7 @@ from flows.ingest import ingest_sensor_files
 from flows.loading.large_files import LargeFiles
 from flows.notify import notify
 from flows.report import final_state_name
-from flows.rows.settings import REASONS
+from flows.rows.reasons import Reasons
 from flows.sweep import sweep
 from tests.support.commands import all_commands
 from tests.support.pages import PAGES, PROJECT, Page, names, page, rows
@@ -71,7 +71,7 @@ def _options() -> dict[str, set[str]]:
 
 
 def test_reasons_are_those_of_the_code() -> None:
-    assert sorted(REASONS) == sorted(names([row[0] for row in rows(page("docs/reference/rows.md").text, "reason")]))
+    assert sorted(Reasons(("NAME",)).names) == sorted(names([row[0] for row in rows(page("docs/reference/rows.md").text, "reason")]))
 
 
 def test_verdicts_are_those_of_the_code() -> None:
