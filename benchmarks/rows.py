@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from flows.rows import COLUMNS, ValidationSettings, validate_file
+from flows.rows import ValidationSettings, validate_file
 from flows.rows.decimals import DECIMAL
 from flows.rows.lines import line_array, line_blocks
-from flows.rows.splitting import LineSplitter
+from flows.rows.splitting import Layout, LineSplitter
 
 try:
     import pandera.pandas as pandera
@@ -38,6 +38,9 @@ except ImportError:
     pandera = None
 
 RULES = ValidationSettings()
+COLUMNS = tuple(field.name for field in RULES.feed.table_schema.fields_)
+SENSOR_ID = r"\d{4}-\d{4}"
+EARLIEST, LATEST = 946_684_800, RULES.starts_at() + 86_400
 NOON = 1483906366
 ROWS_AT_ONCE = 1_000_000
 BAD_LINES = [
@@ -77,7 +80,6 @@ def csv_loop(content: bytes) -> None:
     """The same checks, row by row. It lets a quote that never closes take the rest of the file, as `csv` does."""
     sensor_id, second, decimal = re.compile(r"\d{4}-\d{4}", re.ASCII), re.compile("[0-9]+"), re.compile(DECIMAL)
     numbers = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation, Overflow])
-    earliest, latest = RULES.earliest, RULES.last_second()
     accepted, rejects = {}, []
     for line, row in enumerate(csv.reader(io.StringIO(content.decode())), start=1):
         if len(row) != len(COLUMNS):
@@ -86,7 +88,7 @@ def csv_loop(content: bytes) -> None:
             rejects.append((line, "sensor_id", row))
         elif not second.fullmatch(row[1]):
             rejects.append((line, "timestamp", row))
-        elif not earliest <= int(row[1]) <= latest:
+        elif not EARLIEST <= int(row[1]) <= LATEST:
             rejects.append((line, "timestamp_range", row))
         elif not decimal.fullmatch(row[2]):
             rejects.append((line, "value", row))
@@ -102,7 +104,7 @@ def pandera_lazy(content: bytes) -> None:
 
 
 def pandera_lazy_in_blocks(content: bytes) -> None:
-    schema, splitter = declared_schema(), LineSplitter(COLUMNS, RULES.max_line_bytes)
+    schema, splitter = declared_schema(), LineSplitter(Layout(), COLUMNS, COLUMNS, RULES.max_line_bytes)
     source = io.BytesIO(content)
     for block in line_blocks(iter(partial(source.read, RULES.block_bytes), b""), RULES.max_line_bytes):
         _, fields = splitter.split_vectorised(block, line_array(block))
@@ -120,11 +122,11 @@ def declared_schema() -> "pandera.DataFrameSchema":
     """The rules as pandera declares them; it has no words for the numbers that DynamoDB can store."""
 
     def in_range(texts: pd.Series) -> pd.Series:
-        return pd.to_numeric(texts, errors="coerce").between(RULES.earliest, RULES.last_second())
+        return pd.to_numeric(texts, errors="coerce").between(EARLIEST, LATEST)
 
     return pandera.DataFrameSchema(
         {
-            "sensor_id": pandera.Column(str, pandera.Check.str_matches(rf"^(?:{RULES.sensor_id_pattern})$")),
+            "sensor_id": pandera.Column(str, pandera.Check.str_matches(rf"^(?:{SENSOR_ID})$")),
             "timestamp": pandera.Column(str, [pandera.Check.str_matches(r"^[0-9]+$"), pandera.Check(in_range)]),
             "value": pandera.Column(str, pandera.Check.str_matches(rf"^(?:{DECIMAL})$")),
         }

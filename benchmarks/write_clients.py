@@ -60,7 +60,7 @@ def ours(path: Path, sender: str = "fast") -> Callable[[], int]:
 
     def load() -> int:
         with tempfile.TemporaryDirectory() as workspace, path.open("rb") as body:
-            return table.write(validate_file(body, Path(workspace)).readings())
+            return table.write(validate_file(body, Path(workspace)).items())
 
     return load
 

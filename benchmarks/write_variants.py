@@ -19,13 +19,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
-import pandas as pd
+import pyarrow as pa
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.httpsession import URLLib3Session
 
 from benchmarks.write import ask, server
+from blocks.dynamodb.attributes import attribute
 from blocks.dynamodb.batch_writer import BatchWriter
 from blocks.dynamodb.request_bodies import request_bodies_of
 from blocks.dynamodb.signing import CONTENT_TYPE, TARGET
@@ -94,15 +95,17 @@ def d_own_signature_in_one_loop(endpoint: str, blocks: list[list[bytes]]) -> Non
     BatchWriter(line, TABLE, patience_seconds=10, connections=128).run(iter(blocks))
 
 
-def frames() -> Iterator[pd.DataFrame]:
-    numbers = pd.Series(range(ITEMS), dtype="int64")
-    sensor_ids = "0000-" + (numbers % 250).astype(str).str.zfill(4)
-    yield pd.DataFrame({"sensor_id": sensor_ids, "timestamp": numbers, "value": (numbers / 100).astype(str)})
+def batches() -> Iterator[pa.RecordBatch]:
+    schema = pa.schema([("sensor_id", pa.string()), ("timestamp", pa.int64()), attribute("value", "N")])
+    numbers = range(ITEMS)
+    columns = [[f"0000-{number % 250:04d}" for number in numbers], numbers, [str(number / 100) for number in numbers]]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def main() -> None:
     ways = [a_botocore_client, b_botocore_signer, c_own_signature_in_threads, d_own_signature_in_one_loop]
-    blocks = list(request_bodies_of(frames(), TABLE))
+    blocks = list(request_bodies_of(batches(), TABLE))
     figures: dict[str, list[tuple[float, float]]] = {way.__name__: [] for way in ways}
     with server([]) as endpoint:
         for _ in range(ROUNDS):

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 MOST_BUCKETS: Final = 48
 """The most points of a timeline: as many as a phone shows side by side."""
 
+MOST_COUNTED: Final = 2**20
+"""The most partition keys that are counted if only their fingerprints are known, 8 bytes each."""
+
 # Text, as boto3 refuses floats and pydantic's pattern for a Decimal has no exponents. The exponents end where those of
 # DynamoDB's numbers end, so no such text becomes an infinite float.
 _SHOWN: Final = r"^(-?[0-9]{1,7}(\.[0-9]{1,12})?(e[+-]([0-9]{2}|1[0-3][0-9]))?)?$"

@@ -1,16 +1,16 @@
 """The email about the files of a run: plain text, and HTML that is legible on a phone."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from blocks.domain.models import FileReport
-from flows.report.plot import Plot, plot_of_readings
+from flows.report.plot import Plot, plots_of
 from flows.report.templates import template
 from flows.report.titles import headline
-from flows.report.wording import coverage_text, most_urgent_first, row_totals
+from flows.report.wording import coverage_texts, most_urgent_first, row_totals
 
 FILES_SHOWN: Final = 50
 """Most files with a paragraph of their own; the ledger lists all of them."""
@@ -18,8 +18,8 @@ FILES_SHOWN: Final = 50
 HTML_BYTES: Final = 90_000
 """Most bytes of HTML. Gmail clips a message after 102 kB, and the end of it is lost."""
 
-PLOT_ID: Final = "readings"
-"""Content id under which the HTML refers to the plot."""
+PLOT_ID: Final = "plot"
+"""Content ids under which the HTML refers to the plots start with it."""
 
 Links = Sequence[tuple[str, str]]
 """Titles and addresses of pages."""
@@ -37,13 +37,13 @@ class Email:
 
 
 def compose_email(reports: Sequence[FileReport], links: Links = ()) -> Email:
-    """The email about these files, with a plot if their readings have a timeline."""
-    plot = plot_of_readings(reports)
+    """The email about these files, with a plot for each feed whose rows have a timeline."""
+    plots = {f"{PLOT_ID}-{number}": plot for number, plot in enumerate(plots_of(reports), start=1)}
     return Email(
         headline(reports),
         email_text(reports, FILES_SHOWN, links),
-        _email_html(reports, plot, links),
-        {PLOT_ID: plot.png} if plot else {},
+        _email_html(reports, plots, links),
+        {plot_id: plot.png for plot_id, plot in plots.items()},
     )
 
 
@@ -58,16 +58,15 @@ def email_text(reports: Sequence[FileReport], most_files: int | None = None, lin
     return text.strip() + "\n"
 
 
-def _email_html(reports: Sequence[FileReport], plot: Plot | None, links: Links) -> str:
+def _email_html(reports: Sequence[FileReport], plots: Mapping[str, Plot], links: Links) -> str:
     """The HTML with as many of the most urgent files as `FILES_SHOWN` and `HTML_BYTES` leave room for."""
     page = template(Path(__file__).with_name("email.html.j2"))
     files = most_urgent_first(reports)[:FILES_SHOWN]
     about_all = {
         "headline": headline(reports),
         "totals": row_totals(reports),
-        "coverage": coverage_text(reports),
-        "plot_id": PLOT_ID,
-        "plot": plot,
+        "coverage": coverage_texts(reports),
+        "plots": list(plots.items()),
         "links": links,
     }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from blocks.domain.models import FileReport
 from blocks.domain.readings_summary import Bucket, Timeline
-from flows.report.wording import combined_summary
+from flows.report.wording import combined_summaries, one_line
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
@@ -29,6 +29,11 @@ _CARD, _FRAME, _INK, _FAINT = "#ffffff", "#d0d5dd", "#1d2939", "#667085"
 _BAND, _LINE, _BARS = "#b9d6fb", "#175cd3", "#98a2b3"
 _COLOURS: Final = 32
 
+MOST_PLOTS: Final = 5
+"""The most plots of an email or page."""
+NAME_SHOWN: Final = 24
+"""Characters of a field's name that fit above the plot."""
+
 _MINUTE, _DAY = 60, 86_400
 _SMALL, _THOUSAND, _LARGE = 1e-3, 1e3, 1e6  # bounds of numbers written without an exponent
 
@@ -41,24 +46,28 @@ class Plot:
     caption: str
 
 
-def plot_of_readings(files: Sequence[FileReport]) -> Plot | None:
-    """The plot of the readings that were loaded from these files; None if no file has a timeline."""
-    summary = combined_summary(files)
-    if not summary or not summary.timeline:
-        return None
-    sampled = summary.timeline.one_in
-    caption = "Value of the readings over time: mean, and lowest to highest; below, the number of readings"
-    note = f". Values: a sample of one in {sampled}" if sampled > 1 else ""
-    return Plot(png(summary.timeline, summary.first, summary.last), caption + note)
+def plots_of(files: Sequence[FileReport]) -> list[Plot]:
+    """A plot of the rows that were loaded from these files for each feed with a timeline, up to `MOST_PLOTS`."""
+    plots = []
+    for summary in combined_summaries(files):
+        if summary.timeline and summary.value_field and len(plots) < MOST_PLOTS:
+            value, sampled = one_line(summary.value_field, NAME_SHOWN), summary.timeline.one_in
+            caption = (
+                f"{value} over {one_line(summary.time_field)}: mean, and lowest to highest; below, the number of rows"
+            )
+            note = f". {value}: a sample of one in {sampled}" if sampled > 1 else ""
+            plots.append(Plot(png(summary.timeline, summary.first, summary.last, value), caption + note))
+    return plots
 
 
-def png(timeline: Timeline, first: int, last: int) -> bytes:
-    """The plot as PNG, about 10 kB. It contains numbers only, no text from outside.
+def png(timeline: Timeline, first: int, last: int, value: str = "value") -> bytes:
+    """The plot as PNG, about 10 kB. Its only text from outside is the name of the field.
 
     Args:
         timeline: readings per period.
         first: epoch second of the earliest reading, where the time axis begins.
         last: epoch second of the latest reading.
+        value: the name of the field.
     """
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - runs that draw nothing do not import it
 
@@ -68,7 +77,7 @@ def png(timeline: Timeline, first: int, last: int) -> bytes:
     draw.rounded_rectangle((1, 1, WIDTH - 2, HEIGHT - 2), 24, outline=_FRAME, width=3)
     buckets = list(timeline.buckets)
     across = _scale(first, last + 1, _LEFT, _RIGHT)
-    _draw_values(draw, [bucket for bucket in buckets if isfinite(bucket.mean)], across, timeline.width)
+    _draw_values(draw, [bucket for bucket in buckets if isfinite(bucket.mean)], across, timeline.width, value)
     _draw_counts(draw, buckets, across)
     start, end = _moments(first, last)
     draw.text((_LEFT, _COUNTS_BOTTOM + 20), start, _INK)
@@ -79,16 +88,16 @@ def png(timeline: Timeline, first: int, last: int) -> bytes:
 
 
 def _draw_values(
-    draw: "ImageDraw.ImageDraw", buckets: Sequence[Bucket], across: Callable[[float], float], width: int
+    draw: "ImageDraw.ImageDraw", buckets: Sequence[Bucket], across: Callable[[float], float], width: int, value: str
 ) -> None:
-    draw.text((_LEFT, 22), "value: mean, lowest to highest", _FAINT)
+    draw.text((_LEFT, 22), f"{value}: mean, lowest to highest", _FAINT)
     if not buckets:
         return
     low, high = min(bucket.low for bucket in buckets), max(bucket.high for bucket in buckets)
     up = _scale(low, high, _VALUES_BOTTOM, _VALUES_TOP)
-    for value in dict.fromkeys((low, high)):
-        draw.line((_LEFT, up(value), _RIGHT, up(value)), _FRAME, 2)
-        draw.text((_LEFT - 14, up(value)), _number(value), _INK, anchor="rm")
+    for bound in dict.fromkeys((low, high)):
+        draw.line((_LEFT, up(bound), _RIGHT, up(bound)), _FRAME, 2)
+        draw.text((_LEFT - 14, up(bound)), _number(bound), _INK, anchor="rm")
     for parts in _split_at_gaps(buckets, width):
         middles = [across(bucket.start + width / 2) for bucket in parts]
         highs = [(x, up(bucket.high)) for x, bucket in zip(middles, parts, strict=True)]
@@ -103,7 +112,7 @@ def _draw_values(
 
 
 def _draw_counts(draw: "ImageDraw.ImageDraw", buckets: Sequence[Bucket], across: Callable[[float], float]) -> None:
-    draw.text((_LEFT, _COUNTS_TOP - 54), "readings", _FAINT)
+    draw.text((_LEFT, _COUNTS_TOP - 54), "rows", _FAINT)
     most = max(bucket.readings for bucket in buckets)
     up = _scale(0, most, _COUNTS_BOTTOM, _COUNTS_TOP)
     for bucket in buckets:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from blocks.domain.models import FileReport
-from flows.report.plot import plot_of_readings
+from flows.report.plot import plots_of
 from flows.report.templates import template
 from flows.report.titles import headline
 from flows.report.wording import most_urgent_first
@@ -20,13 +20,12 @@ NAME_SHOWN: Final = 48
 
 
 def markdown_page(reports: Sequence[FileReport]) -> str:
-    """The run's page as Markdown: result, totals, plot, a table of files, and examples of rejected rows."""
-    files, plot = most_urgent_first(reports), plot_of_readings(reports)
+    """The run's page as Markdown: result, totals, plots, a table of files, and examples of rejected rows."""
+    files = most_urgent_first(reports)
     return template(Path(__file__).with_name("run_page.md.j2")).render(
         headline=headline(reports),
         reports=reports,
-        plot=plot,
-        png_base64=plot and b64encode(plot.png).decode(),
+        plots=[(plot.caption, b64encode(plot.png).decode()) for plot in plots_of(reports)],
         files=files[:FILES_SHOWN],
         left_out=files[FILES_SHOWN:],
         explained=files[:FILES_EXPLAINED],

@@ -7,7 +7,7 @@ from html import escape
 from typing import Final
 
 from blocks.domain.models import FileReport
-from blocks.domain.readings_summary import ReadingsSummary, joined
+from blocks.domain.readings_summary import MOST_COUNTED, ReadingsSummary, joined
 from blocks.domain.text import printable
 
 REJECTS_SHOWN: Final = 3
@@ -55,8 +55,8 @@ def row_totals(files: Sequence[FileReport]) -> str:
 
 
 def row_counts_text(rows: int, accepted: str, replaced: int, rejected: int) -> str:
-    """`8 rows: 7 loaded, 1 replaced by a later row with the same sensor and time, 0 rejected`."""
-    same_key = "replaced by a later row with the same sensor and time"
+    """`8 rows: 7 loaded, 1 replaced by a later row with the same key, 0 rejected`."""
+    same_key = "replaced by a later row with the same key"
     return f"{rows_text(rows)}: {accepted}, {replaced:,} {same_key}, {rejected:,} rejected"
 
 
@@ -73,7 +73,7 @@ def stored_rejects_text(file: FileReport) -> str:
 
 
 def utc_second(second: int) -> str:
-    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S}"
+    return datetime.fromtimestamp(second, UTC).isoformat(" ").removesuffix("+00:00")  # four digits in any year
 
 
 def utc_minute(moment: datetime) -> str:
@@ -103,27 +103,39 @@ def most_urgent_first(files: Sequence[FileReport]) -> list[FileReport]:
     return sorted(files, key=lambda file: (_URGENCY.index(file.status), file.already_done, not file.rejected))
 
 
-def combined_summary(files: Sequence[FileReport]) -> ReadingsSummary | None:
-    """The summary of the readings that were loaded from these files; None if no file has one.
+def combined_summaries(files: Sequence[FileReport]) -> list[ReadingsSummary]:
+    """The summaries of the rows that were loaded from these files: one for each feed, told apart by its fields.
 
-    `sensors` is a lower bound: the summaries count sensors and do not name them.
+    `sensors` is a lower bound: the summaries count partition keys and do not name them.
     """
-    summaries = [file.summary for file in files if file.summary and file.loaded and not file.already_done]
-    if not summaries:
-        return None
-    return ReadingsSummary(
-        sensors=max(summary.sensors for summary in summaries),
-        first=min(summary.first for summary in summaries),
-        last=max(summary.last for summary in summaries),
-        timeline=joined(summary.timeline for summary in summaries if summary.timeline),
+    feeds: dict[tuple[str | None, ...], list[ReadingsSummary]] = {}
+    for file in files:
+        if (summary := file.summary) and file.loaded and not file.already_done:
+            fields = (summary.partition_field, summary.time_field, summary.value_field)
+            feeds.setdefault(fields, []).append(summary)
+    return [_combined(summaries) for summaries in feeds.values()]
+
+
+def _combined(summaries: Sequence[ReadingsSummary]) -> ReadingsSummary:
+    counts = [summary.sensors for summary in summaries if summary.sensors]
+    return summaries[0].model_copy(
+        update={
+            "sensors": max(counts) if len(counts) == len(summaries) else None,
+            "first": min(summary.first for summary in summaries),
+            "last": max(summary.last for summary in summaries),
+            "timeline": joined(summary.timeline for summary in summaries if summary.timeline),
+        }
     )
 
 
-def coverage_text(files: Sequence[FileReport]) -> str:
-    """`Readings of 5 sensors, from … to … UTC`; empty if no file has a summary."""
-    summary = combined_summary(files)
-    if not summary:
-        return ""
+def coverage_texts(files: Sequence[FileReport]) -> list[str]:
+    """`5 different sensor_id, timestamp from … to … UTC` for each feed whose files have a summary."""
     several = "at least " if sum(bool(file.summary and file.loaded) for file in files) > 1 else ""
-    sensors = f"{several}{count_text(summary.sensors, 'sensor')}"
-    return f"Readings of {sensors}, from {utc_second(summary.first)} to {utc_second(summary.last)} UTC"
+    texts = []
+    for summary in combined_summaries(files):
+        count = f"{several}{summary.sensors:,}" if summary.sensors else f"more than {MOST_COUNTED:,}"
+        span = f"{utc_second(summary.first)} to {utc_second(summary.last)} UTC"
+        texts.append(
+            f"{count} different {one_line(summary.partition_field)}, {one_line(summary.time_field)} from {span}"
+        )
+    return texts

@@ -26,12 +26,16 @@ class FileColumns:
         folded = {name.casefold(): name for name in self._fields}
         self._by_name = folded if len(folded) == len(self._fields) else {name: name for name in self._fields}
 
-    def of_first_line(self, line: Sequence[str]) -> tuple[bool, Columns]:
-        """Whether the first line of a file is its header, and the columns of the file.
+    def of_first_line(self, line: Sequence[str] | None) -> tuple[bool, Columns]:
+        """Whether the first line of a file is its header, and the columns of the file; None is a line that is too long.
 
         Raises:
             RefusedError: the line is a header, or the feed says so, and its names are not as `fieldsMatch` wants them.
         """
+        if line is None:
+            if self._has_header:
+                raise RefusedError("its first line is the header, and longer than a line may be")
+            return False, self._fields
         columns = tuple(self._by_name.get(name) or self._by_name.get(name.casefold()) for name in line)
         found = [name for name in columns if name]
         is_complete = len(set(found)) == len(found) == len(self._fields)

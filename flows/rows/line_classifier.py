@@ -91,9 +91,11 @@ class LineClassifier:
         if not (first := self._first_line.search(block)):
             return
         self._content_found = True
-        is_header, columns = self._columns.of_first_line(
-            split_line(first.group().decode("utf-8", "replace"), self._layout)
-        )
+        line = first.group()
+        # Of a line that is too long only the start is known, so nothing follows from it.
+        is_known = len(line) <= self._max_line_bytes
+        fields = split_line(line.decode("utf-8", "replace"), self._layout) if is_known else None
+        is_header, columns = self._columns.of_first_line(fields)
         if is_header:
             self._header_line = self._lines + block.count(b"\n", 0, first.start()) + 1
         self._splitter = LineSplitter(self._layout, columns, self._rules.names, self._max_line_bytes)

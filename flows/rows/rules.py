@@ -155,7 +155,5 @@ def _column(rule: FieldRule, key: Sequence[str]) -> pa.Field:
 
 
 def _text(value: object, field: Field) -> str:
-    """A value of the enum as text in the form of the field."""
-    if isinstance(value, bool):
-        return (field.true_values if value else field.false_values)[0]
-    return str(value) if isinstance(value, str) else str(value).replace(".", field.decimal_char)
+    """A value of the enum as text in the form of the field; that of a number has a point in the feed."""
+    return str(value).replace(".", field.decimal_char) if field.type == "number" else str(value)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from blocks.domain.readings_summary import MOST_BUCKETS, Bucket, Timeline
+from blocks.domain.readings_summary import MOST_BUCKETS, MOST_COUNTED, Bucket, Timeline
 from flows.rows.arrays import Integers, to_mask
 
 Floats = npt.NDArray[np.float64]
@@ -18,9 +18,6 @@ MAX_UNSAMPLED_READINGS = 2**16
 """The most readings of a file whose values are all used."""
 SAMPLED_ONE_IN = 32
 """Of a larger file, one value in so many is used, chosen at random."""
-
-MOST_FINGERPRINTS = 2**20
-"""The most partition keys that are counted if only their fingerprints are known, in 8 MiB."""
 
 _SEVEN, _ONE = np.uint32(7), np.uint8(1)
 
@@ -65,7 +62,7 @@ class DistinctFingerprints:
         if not known.all():
             self._known = np.insert(self._known, places[~known], found[~known])
             self.count = len(self._known)
-            if self.count > MOST_FINGERPRINTS:
+            if self.count > MOST_COUNTED:
                 self.count, self._known = None, np.zeros(0, np.int64)
 
 

@@ -81,6 +81,10 @@ def columns_of(line: bytes, rules: ValidationSettings) -> tuple[bool, list[str |
     """Whether the first line is a header, and which field each column is."""
     feed, fields = rules.feed, fields_in_lines(rules)
     match, names = feed.table_schema.fields_match, [each.name for each in fields]
+    if len(line) > rules.max_line_bytes:
+        if feed.dialect.header:
+            raise RefusedFileError
+        return False, [*names]
     texts = split(line.decode("utf-8", "replace"), feed)
     found = [next((name for name in names if name.lower() == text.lower()), None) for text in texts]
     known = [name for name in found if name]
@@ -140,7 +144,8 @@ def stored(described: Field, text: str | None, rules: ValidationSettings) -> Any
     value, in_range = typed(described, text, rules)
     require(in_range, f"{name}_range")
     if constraints.enum is not None:
-        accepted = [typed(described, str(each), rules)[0] for each in constraints.enum]
+        in_points = described.model_copy(update={"decimal_char": ".", "group_char": None})
+        accepted = [typed(in_points, str(each), rules)[0] for each in constraints.enum]
         require(value in accepted, name)
     return value
 

@@ -14,7 +14,7 @@ def sensor_feed(
     reject_limit: float | None = None,
 ) -> Feed:
     """The sensor file's feed with other constraints or another limit."""
-    described = SENSOR_READINGS.model_dump(mode="json", by_alias=True, exclude_none=True)
+    described = SENSOR_READINGS.as_document()
     sensor_id, timestamp, _ = (field.setdefault("constraints", {}) for field in described["schema"]["fields"])
     if sensor_id_pattern is not None:
         sensor_id["pattern"] = sensor_id_pattern

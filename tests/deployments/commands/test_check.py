@@ -53,7 +53,7 @@ def test_the_document_of_a_refused_file_says_why() -> None:
 def test_the_text_says_it_in_words_with_the_first_rejects() -> None:
     expected = f"""{DATA}/header_in_another_order.csv: refused: 1 of 3 rows (33.3 %) break a rule; the limit is 10 %
   4 lines: 1 header, 0 blank, 3 rows
-  3 rows: 2 valid, 0 replaced by a later row with the same sensor and time, 1 rejected
+  3 rows: 2 valid, 0 replaced by a later row with the same key, 1 rejected
   1 rejected for value
     line 4, value: "1,5",0000-0003,1483906368
 """

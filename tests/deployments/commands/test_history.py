@@ -102,7 +102,7 @@ def test_the_page_counts_files_and_rows_and_plots_them() -> None:
     elements = Elements(history_page([*hours, failed], NOW))
     assert "31 files, 30 loaded" in elements.text
     assert (
-        "300 rows: 210 loaded, 30 replaced by a later row with the same sensor and time, 60 rejected" in elements.text
+        "300 rows: 210 loaded, 30 replaced by a later row with the same key, 60 rejected" in elements.text
     )
     assert "no such permission" in elements.text
     assert 4 == elements.names.count("svg")

@@ -143,7 +143,7 @@ def test_the_email_counts_every_row_and_has_the_addresses_of_the_file() -> None:
     )
     assert (
         "sensors.csv: 7 rows loaded, 1 rejected\n"
-        "  9 rows: 7 loaded, 1 replaced by a later row with the same sensor and time, 1 rejected\n"
+        "  9 rows: 7 loaded, 1 replaced by a later row with the same key, 1 rejected\n"
         "  value: 1 row\n"
         "  line 3: 0000-0001,1483906366,abc (value)\n"
         "  from s3://landing/incoming/sensors.csv\n"
@@ -169,7 +169,7 @@ def test_the_email_about_a_refused_file_has_the_reason_and_no_loaded_rows() -> N
     assert (
         "bad.csv: refused\n"
         "  why: 3 of 4 rows break a rule\n"
-        "  4 rows: 0 loaded, 0 replaced by a later row with the same sensor and time, 3 rejected, "
+        "  4 rows: 0 loaded, 0 replaced by a later row with the same key, 3 rejected, "
         "1 valid but not loaded\n"
         "  from s3://landing/incoming/bad.csv\n"
     ) == email_text([REFUSED])
@@ -182,7 +182,7 @@ def test_the_email_names_every_file() -> None:
 
 def test_the_email_shows_the_sensors_and_times_of_the_readings_and_links_to_the_run() -> None:
     text = compose_email([report(summary=SUMMARY)], [("The run", "http://127.0.0.1/runs/1")]).text
-    assert "  Readings of 5 sensors, from 2017-01-08 20:12:46 to 2017-01-08 20:45:22 UTC\n" in text
+    assert "  5 different sensor_id, timestamp from 2017-01-08 20:12:46 to 2017-01-08 20:45:22 UTC\n" in text
     assert text.endswith("\nThe run: http://127.0.0.1/runs/1\n")
 
 
@@ -219,9 +219,25 @@ def test_an_email_about_files_with_the_longest_names_and_texts_is_not_clipped() 
 
 def test_an_email_has_a_plot_only_if_a_file_has_a_timeline() -> None:
     with_plot, without = compose_email([report(summary=SUMMARY)]), compose_email([REFUSED])
-    assert [PLOT_ID] == list(with_plot.pictures)
-    assert (1, 0) == tuple((email.html or "").count(f"cid:{PLOT_ID}") for email in (with_plot, without))
+    assert [f"{PLOT_ID}-1"] == list(with_plot.pictures)
+    assert (1, 0) == tuple((email.html or "").count(f"cid:{PLOT_ID}-1") for email in (with_plot, without))
     assert {} == without.pictures
+
+
+def test_files_of_two_feeds_have_a_plot_and_a_sentence_each_with_the_names_of_their_fields() -> None:
+    names = {"partition_field": "station", "time_field": "at", "value_field": "temperature"}
+    weather = SUMMARY.model_copy(update={"sensors": None, "first": -1, **names})
+    email = compose_email([report(summary=SUMMARY), report(summary=weather), report(summary=weather)])
+    html = email.html or ""
+    assert 2 == len(email.pictures)
+    assert "at least 5 different sensor_id, timestamp from 2017-01-08 20:12:46" in html
+    assert "more than 1,048,576 different station, at from 1969-12-31 23:59:59" in html
+    assert "temperature over at: mean, and lowest to highest" in html
+
+
+def test_a_feed_without_a_number_has_no_plot() -> None:
+    summary = SUMMARY.model_copy(update={"timeline": None, "value_field": None})
+    assert {} == compose_email([report(summary=summary)]).pictures
 
 
 def test_the_plot_leaves_out_readings_that_an_earlier_run_loaded() -> None:
@@ -231,7 +247,7 @@ def test_the_plot_leaves_out_readings_that_an_earlier_run_loaded() -> None:
 def test_the_email_shows_the_sensors_and_times_of_several_files_together() -> None:
     later = SUMMARY.model_copy(update={"sensors": 2, "last": SUMMARY.last + 3600})
     text = compose_email([report(summary=SUMMARY), report(summary=later), REFUSED]).html or ""
-    assert "Readings of at least 5 sensors, from 2017-01-08 20:12:46 to 2017-01-08 21:45:22 UTC" in text
+    assert "at least 5 different sensor_id, timestamp from 2017-01-08 20:12:46 to 2017-01-08 21:45:22 UTC" in text
 
 
 @pytest.mark.parametrize("field", ["name", "archived_to", "rejects_at", "problem", "text", "reason", "reasons", "page"])
@@ -319,7 +335,7 @@ def unescaped(page: str) -> str:
 def test_the_page_has_a_table_row_for_each_file_and_the_addresses_of_each() -> None:
     page = as_read(markdown_page([report(archived_to="s3://landing/processed/sensors.csv"), MISSING])).splitlines()
     assert "## 2 files: 1 loaded, 1 missing" == page[0]
-    assert "2 files, 8 rows: 7 loaded, 1 replaced by a later row with the same sensor and time, 0 rejected" == page[2]
+    assert "2 files, 8 rows: 7 loaded, 1 replaced by a later row with the same key, 0 rejected" == page[2]
     assert "| gone.csv | missing | 0 | 0 | 0 |" == page[6]
     assert "| sensors.csv | loaded | 8 | 7 | 0 |" == page[7]
     assert "s3://landing/incoming/gone.csv does not exist" in page
@@ -392,11 +408,11 @@ def test_the_page_has_a_plot_only_if_a_file_has_a_timeline() -> None:
 
 def test_totals_count_every_row_of_every_file_once_and_good_rows_of_a_refused_file_apart() -> None:
     assert (
-        "12 rows: 7 loaded, 1 replaced by a later row with the same sensor and time, 3 rejected, 1 valid but not loaded"
+        "12 rows: 7 loaded, 1 replaced by a later row with the same key, 3 rejected, 1 valid but not loaded"
     ) == row_totals([report(), REFUSED, MISSING])
 
 
 def test_totals_of_loaded_files_do_not_mention_rows_that_are_not_loaded() -> None:
-    assert "1 row: 1 loaded, 0 replaced by a later row with the same sensor and time, 0 rejected" == row_totals(
+    assert "1 row: 1 loaded, 0 replaced by a later row with the same key, 0 rejected" == row_totals(
         [report(lines=1, rows=1, accepted=1, replaced=0)]
     )
