@@ -147,7 +147,7 @@ OWNERSHIP: Final = (
         "self._ledger.end_reload(self.held, unanswered=self.unanswered)",
         "self._ledger.end_reload(self.held)",
         ("tests/flows/loading/test_lease.py", "tests/simulation/test_interleavings.py"),
-        "three rare things in a row: a reload, a send of it that is late, and a newer version meanwhile; "
+        "three rare things in a row: the last reload, a late send of it, and a newer version meanwhile; "
         "`test_interleavings.py` plays them",
     ),
     Protection(
