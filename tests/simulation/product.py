@@ -4,7 +4,7 @@ Replaced are the reading of CSV and the writer of rows, whose tests are elsewher
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
@@ -108,6 +108,7 @@ class Product:
                 (blocks.aws_block, "client_of", lambda _, service: self.world.client(service)),
                 (blocks.saved_blocks, "_blocks_of", lambda _: _blocks()),
                 (flows.loading.tasks, "validate_file", _validated),
+                (flows.loading.ingest_file, "TemporaryDirectory", lambda **_: nullcontext("")),
                 (ReadingsTable, "write", self._write),
                 (Lease, "give_up", self._watched(Lease.give_up)),
                 (Mailer, "send", _sent),
