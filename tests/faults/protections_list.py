@@ -96,14 +96,14 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/holding.py",
         "        held.asked_at = asked_at\n        return True",
         "        held.asked_at = runtime().monotonic()\n        return True",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_renewing.py",),
     ),
     Protection(
         "lease: only the run that holds the key changes its claim",
         "blocks/file_ledger/holding.py",
         "            if claim.claim_id != mine or mine is None:",
         "            if mine is None:",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_lost_claims.py",),
     ),
     Protection(
         "fence: nothing is sent once the lease may have expired",
@@ -155,7 +155,7 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/claims.py",
         "LATE_WRITES_END_AFTER: Final = timedelta(minutes=10)",
         "LATE_WRITES_END_AFTER: Final = timedelta(minutes=1)",
-        (f"{_LEDGER}/test_claims.py", f"{_LEDGER}/test_holding.py"),
+        (f"{_LEDGER}/test_claims.py", f"{_LEDGER}/test_reloads.py"),
     ),
     Protection(
         "late rows: what was loaded meanwhile is written again",
@@ -176,7 +176,7 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/claiming.py",
         "(entry for entry in kept if entry.epoch > (claim.late_epoch or 0)), key=lambda entry: entry.epoch",
         "(entry for entry in kept if entry.epoch > (claim.late_epoch or 0)), key=lambda entry: -entry.epoch",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_reloads.py",),
     ),
     Protection(
         "late rows: a run that was overtaken has them written again at once",
@@ -217,7 +217,7 @@ LOADING: Final = (
         "blocks/file_ledger/holding.py",
         "lambda claim: claim if claim.unsettled else claim.released(self._clock.latest())",
         "lambda claim: claim.released(self._clock.latest())",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_settling.py",),
     ),
     Protection(
         "newer version: found when the original is deleted",
@@ -231,14 +231,14 @@ LOADING: Final = (
         "blocks/file_ledger/holding.py",
         "            return late.put_off(later, now)",
         "            return late.released(now)",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_failed_loads.py",),
     ),
     Protection(
         "failed load: a version that is settled, although no answer said so, stays settled",
         "blocks/file_ledger/holding.py",
         "            written[:] = [waiting] if waiting and waiting.version in claim.unsettled else []",
         "            written[:] = [waiting] if waiting else []",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_failed_loads.py",),
     ),
     Protection(
         "load: a version that is settled and cannot be moved is reported as settled",
