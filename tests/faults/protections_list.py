@@ -125,7 +125,7 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/claims.py",
         "return replace(self.with_late_writes(self.epoch, self.holds, now).released(now), next_try_at=now)",
         "return replace(self.released(now), next_try_at=now)",
-        (f"{_LEDGER}/test_claims.py",),
+        (f"{_LEDGER}/test_late_writes.py",),
     ),
     Protection(
         "late rows: expected after a load with sends that were not answered",
@@ -155,21 +155,21 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/claims.py",
         "LATE_WRITES_END_AFTER: Final = timedelta(minutes=10)",
         "LATE_WRITES_END_AFTER: Final = timedelta(minutes=1)",
-        (f"{_LEDGER}/test_claims.py", f"{_LEDGER}/test_reloads.py"),
+        (f"{_LEDGER}/test_late_writes.py", f"{_LEDGER}/test_reloads.py"),
     ),
     Protection(
         "late rows: what was loaded meanwhile is written again",
         "blocks/file_ledger/claims.py",
         "return replace(done, reload_at=min(self.reload_at or self.late_until, self.late_until))",
         "return done",
-        (f"{_LEDGER}/test_claims.py",),
+        (f"{_LEDGER}/test_late_writes.py",),
     ),
     Protection(
         "late rows: written again once more while rows can arrive",
         "blocks/file_ledger/claims.py",
         "if self.late_until is not None and self.late_until > began_at:",
         "if self.late_until is not None and began_at is None:",
-        (f"{_LEDGER}/test_claims.py",),
+        (f"{_LEDGER}/test_late_writes.py",),
     ),
     Protection(
         "late rows: the versions are written again in the order of their epochs",
@@ -415,7 +415,7 @@ RECOVERY: Final = (
         "blocks/file_ledger/claims.py",
         "return replace(self.with_late_writes(self.epoch, self.holds, now).released(now), next_try_at=now)",
         "return self.with_late_writes(self.epoch, self.holds, now).released(now)",
-        (f"{_LEDGER}/test_claims.py",),
+        (f"{_LEDGER}/test_late_writes.py",),
     ),
     Protection(
         "due files: under the limit of run slots",
