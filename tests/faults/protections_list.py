@@ -32,7 +32,7 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/table.py",
         '"ConditionExpression": "revision = :revision",',
         '"ConditionExpression": "revision = :revision OR attribute_exists(revision)",',
-        (f"{_LEDGER}/test_claiming.py",),
+        (f"{_LEDGER}/test_claims_at_once.py",),
     ),
     Protection(
         "claim: a key that another run holds is not claimed",
@@ -74,14 +74,14 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/claiming.py",
         "if written := self._put_claim(claim, taken, [read.put(started), *puts]):",
         "if written := self._put_claim(claim, taken, [read.put(started)]):",
-        (f"{_LEDGER}/test_claiming.py",),
+        (f"{_LEDGER}/test_replaced_versions.py",),
     ),
     Protection(
         "claim: a write whose answer was lost is known by its id",
         "blocks/file_ledger/table.py",
         "return None if _is_of(existing[0], write_id) else from_item(existing[0])",
         "return from_item(existing[0])",
-        (f"{_LEDGER}/test_claiming.py",),
+        (f"{_LEDGER}/test_claims_at_once.py",),
         "the change is then made once more, with the same result: it is about needless calls",
     ),
     Protection(
