@@ -393,7 +393,7 @@ RECOVERY: Final = (
         "deployments/relay/relay.py",
         "            retry(partial(self._expect, files))",
         "            pass",
-        ("tests/deployments/relay/test_relay.py",),
+        ("tests/deployments/relay/test_relay_and_ledger.py",),
     ),
     Protection(
         "relay: a message is deleted after its event is acknowledged",
@@ -446,7 +446,9 @@ RECOVERY: Final = (
         "deployments/relay/relay.py",
         "threads.enter_context(runtime().repeated(chore.look, every, name))",
         "del chore, every, name",
-        ("tests/deployments/relay/test_relay.py::test_while_the_queue_is_empty_another_thread_announces_due_files",),
+        (
+            "tests/deployments/relay/test_relay_and_ledger.py::test_while_the_queue_is_empty_another_thread_announces_due_files",
+        ),
     ),
     Protection(
         "unannounced files: not those that are due later",
