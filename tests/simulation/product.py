@@ -40,6 +40,7 @@ from flows.notification.overdue import take_up_overdue_emails
 from flows.report import report_of_error
 from tests.simulation.aws.events import LATEST_SECONDS
 from tests.simulation.aws.events import announce as announce_objects
+from tests.simulation.invariants import Invariants
 from tests.simulation.prefect_server import (
     Chances,
     PrefectServer,
@@ -51,7 +52,6 @@ from tests.simulation.prefect_server import (
 )
 from tests.simulation.processes import Flag, Process
 from tests.simulation.runtime import mapped, running_process
-from tests.simulation.watch import Watch
 from tests.simulation.world import World
 
 BUCKET = "landing"
@@ -94,7 +94,7 @@ class Product:
         announce_objects(self.bucket, self.queue, world.sqs)
         self.server = PrefectServer(world.network, self.chances, self._start_run)
         self.slots = SimulatedSlots(self.server)
-        self.watch = Watch(world, self.bucket, self._is_announced)
+        self.invariants = Invariants(world, self.bucket, self._is_announced)
         self._numbers = iter(range(1, 1_000_000))
 
     @contextmanager
@@ -221,13 +221,13 @@ class Product:
         lease: Lease = fence.__self__  # type: ignore[attr-defined] # it is a method
 
         def checked() -> None:
-            self.watch.rows_are_sent(lease)
+            self.invariants.rows_are_sent(lease)
             fence()
-            self.watch.rows_were_let_through(lease)
+            self.invariants.rows_were_let_through(lease)
 
         return self.world.readings.write(
             rows,
-            version=self.watch.origin(lease),
+            version=self.invariants.origin(lease),
             fence=checked,
             on_unanswered=on_unanswered,
             batch_rows=2,
@@ -240,13 +240,13 @@ class Product:
             faults_met = process.faults_met
             give_up(lease, error)
             if isinstance(error, LeaseLostError) and process.faults_met == faults_met:
-                self.watch.load_was_lost(lease)
+                self.invariants.load_was_lost(lease)
 
         return watched
 
     def _watched_email(self, send: Callable[..., str]) -> Callable[..., str]:
         def watched(claimed: ClaimedEmail, files: list[FileReport]) -> str:
-            self.watch.email_is_sent(claimed)
+            self.invariants.email_is_sent(claimed)
             return send(claimed, files)
 
         return watched
