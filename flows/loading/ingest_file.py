@@ -69,7 +69,8 @@ def ingest_file(
             done = _done_in_spite_of(error, file, lease, reports, email, force=force)
             if done is None and not reports:
                 raise
-            reports = _with([done or report_of_error(file, error)], reports)
+            failed = claimed.file if lease else file  # another version than the announced one may have been claimed
+            reports = _with([done or report_of_error(failed, error)], reports)
             break
         # A version may have been announced just before a reload, or a load of an archived file: look once more.
         is_from_incoming = claimed.entry is not None and claimed.entry.archived_to is None
