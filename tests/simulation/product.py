@@ -234,13 +234,14 @@ class Product:
             patience_seconds=self.patience_seconds,
         )
 
-    def _watched(self, give_up: Callable[[Lease, BaseException], None]) -> Callable[[Lease, BaseException], None]:
-        def watched(lease: Lease, error: BaseException) -> None:
+    def _watched(self, give_up: Callable[[Lease, BaseException], bool]) -> Callable[[Lease, BaseException], bool]:
+        def watched(lease: Lease, error: BaseException) -> bool:
             process = running_process()
             faults_met = process.faults_met
-            give_up(lease, error)
+            is_held = give_up(lease, error)
             if isinstance(error, LeaseLostError) and process.faults_met == faults_met:
                 self.invariants.load_was_lost(lease)
+            return is_held
 
         return watched
 
