@@ -63,7 +63,8 @@ def ingest_sensor_files(
     others. The email then waits as a paused subflow, which holds no process.
 
     The final state is `Completed`. Its name is `PartlyRejected` if rows were rejected or files refused, `PartlyFailed`
-    if some file failed, `AlreadyLoaded` if there was nothing to do. It is `Failed` if every file failed.
+    if some file failed, `AlreadyLoaded` if other runs have loaded every file, or hold it. It is `Failed` if every file
+    failed.
 
     Raises:
         BlockInvalidError: a saved block has an invalid field.
@@ -78,8 +79,8 @@ def ingest_sensor_files(
         reports = [report for file, load in zip(files, loads, strict=True) for report in _reports(file, load)]
         reports = email.completed(reports)
         publish_report(reports, return_state=True)  # if it fails, the email is sent all the same
-        unnotified = [report for report in reports if not report.already_done]
-        notification = notify_later(unnotified, notify_after_seconds, notify, email)
+        news = [report for report in reports if not report.already_done]
+        notification = notify_later(news, notify_after_seconds, notify, email)
     return _final_state(IngestReport(files=reports, notification=notification))
 
 

@@ -52,7 +52,8 @@ def notify(
     """The ids that SES gave the messages of the email, or why there is none.
 
     Raises:
-        SensorIngestError: SES did not take a message; the email is tried again after a pause that doubles.
+        Exception: SES did not take a message, or the ledger did not record it, for each after its retries. The email
+            is tried again after a pause that doubles.
     """
     if pause_seconds:
         _pause_in_this_process(pause_seconds)

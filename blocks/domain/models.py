@@ -159,7 +159,7 @@ class FileReport(RowCounts, KeyedModel):
     rejects_stored: Annotated[int | None, Field(description="Rejected rows at `rejects_at`; None (0.1): all.")] = None
     problem: Printable | None = None
     already_done: Annotated[
-        bool, Field(description="Whether another run has loaded it, so that this run did nothing.")
+        bool, Field(description="Whether this run has no news of it: it was loaded before, or another run holds it.")
     ] = False
     flow_run_id: str | None = None
 

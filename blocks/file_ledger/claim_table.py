@@ -19,7 +19,7 @@ WRITES_AT_ONCE: Final = 50
 """Claims that one transaction changes. DynamoDB takes 100. Source: "TransactWriteItems", DynamoDB API reference."""
 
 SAME_PACE: Final = 4
-"""Announcements of a file at the same interval, as the server may have restarted; later intervals double."""
+"""Announcements after the first one that keep its interval, as the server may restart; later intervals double."""
 
 LARGEST_EXPONENT: Final = 20
 """Twice as long so many times is longer than any limit."""

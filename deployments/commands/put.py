@@ -23,6 +23,8 @@ def put(
     """Upload files into incoming/ of the bucket, like any other source of files."""
     if key and len(files) != 1:
         raise typer.BadParameter("--key names one file; upload the files one by one", param_hint="--key")
+    if key and key.endswith("/"):
+        raise typer.BadParameter("S3 takes a key that ends in a slash for a folder, so the file would not be loaded")
     by_key = {key or file.name: file for file in files}
     if len(by_key) != len(files):
         raise typer.BadParameter("two have the same name; upload them one by one, each with a --key", param_hint="FILE")

@@ -75,7 +75,7 @@ def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool
             file = file.model_copy(update={"key": key})
         if claimed:
             reports += claimed.reports
-        # What came after the look was announced before the ledger noted that nothing is due: so it is looked for again.
+        # A version may have landed after the look. The note that nothing is due hides its announcement: look once more.
         if claimed and (claimed.held or not _has_come(file, found)):
             return replace(claimed, reports=reports)
 

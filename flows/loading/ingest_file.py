@@ -69,9 +69,10 @@ def ingest_file(
             done = _done_in_spite_of(error, file, lease, reports, email, force=force)
             if done is None and not reports:
                 raise
-            reports = _with([done or report_of_error(file, error)], reports)
+            failed = claimed.file if lease else file  # another version than the announced one may have been claimed
+            reports = _with([done or report_of_error(failed, error)], reports)
             break
-        # A reload, or a load of an archived file, is no answer to an announcement that came just before it.
+        # A version may have been announced just before a reload, or a load of an archived file: look once more.
         is_from_incoming = claimed.entry is not None and claimed.entry.archived_to is None
         if is_from_incoming and not lease.goes_on:
             break

@@ -104,21 +104,26 @@ class Lease:
         except AWS_ERRORS as error:
             runtime().log().warning("The claim of %s could not be ended: %s", self.held.claim.key, error)
 
-    def give_up(self, error: BaseException) -> None:
-        """End the claim of a load that failed; if that fails too, the lease expires."""
+    def give_up(self, error: BaseException) -> bool:
+        """Whether the claim was still this run's. It ends, as the load failed; if that fails too, the lease expires."""
         with suppress(Exception):  # the ledger may be what failed
-            if not isinstance(error, LeaseLostError):
-                problem = str(error) or type(error).__name__
-                counts, unanswered = blames_file(error), self.unanswered
-                with suppress(LeaseLostError):
-                    claim, entry = self.held.claim, self.entry
-                    waiting = self._ledger.release(self.held, entry, problem, counts=counts, unanswered=unanswered)
-                    if entry and waiting is None:  # the answer to `settle` was lost
-                        self.settled = self._ledger.entry(
-                            SensorFile(bucket=claim.bucket, key=claim.key, version_id=entry.version)
-                        )
-                    return
-            self._ledger.overtaken(self.held)
+            if isinstance(error, LeaseLostError) or not self._released(error):
+                self._ledger.overtaken(self.held)
+                return False
+        return True
+
+    def _released(self, error: BaseException) -> bool:
+        problem = str(error) or type(error).__name__
+        counts, unanswered = blames_file(error), self.unanswered
+        claim, entry = self.held.claim, self.entry
+        try:
+            waiting = self._ledger.release(self.held, entry, problem, counts=counts, unanswered=unanswered)
+        except LeaseLostError:
+            return False
+        if entry and waiting is None:  # the answer to `settle` was lost
+            file = SensorFile(bucket=claim.bucket, key=claim.key, version_id=entry.version)
+            self.settled = self._ledger.entry(file)
+        return True
 
 
 class ShardLease:
@@ -192,8 +197,10 @@ def lease_kept(
             yield lease
     except BaseException as error:  # also when the run is told to end, for example because its worker stops
         lease.close()  # before the release: what still sends must not outlive it
-        lease.give_up(error)
-        raise
+        if lease.give_up(error) or not isinstance(error, Exception):
+            raise
+        # The run that has claimed the key since reports it. A load that stood still fails in many ways.
+        raise LeaseLostError(f"s3://{held.claim.bucket}/{held.claim.key}", f"it failed: {error}") from error
     lease.close()
     if not lease.goes_on:
         lease.end()

@@ -27,7 +27,7 @@ RETRY_SECONDS: Final = [2.0, 10.0, 30.0]
 
 
 FEW_FILES: Final = 3
-"""So many other files that fail at the same time are not yet a sign that something else than the file is wrong."""
+"""So many other files that wait or are being loaded are not yet a sign that something else than the file is wrong."""
 
 _RETRIED: Final[dict[str, Any]] = {
     "cache_policy": NO_CACHE,

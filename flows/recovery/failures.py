@@ -7,7 +7,8 @@ import errno
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ConnectionError as NotConnectedError
 from httpx import HTTPError
 from prefect.exceptions import PrefectException
 
@@ -77,14 +78,14 @@ def is_retryable(error: object) -> bool:
 
 
 def may_be_done(error: object) -> bool:
-    """Whether AWS may have done what it was asked for: it answered with a 5xx, or not at all after it was asked.
+    """Whether AWS may have done what it was asked for: nothing says that it was not asked, or that it refused.
 
-    If no connection came about, it was not asked: botocore's errors for that are no `HTTPClientError`.
+    It was not asked if no connection came about; it has refused if it answered with a 4xx.
     """
     if isinstance(error, ClientError):
         status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return isinstance(error, HTTPClientError)
+    return not isinstance(error, SensorIngestError | NotConnectedError)
 
 
 def blames_file(error: BaseException) -> bool:

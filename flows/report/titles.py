@@ -34,7 +34,8 @@ def headline(files: Sequence[FileReport]) -> str:
 
 def final_state_name(files: Sequence[FileReport]) -> str:
     """The name of the state that an ingest run ends in."""
-    if all(file.already_done for file in files):
+    files = [file for file in files if not file.already_done]
+    if not files:
         return "AlreadyLoaded"
     if all(file.status in ("failed", "missing") for file in files):
         return "Failed"

@@ -76,6 +76,36 @@ def load(ledger: FileLedger, file: StoredFile = FILE, status: FileStatus = "arch
     return owned
 
 
+def lose(ledger: FileLedger) -> Owned:
+    """What a run believes to hold while another run has taken it over."""
+    owned = own(ledger)
+    pass_time(ledger, 65)
+    own(ledger, version("v2"), "c2")
+    return owned
+
+
+def settle(ledger: FileLedger, owned: Owned, status: FileStatus = "archived") -> None:
+    """The version of that claim is settled, with all that is known of it."""
+    ledger.settle(owned.held, finished(owned.entry, status))
+
+
+def release(ledger: FileLedger, owned: Owned) -> None:
+    """The load of that claim fails."""
+    ledger.release(owned.held, owned.entry, "no")
+
+
+def archived(ledger: FileLedger, name: str = "v1") -> LedgerEntry:
+    """The entry of that version as it is now."""
+    return next(entry for entry in ledger.entries_of("landing", FILE.key) if entry.version == name)
+
+
+def own_archived(ledger: FileLedger, claim_id: str = "c2", name: str = "v1") -> Owned:
+    """The claim of a run that loads an archived version again."""
+    owned = ledger.claim_archived(archived(ledger, name), claim_id, "run of " + claim_id, email_id="e2")
+    assert isinstance(owned, Owned)
+    return owned
+
+
 def claim_now(ledger: FileLedger, file: StoredFile = FILE) -> Claim:
     return ledger.claim_of(file.bucket, file.key)
 

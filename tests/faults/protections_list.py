@@ -32,7 +32,7 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/table.py",
         '"ConditionExpression": "revision = :revision",',
         '"ConditionExpression": "revision = :revision OR attribute_exists(revision)",',
-        (f"{_LEDGER}/test_claiming.py",),
+        (f"{_LEDGER}/test_claims_at_once.py",),
     ),
     Protection(
         "claim: a key that another run holds is not claimed",
@@ -46,7 +46,11 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/claiming.py",
         "claim, entry, now = read.claim, read.entry(version), self._clock.earliest()",
         "claim, entry, now = read.claim, read.entry(version), self._clock.latest()",
-        (f"{_LEDGER}/test_claiming.py",),
+        (
+            f"{_LEDGER}/test_claiming.py",
+            f"{_LEDGER}/test_claims_at_once.py",
+            f"{_LEDGER}/test_replaced_versions.py",
+        ),
     ),
     Protection(
         "claim: its lease counts from the latest time it may be",
@@ -74,14 +78,18 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/claiming.py",
         "if written := self._put_claim(claim, taken, [read.put(started), *puts]):",
         "if written := self._put_claim(claim, taken, [read.put(started)]):",
-        (f"{_LEDGER}/test_claiming.py",),
+        (f"{_LEDGER}/test_replaced_versions.py",),
     ),
     Protection(
         "claim: a write whose answer was lost is known by its id",
         "blocks/file_ledger/table.py",
         "return None if _is_of(existing[0], write_id) else from_item(existing[0])",
         "return from_item(existing[0])",
-        (f"{_LEDGER}/test_claiming.py",),
+        (
+            f"{_LEDGER}/test_claiming.py",
+            f"{_LEDGER}/test_claims_at_once.py",
+            f"{_LEDGER}/test_replaced_versions.py",
+        ),
         "the change is then made once more, with the same result: it is about needless calls",
     ),
     Protection(
@@ -96,14 +104,14 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/holding.py",
         "        held.asked_at = asked_at\n        return True",
         "        held.asked_at = runtime().monotonic()\n        return True",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_renewing.py",),
     ),
     Protection(
         "lease: only the run that holds the key changes its claim",
         "blocks/file_ledger/holding.py",
         "            if claim.claim_id != mine or mine is None:",
         "            if mine is None:",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_lost_claims.py",),
     ),
     Protection(
         "fence: nothing is sent once the lease may have expired",
@@ -125,7 +133,7 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/claims.py",
         "return replace(self.with_late_writes(self.epoch, self.holds, now).released(now), next_try_at=now)",
         "return replace(self.released(now), next_try_at=now)",
-        (f"{_LEDGER}/test_claims.py",),
+        (f"{_LEDGER}/test_late_writes.py",),
     ),
     Protection(
         "late rows: expected after a load with sends that were not answered",
@@ -147,7 +155,7 @@ OWNERSHIP: Final = (
         "self._ledger.end_reload(self.held, unanswered=self.unanswered)",
         "self._ledger.end_reload(self.held)",
         ("tests/flows/loading/test_lease.py", "tests/simulation/test_interleavings.py"),
-        "three rare things in a row: a reload, a send of it that is late, and a newer version meanwhile; "
+        "three rare things in a row: the last reload, a late send of it, and a newer version meanwhile; "
         "`test_interleavings.py` plays them",
     ),
     Protection(
@@ -155,28 +163,28 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/claims.py",
         "LATE_WRITES_END_AFTER: Final = timedelta(minutes=10)",
         "LATE_WRITES_END_AFTER: Final = timedelta(minutes=1)",
-        (f"{_LEDGER}/test_claims.py", f"{_LEDGER}/test_holding.py"),
+        (f"{_LEDGER}/test_late_writes.py", f"{_LEDGER}/test_reloads.py"),
     ),
     Protection(
         "late rows: what was loaded meanwhile is written again",
         "blocks/file_ledger/claims.py",
         "return replace(done, reload_at=min(self.reload_at or self.late_until, self.late_until))",
         "return done",
-        (f"{_LEDGER}/test_claims.py",),
+        (f"{_LEDGER}/test_late_writes.py",),
     ),
     Protection(
         "late rows: written again once more while rows can arrive",
         "blocks/file_ledger/claims.py",
         "if self.late_until is not None and self.late_until > began_at:",
         "if self.late_until is not None and began_at is None:",
-        (f"{_LEDGER}/test_claims.py",),
+        (f"{_LEDGER}/test_late_writes.py",),
     ),
     Protection(
         "late rows: the versions are written again in the order of their epochs",
         "blocks/file_ledger/claiming.py",
         "(entry for entry in kept if entry.epoch > (claim.late_epoch or 0)), key=lambda entry: entry.epoch",
         "(entry for entry in kept if entry.epoch > (claim.late_epoch or 0)), key=lambda entry: -entry.epoch",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_reloads.py",),
     ),
     Protection(
         "late rows: a run that was overtaken has them written again at once",
@@ -217,7 +225,7 @@ LOADING: Final = (
         "blocks/file_ledger/holding.py",
         "lambda claim: claim if claim.unsettled else claim.released(self._clock.latest())",
         "lambda claim: claim.released(self._clock.latest())",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_settling.py",),
     ),
     Protection(
         "newer version: found when the original is deleted",
@@ -231,14 +239,14 @@ LOADING: Final = (
         "blocks/file_ledger/holding.py",
         "            return late.put_off(later, now)",
         "            return late.released(now)",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_failed_loads.py",),
     ),
     Protection(
         "failed load: a version that is settled, although no answer said so, stays settled",
         "blocks/file_ledger/holding.py",
         "            written[:] = [waiting] if waiting and waiting.version in claim.unsettled else []",
         "            written[:] = [waiting] if waiting else []",
-        (f"{_LEDGER}/test_holding.py",),
+        (f"{_LEDGER}/test_failed_loads.py",),
     ),
     Protection(
         "load: a version that is settled and cannot be moved is reported as settled",
@@ -393,7 +401,7 @@ RECOVERY: Final = (
         "deployments/relay/relay.py",
         "            retry(partial(self._expect, files))",
         "            pass",
-        ("tests/deployments/relay/test_relay.py",),
+        ("tests/deployments/relay/test_relay_and_ledger.py",),
     ),
     Protection(
         "relay: a message is deleted after its event is acknowledged",
@@ -415,7 +423,7 @@ RECOVERY: Final = (
         "blocks/file_ledger/claims.py",
         "return replace(self.with_late_writes(self.epoch, self.holds, now).released(now), next_try_at=now)",
         "return self.with_late_writes(self.epoch, self.holds, now).released(now)",
-        (f"{_LEDGER}/test_claims.py",),
+        (f"{_LEDGER}/test_late_writes.py",),
     ),
     Protection(
         "due files: under the limit of run slots",
@@ -446,7 +454,9 @@ RECOVERY: Final = (
         "deployments/relay/relay.py",
         "threads.enter_context(runtime().repeated(chore.look, every, name))",
         "del chore, every, name",
-        ("tests/deployments/relay/test_relay.py::test_while_the_queue_is_empty_another_thread_announces_due_files",),
+        (
+            "tests/deployments/relay/test_relay_and_ledger.py::test_while_the_queue_is_empty_another_thread_announces_due_files",
+        ),
     ),
     Protection(
         "unannounced files: not those that are due later",

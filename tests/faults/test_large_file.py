@@ -25,8 +25,8 @@ ROWS: Final = 60_000
 ROWS_BEFORE: Final = 12_000
 ROWS_OF_A_BATCH: Final = 25
 """The most of BatchWriteItem."""
-ROWS_ON_THEIR_WAY: Final = 3_000
-"""More than the connections of a load send at once: the proxy has seen them, and the table may not have them yet."""
+ROWS_ON_THEIR_WAY: Final = 2 * 128 * ROWS_OF_A_BATCH
+"""More than 128 connections send at once: the proxy has seen them, some of them again, and the table has not yet."""
 
 LEASE_SECONDS: Final = 15.0
 

@@ -4,7 +4,7 @@ Replaced are the reading of CSV and the writer of rows, whose tests are elsewher
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
@@ -42,6 +42,7 @@ from flows.notification.overdue import take_up_overdue_emails
 from flows.report import report_of_error
 from tests.simulation.aws.events import LATEST_SECONDS
 from tests.simulation.aws.events import announce as announce_objects
+from tests.simulation.invariants import Invariants
 from tests.simulation.prefect_server import (
     Chances,
     PrefectServer,
@@ -53,7 +54,6 @@ from tests.simulation.prefect_server import (
 )
 from tests.simulation.processes import Flag, Process
 from tests.simulation.runtime import mapped, running_process
-from tests.simulation.watch import Watch
 from tests.simulation.world import World
 
 BUCKET = "landing"
@@ -96,7 +96,7 @@ class Product:
         announce_objects(self.bucket, self.queue, world.sqs)
         self.server = PrefectServer(world.network, self.chances, self._start_run)
         self.slots = SimulatedSlots(self.server)
-        self.watch = Watch(world, self.bucket, self._is_announced)
+        self.invariants = Invariants(world, self.bucket, self._is_announced)
         self._numbers = iter(range(1, 1_000_000))
 
     @contextmanager
@@ -110,6 +110,7 @@ class Product:
                 (blocks.aws_block, "client_of", lambda _, service: self.world.client(service)),
                 (blocks.saved_blocks, "_blocks_of", lambda _: _blocks()),
                 (flows.loading.tasks, "validate_file", _validated),
+                (flows.loading.ingest_file, "TemporaryDirectory", lambda **_: nullcontext("")),
                 (ReadingsTable, "write", self._write),
                 (Lease, "give_up", self._watched(Lease.give_up)),
                 (Mailer, "send", _sent),
@@ -222,32 +223,33 @@ class Product:
         lease: Lease = fence.__self__  # type: ignore[attr-defined] # it is a method
 
         def checked() -> None:
-            self.watch.rows_are_sent(lease)
+            self.invariants.rows_are_sent(lease)
             fence()
-            self.watch.rows_were_let_through(lease)
+            self.invariants.rows_were_let_through(lease)
 
         return self.world.readings.write(
             rows,
-            version=self.watch.origin(lease),
+            version=self.invariants.origin(lease),
             fence=checked,
             on_unanswered=on_unanswered,
             batch_rows=2,
             patience_seconds=self.patience_seconds,
         )
 
-    def _watched(self, give_up: Callable[[Lease, BaseException], None]) -> Callable[[Lease, BaseException], None]:
-        def watched(lease: Lease, error: BaseException) -> None:
+    def _watched(self, give_up: Callable[[Lease, BaseException], bool]) -> Callable[[Lease, BaseException], bool]:
+        def watched(lease: Lease, error: BaseException) -> bool:
             process = running_process()
             faults_met = process.faults_met
-            give_up(lease, error)
+            is_held = give_up(lease, error)
             if isinstance(error, LeaseLostError) and process.faults_met == faults_met:
-                self.watch.load_was_lost(lease)
+                self.invariants.load_was_lost(lease)
+            return is_held
 
         return watched
 
     def _watched_email(self, send: Callable[..., str]) -> Callable[..., str]:
         def watched(claimed: ClaimedEmail, files: list[FileReport]) -> str:
-            self.watch.email_is_sent(claimed)
+            self.invariants.email_is_sent(claimed)
             return send(claimed, files)
 
         return watched

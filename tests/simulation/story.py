@@ -55,9 +55,11 @@ def ownership(world: World) -> None:
         world.network.faults = Faults()
         product.server.chances = Chances(0, 0, 0, 0, 0)
         product.start_relay("relay-at-last", faults=False)
-        product.watch.look_from(chaos_seconds + SILENT_SECONDS)  # slots of runs that died by then are free
+        product.invariants.look_from(chaos_seconds + SILENT_SECONDS)  # slots of runs that died by then are free
         world.run(chaos_seconds + QUIET_SECONDS, ended=lambda: _is_quiet(product))
-        assert not product.watch.problems, f"{len(product.watch.problems)} problems: {product.watch.problems[0]}"
+        assert not product.invariants.problems, (
+            f"{len(product.invariants.problems)} problems: {product.invariants.problems[0]}"
+        )
         check_rows(product)
         check_objects(product)
         check_entries(product)

@@ -59,8 +59,10 @@ def checked_file(file: str, chosen: ChosenFeed, rejects: Path | None = None) -> 
     Raises:
         ObjectMissingError: the object does not exist.
         OSError: the file cannot be read, or the rejects cannot be written.
-        ValueError: the address is invalid.
+        ValueError: the address is invalid, or the rejects would be written over the file.
     """
+    if rejects and rejects.exists() and Path(file).exists() and rejects.samefile(file):
+        raise ValueError(f"the rejects would be written over {file}; name another file for them")
     settings = ValidationSettings(chosen.feed, chosen.key_values, **(_STORE_ALL if rejects else {}))
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace, _opened(file) as (source, size):
         with _progress(file, size) as advance:
@@ -126,11 +128,13 @@ def _opened(file: str) -> Iterator[tuple[BinaryIO, int]]:
 
 def _object(uri: str) -> Any:  # noqa: ANN401 - boto3's answer, typed only where its stubs are installed
     import boto3
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError, ParamValidationError
 
     bucket, key = parse_s3_uri(uri)
     try:
         return boto3.client("s3").get_object(Bucket=bucket, Key=key)
+    except ParamValidationError as error:
+        raise ValueError(f"{uri} is no address of an object: {error}") from error
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.NOT_FOUND:
             raise

@@ -38,7 +38,10 @@ def history(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if html:
-        html.write_text(history_page(found, datetime.now(UTC)), encoding="utf-8")
+        try:
+            html.write_text(history_page(found, datetime.now(UTC)), encoding="utf-8")
+        except OSError as error:
+            raise typer.BadParameter(str(error), param_hint="--html") from error
         typer.echo(f"{len(found)} file(s) in {html}", err=True)
     if as_json:
         typer.echo(json.dumps([entry.model_dump(mode="json") for entry in found], indent=2))

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
+from httpx import HTTPError
 from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectException
 from rich.console import Console
 from rich.progress import MofNCompleteColumn
 
+from blocks.aws_block import AWS_ERRORS
 from blocks.domain.errors import DeploymentMissingError, SensorIngestError
 from blocks.domain.limits import in_groups
 from blocks.domain.models import SensorFile, StoredFile
@@ -91,12 +92,12 @@ class Retry:
             for file in shown:
                 try:
                     self._put_back(file)
-                except (SensorIngestError, ClientError) as error:
+                except AWS_ERRORS as error:
                     self._leave(file, error)
         for group in in_groups(self._failed_in_incoming):
             try:
                 run = _start_run(group)
-            except SensorIngestError as error:
+            except (SensorIngestError, HTTPError, PrefectException) as error:
                 for file in group:
                     self._leave(file, error)
             else:

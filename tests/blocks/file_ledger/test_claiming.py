@@ -1,17 +1,15 @@
 """Who may load which version of a key."""
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from threading import Barrier
 
 import pytest
 
 from blocks.domain.models import FileStatus, LedgerEntry, StoredFile
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claiming import SETTLED_AT_ONCE, Owned, OwnedElsewhere
+from blocks.file_ledger.claiming import OwnedElsewhere
 from blocks.runtime import Runtime, installed
-from tests.blocks.conftest import Line, refusal
+from tests.blocks.conftest import Line
 from tests.blocks.ledger_entries import (
     FILE,
     LANDED_AT,
@@ -22,7 +20,6 @@ from tests.blocks.ledger_entries import (
     load,
     own,
     pass_time,
-    put_raw,
     seconds_until,
     statuses,
     version,
@@ -75,18 +72,9 @@ def test_another_key_or_bucket_is_another_claim(file_ledger: FileLedger, other: 
     own(file_ledger, FILE.model_copy(update=other), "c2")
 
 
-def test_of_many_runs_that_claim_at_once_exactly_one_gets_the_key(file_ledger: FileLedger) -> None:
-    runs = 12
-    together = Barrier(runs)
-
-    def claim(number: int) -> str | None:
-        together.wait()
-        result = file_ledger.claim(FILE, f"c{number}", "a run")
-        return f"c{number}" if isinstance(result, Owned) else None
-
-    with ThreadPoolExecutor(runs) as pool:
-        claimed = [claim_id for claim_id in pool.map(claim, range(runs)) if claim_id]
-    assert [claim_now(file_ledger).claim_id] == claimed
+def test_the_claim_of_a_file_without_a_version_id_is_by_its_etag(file_ledger: FileLedger) -> None:
+    file: StoredFile = FILE.model_copy(update={"version_id": "null"})
+    assert re.match("e1", own(file_ledger, file).entry.version)
 
 
 # ---- A held key -----------------------------------------------------------------------------------------------------
@@ -191,72 +179,6 @@ def test_a_worker_whose_clock_is_wrong_takes_no_live_claim_and_gives_no_longer_o
     assert 0 < seconds_until(file_ledger, claim_now(file_ledger, version("v", key="incoming/c.csv")).next_try_at) < 3
 
 
-# ---- Versions that were replaced ------------------------------------------------------------------------------------
-
-
-def test_versions_that_the_claimed_one_has_replaced_are_settled_in_the_same_transaction(
-    file_ledger: FileLedger, dynamodb_line: Line
-) -> None:
-    own(file_ledger)
-    elsewhere(file_ledger, V2)
-    pass_time(file_ledger, 65)
-    with dynamodb_line.answering("TransactWriteItems"):
-        owned = own(file_ledger, version("v3"), "c2", email_id="e2")
-    assert 1 == len(dynamodb_line.calls)
-    assert {"v1": "superseded", "v2": "superseded", "v3": "loading"} == statuses(file_ledger)
-    assert ["v1", "v2"] == [entry.version for entry in owned.superseded]
-    first, second = owned.superseded
-    assert "version v3 of this key replaced it; some of its rows may be in the table" == first.problem
-    assert "version v3 of this key replaced it before it was loaded" == second.problem
-    assert {("e2", "run of c2", None)} == {
-        (each.email_id, each.flow_run_id, each.next_try_at) for each in (first, second)
-    }
-    assert first.finished_at
-    assert ("v3",) == owned.held.claim.unsettled
-
-
-def test_an_announced_version_that_was_replaced_before_any_run_looked_is_settled(file_ledger: FileLedger) -> None:
-    [replaced] = own(file_ledger, V2, announced="v1").superseded
-    assert ("v1", "superseded", 0, 0) == (replaced.version, replaced.status, replaced.tries, replaced.attempts)
-    assert {"v1": "superseded", "v2": "loading"} == statuses(file_ledger)
-
-
-def test_an_announced_version_that_was_settled_before_stays_as_it_is(file_ledger: FileLedger) -> None:
-    load(file_ledger)
-    assert [] == own(file_ledger, V2, "c2", announced="v1").superseded
-    assert {"v1": "archived", "v2": "loading"} == statuses(file_ledger)
-
-
-@pytest.mark.parametrize("announced", ["v1", "e1"])
-def test_a_version_is_not_replaced_by_itself_if_its_etag_was_announced(file_ledger: FileLedger, announced: str) -> None:
-    """A sweep announces what it lists, and a listing names no version ids."""
-    assert [] == own(file_ledger, announced=announced).superseded
-    assert {"v1": "loading"} == statuses(file_ledger)
-
-
-def test_a_version_whose_second_load_did_not_end_is_archived_and_not_superseded(file_ledger: FileLedger) -> None:
-    load(file_ledger)
-    own(file_ledger, V2)
-    elsewhere(file_ledger, FILE.model_copy(update={"landed_at": LANDED_AT + timedelta(seconds=1)}))
-    pass_time(file_ledger, 65)
-    owned = own(file_ledger, version("v3"), "c3")
-    assert {"v1": "archived", "v2": "superseded", "v3": "loading"} == statuses(file_ledger)
-    assert ["v2", "v1"] == [entry.version for entry in owned.superseded]
-    assert "the file is archived" in str(owned.superseded[1].problem)
-
-
-def test_more_replaced_versions_than_one_transaction_takes_are_settled_before(file_ledger: FileLedger) -> None:
-    own(file_ledger)
-    names = [f"v{number}" for number in range(2, 2 * SETTLED_AT_ONCE + 9)]
-    for name in names:
-        elsewhere(file_ledger, version(name))
-    pass_time(file_ledger, 65)
-    owned = own(file_ledger, version("v999"), "c3")
-    assert ["v1", *names] == [entry.version for entry in owned.superseded]
-    assert {"v999": "loading", **dict.fromkeys(["v1", *names], "superseded")} == statuses(file_ledger)
-    assert ("v999",) == claim_now(file_ledger).unsettled
-
-
 # ---- Settled versions -----------------------------------------------------------------------------------------------
 
 
@@ -335,123 +257,3 @@ def test_the_next_version_begins_to_count_anew(file_ledger: FileLedger) -> None:
     owned = own(file_ledger)
     file_ledger.release(owned.held, owned.entry, "no")
     assert (1, 1, None) == ((entry := own(file_ledger, V2).entry).attempts, entry.tries, entry.problem)
-
-
-# ---- Faults and other writers in between ----------------------------------------------------------------------------
-
-
-def test_a_claim_whose_answer_was_lost_holds_the_key_once(file_ledger: FileLedger, dynamodb_line: Line) -> None:
-    with dynamodb_line.sent_twice("TransactWriteItems"):
-        owned = own(file_ledger)
-        again = own(file_ledger, FILE.model_copy(update={"key": "incoming/b.csv"}))
-    assert ("c1", 1, "v1") == holder(owned.held)
-    assert (1, 1) == (owned.entry.tries, owned.held.claim.revision)
-    assert owned.held.claim == claim_now(file_ledger)
-    assert 1 == again.held.claim.epoch
-
-
-def test_a_run_that_is_faster_by_a_moment_gets_the_key(file_ledger: FileLedger, dynamodb_line: Line) -> None:
-    with dynamodb_line.before("TransactWriteItems", lambda: own(file_ledger, FILE, "c1")):
-        elsewhere(file_ledger, FILE, "c2")
-    assert "c1" == claim_now(file_ledger).claim_id
-
-
-def test_a_version_is_noted_although_another_was_noted_a_moment_before(
-    file_ledger: FileLedger, dynamodb_line: Line
-) -> None:
-    own(file_ledger)
-    with dynamodb_line.before("TransactWriteItems", lambda: elsewhere(file_ledger, V2)):
-        elsewhere(file_ledger, version("v3"))
-    assert ("v1", "v2", "v3") == claim_now(file_ledger).unsettled
-
-
-def test_a_version_that_is_to_be_noted_while_its_holder_ends_is_claimed(
-    file_ledger: FileLedger, dynamodb_line: Line
-) -> None:
-    first = own(file_ledger)
-
-    def end() -> None:
-        file_ledger.settle(first.held, finished(first.entry, "archived"))
-        file_ledger.end_claim(first.held)
-
-    with dynamodb_line.before("TransactWriteItems", end):
-        assert "c2" == own(file_ledger, V2, "c2").held.claim.claim_id
-
-
-def test_an_archived_entry_is_not_overwritten_by_who_read_claim_and_entry_at_different_moments(
-    file_ledger: FileLedger, dynamodb_line: Line
-) -> None:
-    """BatchGetItem reads items one by one: the entry here before its version was archived, the claim after."""
-    first = own(file_ledger)
-    [loading] = file_ledger.entries_of("landing", FILE.key)
-    file_ledger.settle(first.held, archived := finished(first.entry, "archived"))
-    raw = loading.model_dump(mode="json", exclude_none=True)
-
-    def set_back() -> None:
-        put_raw(file_ledger, file=f"landing/{FILE.key}", month="2026-11", **raw)
-
-    def restore() -> None:
-        put_raw(
-            file_ledger,
-            file=f"landing/{FILE.key}",
-            month="2026-11",
-            **archived.model_dump(mode="json", exclude_none=True),
-        )
-
-    set_back()
-    with dynamodb_line.before("TransactWriteItems", restore):
-        found = file_ledger.claim(FILE, "c2", "another run")
-    assert isinstance(found, LedgerEntry)
-    assert {"v1": "archived"} == statuses(file_ledger)
-    assert () == claim_now(file_ledger).unsettled
-
-
-@pytest.mark.parametrize("code", ["TransactionInProgressException", "TransactionConflictException"])
-def test_a_claim_that_meets_another_transaction_is_made_again(
-    file_ledger: FileLedger, dynamodb_line: Line, code: str
-) -> None:
-    with dynamodb_line.answering("TransactWriteItems", refusal(400, code), refusal(400, code)):
-        own(file_ledger)
-    assert 3 == len(dynamodb_line.calls)
-
-
-def test_conflicts_that_do_not_end_fail_the_claim(file_ledger: FileLedger, dynamodb_line: Line) -> None:
-    class Hasty(Runtime):
-        def sleep(self, seconds: float) -> None:
-            slept.append(seconds)
-
-    slept: list[float] = []
-    conflicts = [refusal(400, "TransactionConflictException") for _ in range(25)]
-    with (
-        installed(Hasty()),
-        dynamodb_line.answering("TransactWriteItems", *conflicts),
-        pytest.raises(Exception, match="TransactionConflictException"),
-    ):
-        own(file_ledger)
-    assert (20, 19) == (len(dynamodb_line.calls), len(slept))
-    assert max(slept) <= 1
-
-
-def test_an_entry_of_version_0_1_is_taken_over(file_ledger: FileLedger) -> None:
-    put_raw(
-        file_ledger,
-        file=f"landing/{FILE.key}",
-        version="v1",
-        bucket="landing",
-        key=FILE.key,
-        status="loaded",
-        month="2026-11",
-        claimed_at="2026-11-22T20:00:00.000+00:00",
-        attempts=2,
-        tries=2,
-        unfinished="yes",
-        in_hand="yes",
-        lease_until="2099-11-22T20:00:00.000+00:00",
-    )
-    owned = own(file_ledger)
-    assert ("loading", 3, 3) == (owned.entry.status, owned.entry.attempts, owned.entry.tries)
-
-
-def test_the_claim_of_a_file_without_a_version_id_is_by_its_etag(file_ledger: FileLedger) -> None:
-    file: StoredFile = FILE.model_copy(update={"version_id": "null"})
-    assert re.match("e1", own(file_ledger, file).entry.version)

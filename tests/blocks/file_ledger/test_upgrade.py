@@ -103,3 +103,10 @@ def test_the_months_are_those_of_utc_wherever_the_worker_is(file_ledger: FileLed
 def test_what_version_0_1_was_loading_is_claimed_like_any_other_file(file_ledger: FileLedger) -> None:
     put_old(file_ledger, FILE.key, "loading", in_hand="yes", lease_until="2099-01-01T00:00:00.000+00:00")
     assert (2, "loading") == ((entry := own(file_ledger).entry).tries, entry.status)
+
+
+def test_an_entry_of_version_0_1_is_taken_over(file_ledger: FileLedger) -> None:
+    lease_until = "2099-11-22T20:00:00.000+00:00"
+    put_old(file_ledger, FILE.key, "loaded", attempts=2, tries=2, in_hand="yes", lease_until=lease_until)
+    owned = own(file_ledger)
+    assert ("loading", 3, 3) == (owned.entry.status, owned.entry.attempts, owned.entry.tries)

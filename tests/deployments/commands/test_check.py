@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.support.servers import Aws
 
 DATA = Path(__file__).parents[2] / "data"
+ROW = "0000-0001,1483906366,10.10\n"
 COUNTS = ["lines", "header", "blank", "rows", "accepted", "replaced", "rejected"]
 
 
@@ -168,3 +169,27 @@ def test_an_object_is_checked_as_a_file_is_and_stays_where_it_is(aws: "Aws", buc
 def test_an_object_that_is_not_there_is_named(bucket: str) -> None:
     result = check(f"s3://{bucket}/incoming/nothing.csv")
     assert f"s3://{bucket}/incoming/nothing.csv does not exist" in str(result.exception)
+
+
+def test_the_rejects_do_not_overwrite_the_file_that_is_checked(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text(ROW + "bad\n")
+    assert 2 == check(file, "--rejects", file).exit_code
+    assert ROW + "bad\n" == file.read_text()
+
+
+def test_the_rejects_of_a_file_without_any_do_not_overwrite_it(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text(ROW)
+    assert 2 == check(file, "--rejects", file).exit_code
+    assert ROW == file.read_text()
+
+
+@pytest.mark.parametrize("uri", ["s3://Bad_Bucket!/x"])
+def test_an_address_that_s3_does_not_allow_is_wrong_use(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    result = check(uri)
+    assert (2, True) == (result.exit_code, "is no address of an object" in result.output), result.output

@@ -4,8 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from boto3.exceptions import S3UploadFailedError
+from botocore.exceptions import ClientError
+
+from deployments import cli
 
 NOBODY = "http://127.0.0.1:9"
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -49,3 +54,23 @@ def test_what_does_not_answer_is_named_with_the_remedy(
     nobody = {"AWS_ENDPOINT_URL": NOBODY, "PREFECT_API_URL": f"{NOBODY}/api", "AWS_EC2_METADATA_DISABLED": "true"}
     heard = _said(command, nobody | environment, tmp_path)
     assert heard.startswith(f"sensor-ingest: {said}"), heard
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        S3UploadFailedError("Failed to upload x to b/k: An error occurred (AccessDenied)"),
+        ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetObject"),
+    ],
+    ids=["upload", "read"],
+)
+def test_what_aws_refuses_is_said_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def refused() -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(cli, "app", refused)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err.startswith("sensor-ingest: AWS refused it: ")

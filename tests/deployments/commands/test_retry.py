@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
+from httpx import ConnectError
 from prefect.client.orchestration import get_client
 from typer.testing import CliRunner
 
@@ -14,6 +16,8 @@ from blocks.domain.models import FileReport, IngestReport, SensorFile
 from blocks.domain.names import INGEST_FLOW
 from blocks.saved_blocks import load_blocks
 from deployments.cli import app
+from deployments.commands.retry import moves
+from deployments.commands.retry.moves import Retry, RetryResult
 from flows.ingest import ingest_sensor_files
 from tests.blocks.conftest import Line, s3_refusal
 from tests.support.world import World
@@ -180,3 +184,40 @@ def test_without_a_deployment_a_file_in_incoming_is_left_with_the_remedy(world: 
     [left] = retry(uri, code=1)["left"]
     assert "sensor-ingest deploy" in left["problem"]
     assert address in uri
+
+
+# ---- A connection that breaks ----------------------------------------------------------------------------------------
+
+
+FILES = [SensorFile(bucket="landing", key=f"failed/{name}.csv") for name in "abc"]
+
+
+class BrokenConnection(Retry):
+    """The second file meets a broken connection."""
+
+    def __init__(self) -> None:
+        self._done = RetryResult()
+        self._failed_in_incoming = []
+
+    def _put_back(self, file: SensorFile) -> None:
+        if file is FILES[1]:
+            raise EndpointConnectionError(endpoint_url="s3")
+        self._done.moved.append((file.uri, "incoming"))
+
+
+def test_the_files_beside_a_broken_connection_are_moved_and_reported() -> None:
+    done = BrokenConnection().put_back(FILES)
+    assert [FILES[0].uri, FILES[2].uri] == [source for source, _ in done.moved]
+    assert [FILES[1].uri] == [uri for uri, _ in done.left]
+
+
+def test_what_was_moved_is_reported_although_the_prefect_server_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_files: object) -> str:
+        raise ConnectError("Connection refused")
+
+    monkeypatch.setattr(moves, "_start_run", away)
+    work = BrokenConnection()
+    work._failed_in_incoming = [FILES[2]]  # type: ignore[list-item]  # noqa: SLF001
+    done = work.put_back(FILES[:1])
+    assert [FILES[0].uri] == [source for source, _ in done.moved]
+    assert [FILES[2].uri] == [uri for uri, _ in done.left]

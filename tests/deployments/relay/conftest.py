@@ -107,6 +107,14 @@ def announced() -> Announced:
     return Announced()
 
 
+class ServerAwayError(Exception):
+    """Raised by an announcement to a Prefect server that cannot be reached."""
+
+
+def away(*_: object) -> None:
+    raise ServerAwayError
+
+
 @dataclass
 class FakeSlots:
     """As many free slots as the test sets; `on_count` is called at each count, with its number."""
@@ -189,6 +197,10 @@ def event(key: str, version: str = "v1", kind: str = "Object Created") -> str:
     return json.dumps(
         {"source": "aws.s3", "detail-type": kind, "detail": {"bucket": {"name": "landing"}, "object": described}}
     )
+
+
+def events(count: int) -> list[str]:
+    return [event(f"incoming/{number}.csv") for number in range(count)]
 
 
 def unversioned(key: str, sequencer: str) -> str:

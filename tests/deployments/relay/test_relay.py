@@ -1,44 +1,28 @@
-"""Each file that the queue announces is announced to Prefect once, also after failures and stops."""
-
-from dataclasses import replace
-from typing import Any
+"""Each file that the queue announces is announced to Prefect once."""
 
 import pytest
 
 from blocks.domain.limits import FILES_PER_EVENT
-from blocks.file_ledger.claims import Claim
-from blocks.file_ledger.due import DueFile
 from deployments.relay.relay import Relay
 from deployments.relay.sqs_queue import SqsQueue
-from deployments.relay.stop_signal import StopRequested, StopSignal
+from deployments.relay.stop_signal import StopSignal
 from deployments.relay.timings import Timings
 from tests.deployments.relay.conftest import (
     MAX_RECEIVES,
     UNTIL_EMPTY,
     Announced,
-    FakeLedger,
     FakeSlots,
     Queue,
+    ServerAwayError,
+    away,
     event,
+    events,
     notification,
     relay_of,
     unversioned,
 )
 
-
-class ServerAwayError(Exception):
-    """Raised by an announcement to a Prefect server that cannot be reached."""
-
-
-def away(*_: object) -> None:
-    raise ServerAwayError
-
-
-def events(count: int) -> list[str]:
-    return [event(f"incoming/{number}.csv") for number in range(count)]
-
-
-# ---- One batch ----------------------------------------------------------------------------------------------------
+# ---- One batch ------------------------------------------------------------------------------------------------------
 
 
 def test_files_that_arrived_together_are_announced_together(relay: Relay, queue: Queue, announced: Announced) -> None:
@@ -93,7 +77,7 @@ def test_messages_of_no_known_format_become_dead_letters_and_delay_no_others(
     assert 0 == queue.messages
 
 
-# ---- Duplicates ---------------------------------------------------------------------------------------------------
+# ---- Duplicates -----------------------------------------------------------------------------------------------------
 
 
 def test_a_version_that_a_batch_announces_twice_is_in_the_event_once(
@@ -123,7 +107,7 @@ def test_the_same_content_uploaded_again_without_versioning_is_announced_again(
     assert [["incoming/a.csv"]] * 2 == announced.events
 
 
-# ---- Many files ---------------------------------------------------------------------------------------------------
+# ---- Many files -----------------------------------------------------------------------------------------------------
 
 
 def test_files_that_keep_arriving_are_announced_in_one_event(
@@ -189,7 +173,7 @@ def test_a_queue_that_is_never_empty_does_not_delay_the_event(
     assert 0 < long_queue.visible < 100
 
 
-# ---- While no run slot is free ------------------------------------------------------------------------------------
+# ---- While no run slot is free --------------------------------------------------------------------------------------
 
 
 def test_while_no_slot_is_free_messages_wait_in_the_queue_and_are_then_announced_in_one_event(
@@ -232,170 +216,4 @@ def test_the_second_event_of_a_batch_waits_for_another_slot_and_its_messages_sta
     assert [0, 0, 1, 1, 1, 1] == events_at_count
     assert ["extended"] * 3 == extensions
     assert [FILES_PER_EVENT, 1] == [len(files) for files in announced.events]
-    assert 0 == long_queue.messages
-
-
-# ---- The ledger ---------------------------------------------------------------------------------------------------
-
-
-def test_a_file_is_expected_in_the_ledger_before_it_is_announced(
-    relay: Relay, queue: Queue, announced: Announced
-) -> None:
-    expected = ledger_of(relay).expected
-    before: list[list[str]] = []
-    announced.before_acknowledge = lambda: before.extend(expected)
-    queue.send(event("incoming/a.csv"), event("incoming/b.csv"))
-    relay.relay_once(StopSignal(), wait_seconds=0)
-    assert [["incoming/a.csv", "incoming/b.csv"]] == before == announced.events
-
-
-def test_while_the_ledger_is_away_messages_stay_in_flight(
-    gathering_relay: Relay, long_queue: Queue, announced: Announced
-) -> None:
-    ledger_of(gathering_relay).fails = MAX_RECEIVES + 1
-    long_queue.send(event("incoming/a.csv"))
-    assert 1 == gathering_relay.relay_once(StopSignal(), wait_seconds=0)
-    assert [["incoming/a.csv"]] == announced.events
-    assert MAX_RECEIVES + 1 == gathering_relay.metrics.failures
-
-
-def test_due_files_are_announced_as_a_new_event_and_expected_again(relay: Relay, announced: Announced) -> None:
-    ledger_of(relay).due = [DueFile(Claim("landing", f"incoming/{name}.csv"), None) for name in "ab"]
-    for _ in range(2):
-        relay.take_up_due_files()
-    assert [["incoming/a.csv", "incoming/b.csv"]] * 2 == announced.events == ledger_of(relay).expected
-    assert 2 == len(set(announced.occasions) - {""})
-    assert 4 == relay.metrics.due_files
-
-
-def test_due_files_and_those_of_the_queue_share_the_run_slots(
-    relay: Relay, queue: Queue, announced: Announced, slots: FakeSlots
-) -> None:
-    slots.free_now = 1
-    ledger_of(relay).due = [DueFile(Claim("landing", "incoming/due.csv"), None)]
-    queue.send(event("incoming/a.csv"))
-    relay.relay_once(StopSignal(), wait_seconds=0)
-    relay.take_up_due_files()
-    assert [["incoming/a.csv"]] == announced.events
-    slots.free_now = 1
-    relay.take_up_due_files()
-    assert [["incoming/a.csv"], ["incoming/due.csv"]] == announced.events
-
-
-def test_while_the_queue_is_empty_another_thread_announces_due_files(relay: Relay, announced: Announced) -> None:
-    stop = StopSignal()
-    relay.timings = replace(relay.timings, due_look_seconds=0.01)
-
-    def long_poll(stop: StopSignal, wait_seconds: int) -> list[Any]:
-        if not stop.wait(wait_seconds):
-            stop.request()  # in vain
-        return []
-
-    relay.queue.receive = long_poll  # type: ignore[method-assign]
-    ledger_of(relay).due = [DueFile(Claim("landing", "incoming/due.csv"), None)]
-    announced.before_acknowledge = stop.request
-    relay.run(stop)
-    assert ["incoming/due.csv"] in announced.events
-
-
-def ledger_of(relay: Relay) -> FakeLedger:
-    ledger: Any = relay.ledger()
-    assert isinstance(ledger, FakeLedger)
-    return ledger
-
-
-# ---- Failures, stops and a second relay ---------------------------------------------------------------------------
-
-
-def test_a_failed_announcement_is_repeated_without_another_receive(
-    gathering_relay: Relay, long_queue: Queue, announced: Announced
-) -> None:
-    failures = iter(range(MAX_RECEIVES + 2))
-    announced.before_acknowledge = lambda: away() if next(failures, None) is not None else None
-    long_queue.send(event("incoming/a.csv"))
-    assert 1 == gathering_relay.relay_once(StopSignal(), wait_seconds=0)
-    assert [["incoming/a.csv"]] == announced.events
-    assert 0 == long_queue.messages
-
-
-def test_a_queue_that_cannot_be_reached_is_tried_again(
-    relay: Relay, queue: Queue, announced: Announced, caplog: pytest.LogCaptureFixture
-) -> None:
-    stop = StopSignal()
-    url, relay.queue.url = relay.queue.url, "http://127.0.0.1:9/nobody"
-    relay.slots.on_count = lambda count: setattr(relay.queue, "url", url) if count == 3 else None  # type: ignore[attr-defined] # FakeSlots
-    announced.before_acknowledge = stop.request
-    queue.send(event("incoming/a.csv"))
-    relay.run(stop)
-    assert [["incoming/a.csv"]] == announced.events
-    assert 2 == sum("next attempt in 0 s" in record.message for record in caplog.records)
-
-
-def test_messages_in_flight_when_a_stop_is_requested_are_announced_and_deleted(
-    relay: Relay, queue: Queue, announced: Announced
-) -> None:
-    stop = StopSignal()
-    announced.before_acknowledge = stop.request
-    queue.send(event("incoming/a.csv"))
-    relay.run(stop)
-    assert [["incoming/a.csv"]] == announced.events
-    assert 0 == queue.messages
-
-
-def test_messages_in_flight_are_released_when_a_stop_is_requested_while_prefect_is_away(
-    gathering_relay: Relay, long_queue: Queue, announced: Announced
-) -> None:
-    stop = StopSignal()
-
-    def stopped_and_away() -> None:
-        stop.request()
-        away()
-
-    announced.before_acknowledge = stopped_and_away
-    long_queue.send(*events(12))
-    gathering_relay.run(stop)
-    assert [] == announced.events
-    assert 12 == long_queue.visible
-
-
-def test_messages_that_wait_for_a_slot_are_released_when_a_stop_is_requested(
-    gathering_relay: Relay, long_queue: Queue, announced: Announced, slots: FakeSlots
-) -> None:
-    stop = StopSignal()
-    slots.free_now = 1
-    slots.on_count = lambda count: stop.request() if count == 3 else None
-    long_queue.send(notification([f"incoming/{number}.csv" for number in range(FILES_PER_EVENT + 1)]))
-    with pytest.raises(StopRequested):
-        gathering_relay.relay_once(stop, wait_seconds=0)
-    assert [FILES_PER_EVENT] == [len(files) for files in announced.events]
-    assert 1 == long_queue.visible
-
-
-def test_a_relay_that_is_stopped_before_it_starts_receives_nothing(
-    relay: Relay, queue: Queue, announced: Announced
-) -> None:
-    stop = StopSignal()
-    stop.request()
-    queue.send(event("incoming/a.csv"))
-    relay.run(stop)
-    assert [] == announced.events
-    assert 1 == queue.messages
-
-
-def test_two_relays_on_one_queue_announce_each_file_once(
-    long_queue: Queue, announced: Announced, slots: FakeSlots
-) -> None:
-    one, other = (relay_of(long_queue, announced, slots, UNTIL_EMPTY) for _ in range(2))
-    messages = events(25)
-    long_queue.send(*messages[:20])
-
-    def more_files_arrive_and_the_other_relay_receives_them() -> None:
-        announced.before_acknowledge = lambda: None
-        long_queue.send(*messages[20:])
-        other.relay_once(StopSignal(), wait_seconds=0)
-
-    announced.before_acknowledge = more_files_arrive_and_the_other_relay_receives_them
-    one.relay_once(StopSignal(), wait_seconds=0)
-    assert [5, 20] == [len(files) for files in announced.events]
-    assert {f"incoming/{number}.csv" for number in range(25)} == {key for files in announced.events for key in files}
     assert 0 == long_queue.messages

@@ -286,3 +286,43 @@ def test_the_email_of_a_run_that_died_finds_what_was_announced_under_an_encoded_
     owned: Any = ledger.claim(found, "c", "dead-run", email_id="died")
     ledger.settle(owned.held, owned.entry.model_copy(update={"status": "archived", "archived_to": "s3://b/k"}))
     assert [key] == [entry.key for entry in ledger.reports_of(claimed.email)]
+
+
+# ---- Versions that reports name --------------------------------------------------------------------------------------
+
+
+def older_and_newer(world: World, key: str, sensor: str) -> tuple[SensorFile, SensorFile]:
+    first = world.aws.client("s3").put_object(
+        Bucket=world.outputs.bucket_name, Key=key, Body=f"{sensor},1483906366,1\n".encode()
+    )
+    newer = SensorFile.model_validate(world.put(f"{sensor},1483906366,2\n", key))
+    found = world.aws.client("s3").head_object(Bucket=world.outputs.bucket_name, Key=key)
+    newer = newer.model_copy(update={"version_id": found["VersionId"]})
+    return newer.model_copy(update={"version_id": first["VersionId"]}), newer
+
+
+def test_the_report_of_a_failed_load_names_the_version_that_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = older_and_newer(world, "incoming/announced-old-fails.csv", "0911-0001")
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.write_readings, "retries", 0)
+        patch.setattr(ReadingsTable, "write", lost)
+        _, report = ingest_files(older)
+    assert {(older.version_id, "superseded"), (newer.version_id, "failed")} == {
+        (each.version, each.status) for each in report.files
+    }
+
+
+def test_a_version_whose_settling_had_no_answer_is_not_reported_as_failed_besides(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = older_and_newer(world, "incoming/announced-old-settled-lost.csv", "0911-0002")
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.archive_file, "retries", 0)
+        patch.setattr(FileLedger, "settle", done_and_lost(FileLedger.settle))
+        patch.setattr(FileLedger, "release", lost)
+        _, report = ingest_files(older)
+    assert {(older.version_id, "superseded"), (newer.version_id, "archived")} == {
+        (each.version, each.status) for each in report.files
+    }

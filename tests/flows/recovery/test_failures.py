@@ -3,10 +3,17 @@
 import errno
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
+from botocore.parsers import ResponseParserError
 
 from blocks.domain.errors import KeyTooLongError, ObjectMissingError, PermissionMissingError
-from flows.recovery.failures import blames_file, is_retryable, permanent_problem
+from flows.recovery.failures import blames_file, is_retryable, may_be_done, permanent_problem
 
 STORED_WITH_A_KEY = (
     "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve "
@@ -74,3 +81,32 @@ def test_errors_of_this_project_say_it_in_their_class() -> None:
     assert not is_retryable(PermissionMissingError("s3:GetObject", "a", "b"))
     assert is_retryable(ObjectMissingError("s3://landing/a.csv", 1))
     assert permanent_problem("a result, no error") is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClientError({"Error": {}, "ResponseMetadata": {"HTTPStatusCode": 500}}, "SendEmail"),  # type: ignore[typeddict-item] # what counts
+        ReadTimeoutError(endpoint_url="ses"),
+        ConnectionClosedError(endpoint_url="ses"),
+        ResponseParserError("an answer that is no JSON"),
+        KeyError("MessageId"),
+    ],
+    ids=repr,
+)
+def test_what_is_not_refused_may_be_done(error: Exception) -> None:
+    assert may_be_done(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        s3_error("TooManyRequestsException"),
+        EndpointConnectionError(endpoint_url="ses"),
+        ConnectTimeoutError(endpoint_url="ses"),
+        PermissionMissingError("ses:SendEmail", "identity", "block"),
+    ],
+    ids=repr,
+)
+def test_what_was_refused_or_not_asked_for_is_not_done(error: Exception) -> None:
+    assert not may_be_done(error)

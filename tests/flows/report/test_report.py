@@ -107,6 +107,10 @@ def test_a_run_ends_in_a_state_that_is_named_after_its_worst_file(state: str, re
     assert state == final_state_name(reports)
 
 
+def test_what_is_no_news_does_not_decide_the_state_of_the_run() -> None:
+    assert "Completed" == final_state_name([report(), report("failed", already_done=True)])
+
+
 # ---- Errors -------------------------------------------------------------------------------------------------------
 
 

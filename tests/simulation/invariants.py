@@ -37,7 +37,7 @@ OLDEST_RENEWAL: Final = 3 / 4
 
 
 @dataclass
-class Watch:
+class Invariants:
     """The problems that were seen so far."""
 
     world: World
@@ -257,7 +257,7 @@ class Watch:
         return self.world.scheduler.true_time
 
     def _problem(self, text: str) -> None:
-        self.world.scheduler.log("watch", "PROBLEM: {}".format, text)
+        self.world.scheduler.log("invariants", "PROBLEM: {}".format, text)
         self.problems.append(f"{self.world.scheduler.now:.1f} s: {text}")
 
     def _process(self, name: str) -> Process:
