@@ -48,7 +48,7 @@ class Plot:
 
 def plots_of(files: Sequence[FileReport]) -> list[Plot]:
     """A plot of the rows that were loaded from these files for each feed with a timeline, up to `MOST_PLOTS`."""
-    plots = []
+    plots: list[Plot] = []
     for summary in combined_summaries(files):
         if summary.timeline and summary.value_field and len(plots) < MOST_PLOTS:
             value, sampled = one_line(summary.value_field, NAME_SHOWN), summary.timeline.one_in

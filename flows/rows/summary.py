@@ -17,9 +17,12 @@ from flows.rows.types.numbers import NumberType
 class Distinct(Protocol):
     """Counts different integers."""
 
-    count: int | None
+    @property
+    def count(self) -> int | None:
+        """None if there are too many to count."""
 
-    def add(self, codes: Integers) -> None: ...
+    def add(self, codes: Integers, /) -> None:
+        """Count the codes of one or more rows."""
 
 
 class SummaryBuilder:

@@ -7,7 +7,7 @@ from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from blocks.feeds import FeedBlock
 from blocks.saved_blocks import BLOCK_TYPES
 
-ALL_TYPES = (*BLOCK_TYPES, FeedBlock)
+ALL_TYPES: tuple[type[Block], ...] = (*BLOCK_TYPES, FeedBlock)
 
 
 @pytest.mark.parametrize("block", ALL_TYPES)

@@ -59,8 +59,10 @@ class Feeds:
     def of_key(self, key: str) -> ChosenFeed:
         """The feed whose prefix covers most characters of the key; if two cover as many, the one with fewer fields.
 
+        A file that no prefix covers, as a run can be given one from anywhere, has the sensor file's feed.
+
         Raises:
-            FeedMissingError: no feed covers the key.
+            FeedMissingError: no feed covers the key, and there is no feed of the sensor file.
         """
         found = [
             (covered[0], sum(map(len, prefix.literals)), feed.prefix, ChosenFeed(feed, covered[1]))
@@ -68,6 +70,8 @@ class Feeds:
             if (covered := (prefix := Prefix.parsed(feed.prefix)).values(key))
         ]
         if not found:
+            if sensors := [feed for feed in self.all if feed.name == SENSOR_READINGS.name]:
+                return ChosenFeed(sensors[0], {})
             raise FeedMissingError(key, sorted(feed.prefix for feed in self.all))
         return max(found, key=lambda each: each[:3])[3]
 

@@ -42,7 +42,7 @@ def test_the_document_holds_counts_verdict_reasons_and_first_rejects() -> None:
     result = check(path, "--json")
     *_, items = json.loads(result.stdout).items()
     assert {"feed": "sensor-readings", "file": str(path), **kept, items[0]: items[1]} == json.loads(result.stdout)
-    first = {"sensor_id": {"S": "0000-0001"}, "timestamp": {"N": "1483906366"}, "value": {"N": "1"}}
+    first = {"sensor_id": {"S": "0000-0001"}, "timestamp": {"N": "1483906366"}, "value": {"N": "0.5"}}
     assert ("first_accepted", 3, first) == (items[0], len(items[1]), items[1][0])
     assert "" == result.stderr
 

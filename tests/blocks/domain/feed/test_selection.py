@@ -58,7 +58,11 @@ def test_the_longest_matching_prefix_decides(key: str, name: str, values: dict[s
 
 def test_a_key_that_no_feed_covers_is_an_error_with_the_prefixes_there_are() -> None:
     with pytest.raises(FeedMissingError, match="incoming/loggers/special/"):
-        Feeds(ALL).of_key("elsewhere/x.csv")
+        Feeds(ALL[1:]).of_key("elsewhere/x.csv")
+
+
+def test_a_key_from_elsewhere_is_one_of_the_sensor_file() -> None:
+    assert "sensor-readings" == Feeds(ALL).of_key("by-hand/x.csv").feed.name
 
 
 @pytest.mark.parametrize(
