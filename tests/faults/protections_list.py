@@ -46,11 +46,7 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/claiming.py",
         "claim, entry, now = read.claim, read.entry(version), self._clock.earliest()",
         "claim, entry, now = read.claim, read.entry(version), self._clock.latest()",
-        (
-            f"{_LEDGER}/test_claiming.py",
-            f"{_LEDGER}/test_claims_at_once.py",
-            f"{_LEDGER}/test_replaced_versions.py",
-        ),
+        (f"{_LEDGER}/test_claims_at_once.py",),
     ),
     Protection(
         "claim: its lease counts from the latest time it may be",
@@ -85,11 +81,7 @@ OWNERSHIP: Final = (
         "blocks/file_ledger/table.py",
         "return None if _is_of(existing[0], write_id) else from_item(existing[0])",
         "return from_item(existing[0])",
-        (
-            f"{_LEDGER}/test_claiming.py",
-            f"{_LEDGER}/test_claims_at_once.py",
-            f"{_LEDGER}/test_replaced_versions.py",
-        ),
+        (f"{_LEDGER}/test_claims_at_once.py",),
         "the change is then made once more, with the same result: it is about needless calls",
     ),
     Protection(

@@ -1,13 +1,15 @@
 """Claims of a key while another run or transaction is at work on it, or whose answer was lost."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 
 import pytest
 
 from blocks.domain.models import LedgerEntry
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claiming import Owned
+from blocks.file_ledger.claiming import Owned, OwnedElsewhere
+from blocks.file_ledger.table_clock import TableClock
 from blocks.runtime import Runtime, installed
 from tests.blocks.conftest import Line, refusal
 from tests.blocks.ledger_entries import (
@@ -37,6 +39,24 @@ def test_of_many_runs_that_claim_at_once_exactly_one_gets_the_key(file_ledger: F
     with ThreadPoolExecutor(runs) as pool:
         claimed = [claim_id for claim_id in pool.map(claim, range(runs)) if claim_id]
     assert [claim_now(file_ledger).claim_id] == claimed
+
+
+def test_a_lease_that_may_not_have_expired_yet_is_not_taken(
+    file_ledger: FileLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table's time is known to about a second."""
+    until = own(file_ledger).held.claim.lease_until
+    assert until
+    monkeypatch.setattr(TableClock, "earliest", lambda _: until - timedelta(milliseconds=1))
+    monkeypatch.setattr(TableClock, "latest", lambda _: until + timedelta(milliseconds=1))
+    assert isinstance(file_ledger.claim(FILE, "c2", "another run"), OwnedElsewhere)
+
+
+def test_a_renewal_whose_answer_was_lost_is_made_once(file_ledger: FileLedger, dynamodb_line: Line) -> None:
+    held = own(file_ledger).held
+    with dynamodb_line.sent_twice("PutItem"):
+        assert file_ledger.renew(held)
+    assert (2, held.claim) == (held.claim.revision, claim_now(file_ledger))
 
 
 def test_a_claim_whose_answer_was_lost_holds_the_key_once(file_ledger: FileLedger, dynamodb_line: Line) -> None:
