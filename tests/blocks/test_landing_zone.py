@@ -13,7 +13,6 @@ from blocks.domain.errors import ArchiveError, KeyTooLongError
 from blocks.domain.models import SensorFile
 from blocks.landing_zone import LandingZone
 from tests.blocks.conftest import Bucket, Line, archive, refuse, s3_refusal
-from tests.support.feeds import sensor_settings
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Feeds for tests: the sensor file with other rules."""
 
+from inspect import signature
 from typing import Any
 
 from blocks.domain.feed.descriptor import SENSOR_READINGS, Feed
@@ -29,5 +30,5 @@ def sensor_feed(
 
 def sensor_settings(**rules: Any) -> ValidationSettings:  # noqa: ANN401 - settings, and arguments of `sensor_feed`
     """Settings for the sensor file with other rules."""
-    of_feed = {name: rules.pop(name) for name in sensor_feed.__kwdefaults__ if name in rules}
+    of_feed = {name: rules.pop(name) for name in signature(sensor_feed).parameters if name in rules}
     return ValidationSettings(feed=sensor_feed(**of_feed), **rules)

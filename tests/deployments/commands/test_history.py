@@ -101,9 +101,7 @@ def test_the_page_counts_files_and_rows_and_plots_them() -> None:
     failed = entry(status="failed", accepted=0, replaced=0, rejected=0, rows=0, lines=0, problem="no such permission")
     elements = Elements(history_page([*hours, failed], NOW))
     assert "31 files, 30 loaded" in elements.text
-    assert (
-        "300 rows: 210 loaded, 30 replaced by a later row with the same key, 60 rejected" in elements.text
-    )
+    assert "300 rows: 210 loaded, 30 replaced by a later row with the same key, 60 rejected" in elements.text
     assert "no such permission" in elements.text
     assert 4 == elements.names.count("svg")
     assert elements.names.count("rect") >= 90

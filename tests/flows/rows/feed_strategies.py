@@ -103,7 +103,7 @@ SAMPLES = {
     "date": DATES,
     "datetime": DATETIMES,
 }
-BOUNDS = {
+BOUNDS: dict[str, Sequence[Any]] = {
     "default": ["2026-11-28T12:00:00Z", "2026-11-28T12:00:00.123456Z", "1969-12-31T23:59:59.75Z"],
     "epoch": ["0", 1_795_860_000],
     "epoch-milliseconds": [0, "1795860000000", "1795860000500"],
@@ -178,7 +178,7 @@ def feeds(draw: st.DrawFn) -> Declared:
             field.get("constraints", {}).pop("required", None)
     texts = [field["name"] for field in declared if field["type"] == "string" and not field.get("constraints")]
     in_key = draw(st.sampled_from(texts)) if texts and len(declared) > 1 and draw(st.booleans()) else None
-    dialect = {
+    dialect: dict[str, Any] = {
         "delimiter": draw(st.sampled_from([",", ",", ";", "\t", "|", " "])),
         "header": draw(st.booleans()),
         "quoteChar": draw(maybe(['"', '"', "'"])),
