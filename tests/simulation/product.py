@@ -40,6 +40,7 @@ from flows.loading.step_runs import within_task_run
 from flows.notification.collecting import EmailCollection, email_collected
 from flows.notification.overdue import take_up_overdue_emails
 from flows.report import report_of_error
+from flows.rows import ValidationSettings
 from tests.simulation.aws.events import LATEST_SECONDS
 from tests.simulation.aws.events import announce as announce_objects
 from tests.simulation.invariants import Invariants
@@ -313,6 +314,9 @@ class _Stop:
         yield
 
 
+_SETTINGS = ValidationSettings(feed=SENSOR_READINGS)
+
+
 @dataclass(frozen=True)
 class _Validated:
     """As much of a validated file as the steps of a load look at."""
@@ -327,6 +331,7 @@ class _Validated:
     rejects_stored: int = 0
     refusal: str | None = None
     summary: None = None
+    settings: ValidationSettings = _SETTINGS
 
     def items(self) -> list[tuple[str, int, str]]:
         return self.rows

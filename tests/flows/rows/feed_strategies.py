@@ -186,7 +186,7 @@ def feeds(draw: st.DrawFn) -> Declared:
     }
     storage: dict[str, Any] = {"datetime": draw(st.sampled_from(["epoch-seconds", "epoch-milliseconds", "iso"]))}
     times = [field["name"] for field in declared if field["type"] == "datetime" and field["name"] != in_key]
-    if times and draw(st.booleans()):
+    if draw(st.booleans()) and times:
         storage["timeToLive"] = {"field": times[0], "days": 7, "attribute": "expires at"}
     schema = {
         "fields": declared,
