@@ -157,11 +157,15 @@ def test_the_tutorial_shows_what_check_prints_of_its_files(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     tutorial = page("docs/tutorial.md").text
     files = re.findall(r"printf '(.*)' > (\S+)", tutorial)
-    assert ["readings.csv", "broken.csv"] == [name for _, name in files]
+    assert ["readings.csv", "broken.csv", "soil.csv"] == [name for _, name in files]
     for content, name in files:
         Path(name).write_text(content.replace(r"\n", "\n"), encoding="utf-8")
-        printed = CliRunner().invoke(app, ["check", name]).output
+    inferred = CliRunner().invoke(app, ["feed", "infer", "soil.csv"])
+    Path("soil.json").write_text(inferred.stdout, encoding="utf-8")
+    for arguments in (["readings.csv"], ["broken.csv"], ["soil.csv", "--feed", "soil.json"]):
+        printed = CliRunner().invoke(app, ["check", *arguments]).output
         assert indent(printed, "    ") in tutorial
+    assert indent(inferred.stderr, "    ") in tutorial
 
 
 def _error_classes() -> dict[str, type[SensorIngestError]]:
