@@ -20,7 +20,7 @@ from tests.flows.rows.feed_strategies import NOW, Declared, feeds, files
 from tests.flows.rows.test_files import read_csv
 from tests.flows.rows.test_properties import Chunks
 
-thorough = settings(max_examples=300, deadline=None, suppress_health_check=[*HealthCheck])
+thorough = settings(max_examples=120, deadline=None, suppress_health_check=[*HealthCheck])
 TO_PYTHON = {"S": str, "N": Decimal, "BOOL": bool}
 
 
