@@ -1,5 +1,6 @@
 """The table of files as it is: entries, claims and emails, read without the code that is tested."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,8 +26,12 @@ class Entry:
     """One version of a file."""
 
     item: Item
-    is_emailed: bool
-    """Whether the ledger says that an email about it was sent."""
+    emailed_by: frozenset[str]
+    """The runs that have sent an email about it, as the ledger says."""
+
+    @property
+    def is_emailed(self) -> bool:
+        return bool(self.emailed_by)
 
     @property
     def name(self) -> str:
@@ -64,7 +69,7 @@ class Entry:
     @property
     def runs(self) -> set[str]:
         """The flow runs that an email about it may name."""
-        return {str(self.item[name]) for name in ("flow_run_id", "notified_by") if self.item.get(name)}
+        return {str(self.item["flow_run_id"]), *self.emailed_by} if self.item.get("flow_run_id") else {*self.emailed_by}
 
     def __str__(self) -> str:
         shown = ("status", "problem", "attempts", "epoch", "claimed_at", "finished_at", "flow_run_id", "archived_to")
@@ -86,7 +91,7 @@ class LedgerItems:
 
     @cached_property
     def entries(self) -> list[Entry]:
-        return [Entry(item, self._is_emailed(item)) for item in self.items if not str(item["version"]).startswith("#")]
+        return [Entry(item, self._emailed_by(item)) for item in self.items if not str(item["version"]).startswith("#")]
 
     def held(self, now: datetime) -> list[str]:
         """What a run has a lease on that has not expired: files and emails."""
@@ -111,13 +116,16 @@ class LedgerItems:
         emails = [item for item in self._emails if item.get("state") != "sent"]
         return found + [str(dict(item)) for item in claims + emails]
 
-    def _is_emailed(self, entry: Item) -> bool:
-        return (entry["bucket"], entry["key"], entry["version"]) in self._versions_emailed
+    def _emailed_by(self, entry: Item) -> frozenset[str]:
+        return frozenset(self._runs_of_versions[entry["bucket"], entry["key"], entry["version"]])
 
     @cached_property
-    def _versions_emailed(self) -> set[tuple[str, ...]]:
-        sent = (email for email in self._emails if email.get("state") == "sent")
-        return {tuple(map(str, version)) for email in sent for version in email.get("files", ())}
+    def _runs_of_versions(self) -> Mapping[tuple[str, ...], set[str]]:
+        found: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for email in self._emails:
+            for version in email.get("files", ()) if email.get("state") == "sent" else ():
+                found[tuple(map(str, version))].add(str(email.get("flow_run_id")))
+        return found
 
     @cached_property
     def _emails(self) -> list[Item]:

@@ -57,7 +57,7 @@ class State:
             "rejected": len(outcome.rejects),
         }
         item = {"file": f"bucket/{version.key}", "version": f"v{version.revision}", "etag": version.etag}
-        self.entries.append(Entry({**item, **counts, **attributes}, is_emailed=True))
+        self.entries.append(Entry({**item, **counts, **attributes}, frozenset({"the email's run"})))
 
     def problems(self, *versions: FileVersion, mails_at_most: int = 1) -> list[str]:
         readings = {FIRST.sensor_prefix: set(self.rows.values())}
@@ -155,7 +155,7 @@ def _change(number: int, **attributes: object) -> Change:
 
 
 def _do_not_say_that_it_was_emailed(state: State) -> None:
-    state.entries[1] = replace(state.entries[1], is_emailed=False)
+    state.entries[1] = replace(state.entries[1], emailed_by=frozenset())
 
 
 def _damage_the_archive(state: State) -> None:
@@ -205,5 +205,7 @@ def test_an_email_too_long_to_show_the_file_counts_if_it_names_the_run() -> None
     state.mails = ["60 files\n… 10 more files are not shown here\n\nhttp://127.0.0.1/runs/flow-run/abc"]
     assert ["0007-again.csv version 1: 0 emails say what became of it, not 1 to 1"] == state.problems(FIRST)
     entry = state.entries[0]
-    state.entries = [replace(entry, item={**entry.item, "flow_run_id": "abc"})]
+    state.entries = [replace(entry, item={**entry.item, "flow_run_id": "abc"})]  # the run that has loaded it
+    assert [] == state.problems(FIRST)
+    state.entries = [replace(entry, emailed_by=frozenset({"abc"}))]  # of a run that died, another run has sent it
     assert [] == state.problems(FIRST)

@@ -34,7 +34,7 @@ def test_times_are_written_with_the_share_of_files_that_was_late(tmp_path: Path)
 
 def entry(file: FileVersion, *, is_emailed: bool = False, email: str = "one") -> Entry:
     item = {"file": f"bucket/{file.key}", "version": "v1", "etag": file.etag, "status": "archived", "email_id": email}
-    return Entry(item, is_emailed)
+    return Entry(item, frozenset({"a run"} if is_emailed else ()))
 
 
 def test_an_email_is_late_from_the_moment_that_the_last_of_its_files_is_loaded() -> None:
