@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 from botocore.exceptions import ClientError
 from prefect_aws.credentials import AwsCredentials
@@ -18,12 +18,13 @@ from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
 from blocks.readings_table import ReadingsTable
 from tests.blocks.conftest import Bucket, Line, archive, refusal, s3_refusal
+from tests.blocks.dynamodb.conftest import SCHEMA
 from tests.blocks.ledger_entries import FILE
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSResponse
 
-FRAME = pd.DataFrame({"sensor_id": ["0000-0001"], "timestamp": [1_483_906_366], "value": ["10.1"]})
+ROWS = pa.record_batch([["0000-0001"], [1_483_906_366], ["10.1"]], schema=SCHEMA)
 
 
 def refused(line: Line, operation: str, answer: "AWSResponse", call: Callable[[], object]) -> str:
@@ -110,7 +111,7 @@ def test_a_batch_of_readings_that_dynamodb_refuses_names_permission_and_table(
     credentials: AwsCredentials, dynamodb_line: Line
 ) -> None:
     table = ReadingsTable(table_name="readings", credentials=credentials, sender="boto3")
-    said = refused(dynamodb_line, "BatchWriteItem", refusal(400, "AccessDeniedException"), lambda: table.write([FRAME]))
+    said = refused(dynamodb_line, "BatchWriteItem", refusal(400, "AccessDeniedException"), lambda: table.write([ROWS]))
     assert said.startswith("AWS refused dynamodb:BatchWriteItem on table readings. ")
 
 
