@@ -73,7 +73,7 @@ def burst(watch: Watch, files: int, patience: float, curve_every: float = 0) -> 
             busy = watch.count("ingest-sensor-files", "SCHEDULED", "PENDING", "RUNNING")
             return not busy and ended > 0 and ended == watch.count("notify")
 
-        wait_for(lambda: all_notified() and notified(watch) == files, patience - loaded, every=1)
+        wait_for(lambda: all_notified() and watch.emailed() == files, patience - loaded, every=1)
         total = time.monotonic() - begun
     rate = 60 * files / total
     print(f"{files:,} files: out of incoming/ after {loaded:.1f} s, emailed about after {total:.1f} s")
@@ -82,10 +82,6 @@ def burst(watch: Watch, files: int, patience: float, curve_every: float = 0) -> 
     verify(watch, files)
     show_curve(curve, curve_every)
     return rate
-
-
-def notified(watch: Watch) -> int:
-    return sum("notified_at" in entry for entry in watch.ledger("0001/"))
 
 
 def verify(watch: Watch, files: int) -> None:

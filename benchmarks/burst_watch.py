@@ -60,9 +60,19 @@ class Watch:
     # What comes out
 
     def ledger(self, prefix: str) -> list[dict[str, Any]]:
+        """The entries of the files below that prefix."""
+        begin = f"{self.outputs.bucket_name}/incoming/{prefix}"
+        entries = (item for item in self._items() if not item["version"]["S"].startswith("#"))
+        return [entry for entry in entries if entry["file"]["S"].startswith(begin)]
+
+    def emailed(self) -> int:
+        """How many files are in emails that were sent."""
+        emails = (item for item in self._items() if item["version"]["S"] == "#email")
+        return sum(len(email["files"]["L"]) for email in emails if email["state"]["S"] == "sent")
+
+    def _items(self) -> Iterator[dict[str, Any]]:
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.outputs.files_table_name)
-        found = (item for page in pages for item in page["Items"])
-        return [item for item in found if item["file"]["S"].split("/", 1)[1].startswith(f"incoming/{prefix}")]
+        return (item for page in pages for item in page["Items"])
 
     def rows(self, sensor: str) -> int:
         answer = self.dynamodb.query(
