@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, TypeVar
 
 from prefect.blocks.core import Block
@@ -42,7 +42,14 @@ class SavedBlocks:
     readings_table: ReadingsTable
     file_ledger: FileLedger
     mailer: Mailer
-    feeds: Feeds
+
+    @cached_property
+    def feeds(self) -> Feeds:
+        """The feeds, loaded when they are first asked for: their patterns need pyarrow, which emails do not.
+
+        Raises as `load_feeds` does.
+        """
+        return load_feeds()
 
     def table_of(self, feed: Feed) -> ReadingsTable:
         """The table that the rows of the feed go to, written as the block of the readings table says."""
@@ -56,7 +63,6 @@ def run_blocks() -> SavedBlocks:
     Raises:
         BlockInvalidError: a saved block has an invalid field.
         BlockMissingError: a block is not saved on this Prefect server.
-        FeedsConflictError: two feeds cannot be used together.
     """
     return _blocks_of(flow_run.id)
 
@@ -74,7 +80,6 @@ def load_blocks() -> SavedBlocks:
     Raises:
         BlockInvalidError: a saved block has an invalid field.
         BlockMissingError: a block is not saved there.
-        FeedsConflictError: two feeds cannot be used together.
         StackMissingError: the server is temporary, and there is no such stack.
     """
     if get_current_settings().api.url is None:
@@ -85,10 +90,7 @@ def load_blocks() -> SavedBlocks:
         readings_table = threads.submit(copy_context().run, _load, ReadingsTable)
         file_ledger = threads.submit(copy_context().run, _load, FileLedger)
         mailer = threads.submit(copy_context().run, _load, Mailer)
-        feeds = threads.submit(copy_context().run, load_feeds)
-        return SavedBlocks(
-            landing_zone.result(), readings_table.result(), file_ledger.result(), mailer.result(), feeds.result()
-        )
+        return SavedBlocks(landing_zone.result(), readings_table.result(), file_ledger.result(), mailer.result())
 
 
 def load_feeds() -> Feeds:

@@ -71,7 +71,7 @@ def ingest_sensor_files(
         BlockMissingError: a block is not saved on this Prefect server.
         IngestFailedError: every file is missing or failed; it carries the report.
     """
-    run_blocks()  # a missing or invalid block fails the run here, once, and not file by file
+    run_blocks().feeds  # noqa: B018 - a missing or invalid block fails the run here, once, and not file by file
     files = list({file.uri: file for file in objects}.values())  # each key once: its current version is loaded
     with email_collected(files, notify_after_seconds) as email:
         show_steps = len(files) <= FILES_WITH_STEPS

@@ -110,6 +110,7 @@ class Product:
             for module, name, value in (
                 (blocks.aws_block, "client_of", lambda _, service: self.world.client(service)),
                 (blocks.saved_blocks, "_blocks_of", lambda _: _blocks()),
+                (blocks.saved_blocks, "load_feeds", lambda: Feeds([SENSOR_READINGS])),
                 (flows.loading.tasks, "validate_file", _validated),
                 (flows.loading.ingest_file, "TemporaryDirectory", lambda **_: nullcontext("")),
                 (ReadingsTable, "write", self._write),
@@ -277,7 +278,6 @@ def _blocks() -> SavedBlocks:
             _READINGS_TABLE,
             FileLedger(table_name="files", attempts=ATTEMPTS),
             _MAILER,
-            Feeds([SENSOR_READINGS]),
         )
     blocks_of_process: SavedBlocks = properties["blocks"]
     return blocks_of_process
