@@ -4,6 +4,7 @@
     .venv/bin/python -m benchmarks.write --peers-python /tmp/peers/bin/python
     .venv/bin/python -m benchmarks.write --tls --clients ours "ours, in processes"
     .venv/bin/python -m benchmarks.write --items-per-second 5000 --unprocessed-share 0.2 --clients ours --rows 100000
+    .venv/bin/python -m benchmarks.write --kind weather --clients ours "awswrangler put_csv" --peers-python …
 
 Each way loads a file from its first byte to the last acknowledged item, in a process of its own, into a server that
 only counts, in another; imports are left out. All ways take turns, so that a busy machine is busy for all of them, and
@@ -27,7 +28,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.write_clients import CLIENTS
+from benchmarks.write_clients import CLIENTS, OF_ANY_KIND
+from benchmarks.write_files import KINDS, write_file
 
 PEERS = "awswrangler"
 SILENT = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
@@ -53,16 +55,6 @@ def server(arguments: list[str]) -> Iterator[str]:
         process.wait()
 
 
-def write_file(path: Path, rows: int) -> Path:
-    """Sensors take turns, each with a reading every ten minutes."""
-    with path.open("w") as file:
-        for row in range(rows):
-            file.write(
-                f"{row % 250 // 100:04d}-{row % 250:04d},{1_483_906_366 + row // 250 * 600},{row % 9973 / 100:.2f}\n"
-            )
-    return path
-
-
 def ask(endpoint: str, path: str, settings: dict[str, Any] | None, bundle: str) -> dict[str, Any]:
     data = json.dumps(settings).encode() if settings is not None else None
     context = ssl.create_default_context(cafile=bundle) if bundle else None
@@ -72,11 +64,19 @@ def ask(endpoint: str, path: str, settings: dict[str, Any] | None, bundle: str) 
 
 
 def measure(
-    client: str, python: str, path: Path, endpoint: str, *, behaviour: dict[str, Any], bundle: str, processes: int
+    client: str,
+    python: str,
+    path: Path,
+    endpoint: str,
+    *,
+    kind: str,
+    behaviour: dict[str, Any],
+    bundle: str,
+    processes: int,
 ) -> dict[str, Any]:
     """Figures of one load, and what the server says of it."""
     ask(endpoint, "/behaviour", behaviour, bundle)
-    command = [python, "-m", "benchmarks.write_clients", client, str(path), endpoint]
+    command = [python, "-m", "benchmarks.write_clients", client, str(path), endpoint, kind]
     if client == IN_PROCESSES:
         command = [python, "-m", "benchmarks.write_shards", str(path), endpoint, str(processes)]
     environment = os.environ | {"CA_BUNDLE": bundle} | SILENT
@@ -130,7 +130,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     ways = [*CLIENTS, IN_PROCESSES]
-    parser.add_argument("--clients", nargs="+", choices=ways, default=ways)
+    parser.add_argument("--clients", nargs="+", choices=ways)
+    parser.add_argument("--kind", choices=KINDS, default="readings", help="what is in the file")
     parser.add_argument("--processes", type=int, default=2, help=f"how many write {IN_PROCESSES!r}")
     parser.add_argument("--peers-python", help="Python of an environment with requirements-write.txt")
     parser.add_argument("--delay-seconds", type=float, default=0.005)
@@ -140,12 +141,17 @@ def main() -> None:
     parser.add_argument("--no-keep", dest="keep", action="store_false", help="have the server count only")
     asked = parser.parse_args()
     names = ("delay_seconds", "items_per_second", "unprocessed_share", "keep")
-    behaviour = {name: getattr(asked, name) for name in names}
-    clients = [each for each in asked.clients if asked.peers_python or PEERS not in each]
+    behaviour = {name: getattr(asked, name) for name in names} | {"key": KINDS[asked.kind].key}
+    clients = asked.clients or (ways if asked.kind == "readings" else OF_ANY_KIND)
+    if other := {*clients} - {*OF_ANY_KIND} if asked.kind != "readings" else ():
+        parser.error(f"{', '.join(other)}: only for readings")
+    clients = [each for each in clients if asked.peers_python or PEERS not in each]
     with tempfile.TemporaryDirectory() as folder:
         bundle = str(Path(folder) / "ca.pem") if asked.tls else ""
         files = {
-            client: write_file(Path(folder) / f"{number}.csv", int(asked.rows * SHARE_OF_ROWS.get(client, 0.05)))
+            client: write_file(
+                KINDS[asked.kind], Path(folder) / f"{number}.csv", int(asked.rows * SHARE_OF_ROWS.get(client, 0.05))
+            )
             for number, client in enumerate(clients)
         }
         rounds: dict[str, list[dict[str, Any]]] = {client: [] for client in clients}
@@ -159,13 +165,17 @@ def main() -> None:
                         python,
                         files[client],
                         endpoint,
+                        kind=asked.kind,
                         behaviour=behaviour,
                         bundle=bundle,
                         processes=asked.processes,
                     )
                     print(client, {name: value for name, value in figures.items() if name != "server"}, file=sys.stderr)
                     each.append(figures)
-    show_all(rounds, f"{asked.rows:,} rows, {'TLS, ' if asked.tls else ''}{behaviour}, {asked.processes} processes")
+    show_all(
+        rounds,
+        f"{asked.rows:,} rows of {asked.kind}, {'TLS, ' if asked.tls else ''}{behaviour}, {asked.processes} processes",
+    )
 
 
 def show_all(rounds: dict[str, list[dict[str, Any]]], what: str) -> None:

@@ -1,7 +1,7 @@
 # ruff: noqa: PLC0415 - each way imports what it needs, in its own process
-"""The ways to write a CSV of readings to a table that `write.py` compares; each runs in a process of its own.
+"""The ways to write a CSV to a table that `write.py` compares; each runs in a process of its own.
 
-    python -m benchmarks.write_clients CLIENT FILE ENDPOINT
+    python -m benchmarks.write_clients CLIENT FILE ENDPOINT KIND
 
 loads the file, from its first byte to the last acknowledged item, and prints one JSON object.
 """
@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.write_files import KINDS, Kind
 
 if TYPE_CHECKING:
     from prefect_aws.credentials import AwsCredentials
@@ -48,28 +50,30 @@ def block_credentials(settings: dict[str, Any]) -> "AwsCredentials":
     )
 
 
-def ours(path: Path, sender: str = "fast") -> Callable[[], int]:
+def ours(path: Path, kind: Kind, sender: str = "fast") -> Callable[[], int]:
     """This project: validation, duplicates and all."""
     import blocks.dynamodb.writing  # noqa: F401 - what has to be imported once is not measured, here and below
+    from blocks.domain.feed.documents import feed_of_json
     from blocks.readings_table import ReadingsTable
-    from flows.rows import validate_file
+    from flows.rows import ValidationSettings, validate_file
 
     credentials = block_credentials(client_settings())
     table = ReadingsTable.model_validate({"table_name": TABLE, "credentials": credentials, "sender": sender})
     table._client("dynamodb")  # noqa: SLF001 - made once, like its import
+    settings = ValidationSettings(feed_of_json(kind.feed.read_bytes(), str(kind.feed)))
 
     def load() -> int:
         with tempfile.TemporaryDirectory() as workspace, path.open("rb") as body:
-            return table.write(validate_file(body, Path(workspace)).items())
+            return table.write(validate_file(body, Path(workspace), settings).items())
 
     return load
 
 
-def ours_through_boto3(path: Path) -> Callable[[], int]:
-    return ours(path, "boto3")
+def ours_through_boto3(path: Path, kind: Kind) -> Callable[[], int]:
+    return ours(path, kind, "boto3")
 
 
-def put_item(path: Path) -> Callable[[], int]:
+def put_item(path: Path, _kind: Kind) -> Callable[[], int]:
     """A call for each row, as the tutorial does."""
     from decimal import Decimal
 
@@ -93,7 +97,7 @@ def put_item(path: Path) -> Callable[[], int]:
     return load
 
 
-def batch_writer(path: Path) -> Callable[[], int]:
+def batch_writer(path: Path, _kind: Kind) -> Callable[[], int]:
     """What boto3's documentation shows for many items."""
     from decimal import Decimal
 
@@ -118,7 +122,7 @@ def batch_writer(path: Path) -> Callable[[], int]:
     return load
 
 
-def wrangler_put_df(path: Path) -> Callable[[], int]:
+def wrangler_put_df(path: Path, _kind: Kind) -> Callable[[], int]:
     from decimal import Decimal
 
     import pandas as pd
@@ -134,25 +138,15 @@ def wrangler_put_df(path: Path) -> Callable[[], int]:
     return load
 
 
-def wrangler_put_csv(path: Path) -> Callable[[], int]:
-    from decimal import Decimal
-
+def wrangler_put_csv(path: Path, kind: Kind) -> Callable[[], int]:
     from awswrangler import dynamodb
 
     session = wrangler_session()
 
     def load() -> int:
-        names = ["sensor_id", "timestamp", "value"]
-        dynamodb.put_csv(
-            path=str(path),
-            table_name=TABLE,
-            boto3_session=session,
-            use_threads=True,
-            names=names,
-            converters={"value": Decimal},
-        )
+        dynamodb.put_csv(path=str(path), table_name=TABLE, boto3_session=session, use_threads=True, **kind.read_csv)
         with path.open("rb") as lines:
-            return sum(1 for _ in lines)
+            return sum(1 for _ in lines) - ("names" not in kind.read_csv)
 
     return load
 
@@ -167,7 +161,7 @@ def wrangler_session() -> Any:  # noqa: ANN401 - boto3's, in another environment
     return boto3.Session(**settings)
 
 
-CLIENTS: dict[str, Callable[[Path], Callable[[], int]]] = {
+CLIENTS: dict[str, Callable[[Path, Kind], Callable[[], int]]] = {
     "put_item per row": put_item,
     "awswrangler put_df": wrangler_put_df,
     "awswrangler put_csv": wrangler_put_csv,
@@ -175,10 +169,12 @@ CLIENTS: dict[str, Callable[[Path], Callable[[], int]]] = {
     "ours, through boto3": ours_through_boto3,
     "ours": ours,
 }
+OF_ANY_KIND = ["awswrangler put_csv", "ours, through boto3", "ours"]
+"""Those that load other files than readings."""
 
 
 def main() -> None:
-    load = CLIENTS[sys.argv[1]](Path(sys.argv[2]))
+    load = CLIENTS[sys.argv[1]](Path(sys.argv[2]), KINDS[sys.argv[4]])
     started, cpu = time.perf_counter(), time.process_time()
     items = load()
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu

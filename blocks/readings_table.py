@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ReadingsTable(AwsBlock):
-    """The DynamoDB table of readings: `sensor_id` (S, hash), `timestamp` (N, range, epoch seconds), `value` (N).
+    """The DynamoDB table of readings, and how rows are written; a feed may name another table for its rows.
 
     Example:
         Store readings, each key once:

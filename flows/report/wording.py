@@ -129,13 +129,13 @@ def _combined(summaries: Sequence[ReadingsSummary]) -> ReadingsSummary:
 
 
 def coverage_texts(files: Sequence[FileReport]) -> list[str]:
-    """`5 different sensor_id, timestamp from … to … UTC` for each feed whose files have a summary."""
+    """`5 values of sensor_id, timestamp from … to … UTC` for each feed whose files have a summary."""
     several = "at least " if sum(bool(file.summary and file.loaded) for file in files) > 1 else ""
     texts = []
     for summary in combined_summaries(files):
         count = f"{several}{summary.sensors:,}" if summary.sensors else f"more than {MOST_COUNTED:,}"
         span = f"{utc_second(summary.first)} to {utc_second(summary.last)} UTC"
         texts.append(
-            f"{count} different {one_line(summary.partition_field)}, {one_line(summary.time_field)} from {span}"
+            f"{count} values of {one_line(summary.partition_field)}, {one_line(summary.time_field)} from {span}"
         )
     return texts

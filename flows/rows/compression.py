@@ -138,4 +138,6 @@ def _zstd_problem(message: str) -> str:
     if "too much memory" in message:
         # libzstd's ZSTD_WINDOWLOG_LIMIT_DEFAULT, 27.
         return "takes more than 128 MiB to decompress; compress it with --long=27 at most"
+    if "Dictionary mismatch" in message:
+        return "was compressed with a dictionary, which is not in the file; compress it without one"
     return "is damaged"

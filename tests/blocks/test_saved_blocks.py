@@ -3,6 +3,9 @@
 Saving takes Prefect seconds, so one story is told, and each test looks at one thing in it.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -183,6 +186,21 @@ def test_a_block_from_the_server_works_where_the_credentials_lead_by_now(story: 
 
 
 @pytest.mark.usefixtures("story")
+@pytest.mark.usefixtures("story")
+def test_a_run_that_asks_for_no_feed_imports_no_pyarrow(server: str) -> None:
+    program = (
+        "import sys; from blocks.saved_blocks import load_blocks; load_blocks(){}; print('pyarrow' in sys.modules)"
+    )
+    environment = {**os.environ, "PREFECT_API_URL": server}
+    imported = [
+        subprocess.run(
+            [sys.executable, "-c", program.format(asked)], capture_output=True, text=True, check=True, env=environment
+        ).stdout.strip()
+        for asked in ("", ".feeds")
+    ]
+    assert ["False", "True"] == imported
+
+
 def test_a_ledger_that_version_0_1_saved_has_claims_of_a_minute() -> None:
     """Its leases of 900 s were for one version each, and a sweep could end them; it lacks the field of the claim."""
     replace_fields(FileLedger, table_name="files-of-0-1", lease_seconds=900, attempts=7)

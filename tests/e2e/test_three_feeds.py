@@ -27,7 +27,7 @@ def entry_of(system: System, key: str) -> dict[str, Any] | None:
 
 
 def test_each_file_is_loaded_into_the_table_of_its_feed(system: System) -> None:
-    keys = ["incoming/three-feeds.csv", "incoming/weather-stations/three.csv", "incoming/loggers/l-0042/three.csv"]
+    keys = ["incoming/feed-1.csv", "incoming/weather-stations/feed-2.csv", "incoming/loggers/l-0042/feed-3.csv"]
     samples = ["readings.csv", "weather-2024-11-01.csv", "loggers/l-0042/2024-11.csv"]
     for sample, key in zip(samples, keys, strict=True):
         drop(system, EXAMPLES / sample, key)
@@ -42,6 +42,13 @@ def test_each_file_is_loaded_into_the_table_of_its_feed(system: System) -> None:
     assert {"l-0042"} == {item["device"]["S"] for item in loggers}
     assert 2 == sum("soil_moisture" not in item for item in loggers), "a missing value is no attribute"
     assert all("expires_at" in item for item in loggers)
+
+    fields = ["values of sensor_id, timestamp from", "values of station, time from", "values of device, time from"]
+    for key, seen in zip(keys, fields, strict=True):
+        name = Path(key).name
+        [mail] = eventually(lambda name=name: system.mails_about(name), 60, f"the email about {name}")  # type: ignore[misc] # the lambda's default
+        about_the_file = mail.text.partition(f"{name}: ")[2].partition("\n\n")[0]
+        assert seen in about_the_file, mail.text
 
 
 def test_a_feed_that_is_edited_on_the_server_takes_effect_with_the_next_run(system: System) -> None:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,8 @@ class Behaviour:
     `400 CODE`, or `ok`."""
     refused_value: str | None = None
     """A value that makes the table refuse any batch it is in, as something that it cannot store."""
+    key: Sequence[str] = ("sensor_id", "timestamp")
+    """The attributes of the key, for the report."""
     keep: bool = True
     """Whether bodies are kept for the check of keys; without, memory stays flat over any number of items."""
 
@@ -68,16 +71,16 @@ class CountingTable:
 
     def report(self) -> dict[str, Any]:
         """Counts, and what the kept bodies say about keys: distinct ones, and writes of one key again."""
-        last: dict[tuple[str, str], str] = {}
+        last: dict[tuple[str, ...], Any] = {}
         again = overwritten = in_one_batch = 0
         for puts in self._batches():
             items = [put["PutRequest"]["Item"] for put in puts]
-            keys = [(item["sensor_id"]["S"], item["timestamp"]["N"]) for item in items]
+            keys = [tuple(value for name in self.behaviour.key for value in item[name].values()) for item in items]
             in_one_batch += len(keys) - len(set(keys))
             for key, item in zip(keys, items, strict=True):
                 again += key in last
-                overwritten += last.get(key, item["value"]["N"]) != item["value"]["N"]
-                last[key] = item["value"]["N"]
+                overwritten += last.get(key, item) != item
+                last[key] = item
         return {
             "requests": self.requests,
             "refused": self.refused,

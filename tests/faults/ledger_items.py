@@ -109,6 +109,10 @@ class LedgerItems:
             if item.get("waits_for") and (at := _moment(item.get("next_try_at"))) and at < now + within
         ]
 
+    def reloads(self) -> list[str]:
+        """The files of which versions are to be written again, as rows of an older version may come after theirs."""
+        return [str(item["file"]) for item in self.items if item["version"] == CLAIM_VERSION and item.get("reload_at")]
+
     def unfinished(self) -> list[str]:
         """What is not settled or not sent, in words."""
         found = [f"{entry.name}: {entry}" for entry in self.entries if not entry.is_settled]

@@ -19,7 +19,7 @@ import httpx
 import psutil
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_RETRY_EXTRA_CODES, temporary_settings
 
-from blocks.domain.models import SweepReport
+from blocks.domain.models import SweepReport, utc_text
 from deployments.embedded import EmbeddedStack, StackDescription
 from deployments.embedded.parts import Part
 from deployments.embedded.processes import find_process, other_processes
@@ -39,6 +39,7 @@ from tests.faults.processes import Stalled, kill, kill_all, stall
 from tests.faults.proxy import FaultProxy, Hold, Moment
 from tests.faults.recovery import LIMIT_SECONDS, Recovery, Watch
 from tests.faults.settings import HASTY, Settings
+from tests.faults.steps import CLAIM_VERSION
 from tests.support.servers import free_port
 from tests.support.system import Reading, System
 from tests.support.waiting import eventually
@@ -314,6 +315,25 @@ class FaultySystem(System):
         """Each of these versions is settled, its object is not in `incoming/` any more, and its email was sent."""
         watch = Watch(files, 0)
         self._eventually(lambda: watch.see(self.ledger().entries, self.object_keys(), 0), "versions to be finished")
+
+    def let_reloads_be_due(self) -> None:
+        """Have written again now what the product would write again ten minutes later, and wait until that is done.
+
+        A load whose request is held for longer than its client waits goes on without it. In the ten minutes its rows
+        may arrive; here they have.
+        """
+        client, over = self.client("dynamodb"), utc_text(datetime.now(UTC) - timedelta(seconds=2))
+        for file in self.ledger().reloads():
+            with suppress(client.exceptions.ConditionalCheckFailedException):  # a run has claimed it
+                client.update_item(
+                    TableName=self.outputs.files_table_name,
+                    Key={"file": {"S": file}, "version": {"S": CLAIM_VERSION}},
+                    UpdateExpression="SET reload_at = :over, late_until = :over, next_try_at = :over ADD revision :one",
+                    ConditionExpression="attribute_exists(reload_at) AND attribute_not_exists(claim_id)",
+                    ExpressionAttributeValues={":over": {"S": over}, ":one": {"N": "1"}},
+                )
+        self._eventually(lambda: not self.ledger().reloads(), "versions to be written again")
+        self.wait_until_quiet()
 
     def wait_for_longer_than_a_lease(self) -> None:
         """How long a part stands still that is stalled."""

@@ -16,7 +16,8 @@ class FeedsConflictError(SensorIngestError):
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
         super().__init__(
-            f"The feeds cannot be used together: {'; '.join(self.problems)}. Until then files wait in incoming/."
+            f"The feeds cannot be used together: {'; '.join(self.problems)}. Edit the feed in the Prefect UI (Blocks), "
+            "or its file in deployments/feeds/, then `sensor-ingest deploy`. Until then files wait in incoming/."
         )
 
 

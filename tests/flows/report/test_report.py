@@ -186,7 +186,7 @@ def test_the_email_names_every_file() -> None:
 
 def test_the_email_shows_the_sensors_and_times_of_the_readings_and_links_to_the_run() -> None:
     text = compose_email([report(summary=SUMMARY)], [("The run", "http://127.0.0.1/runs/1")]).text
-    assert "  5 different sensor_id, timestamp from 2017-01-08 20:12:46 to 2017-01-08 20:45:22 UTC\n" in text
+    assert "  5 values of sensor_id, timestamp from 2017-01-08 20:12:46 to 2017-01-08 20:45:22 UTC\n" in text
     assert text.endswith("\nThe run: http://127.0.0.1/runs/1\n")
 
 
@@ -234,8 +234,8 @@ def test_files_of_two_feeds_have_a_plot_and_a_sentence_each_with_the_names_of_th
     email = compose_email([report(summary=SUMMARY), report(summary=weather), report(summary=weather)])
     html = email.html or ""
     assert 2 == len(email.pictures)
-    assert "at least 5 different sensor_id, timestamp from 2017-01-08 20:12:46" in html
-    assert "more than 1,048,576 different station, at from 1969-12-31 23:59:59" in html
+    assert "at least 5 values of sensor_id, timestamp from 2017-01-08 20:12:46" in html
+    assert "more than 1,048,576 values of station, at from 1969-12-31 23:59:59" in html
     assert "temperature over at: mean, and lowest to highest" in html
 
 
@@ -251,7 +251,7 @@ def test_the_plot_leaves_out_readings_that_an_earlier_run_loaded() -> None:
 def test_the_email_shows_the_sensors_and_times_of_several_files_together() -> None:
     later = SUMMARY.model_copy(update={"sensors": 2, "last": SUMMARY.last + 3600})
     text = compose_email([report(summary=SUMMARY), report(summary=later), REFUSED]).html or ""
-    assert "at least 5 different sensor_id, timestamp from 2017-01-08 20:12:46 to 2017-01-08 21:45:22 UTC" in text
+    assert "at least 5 values of sensor_id, timestamp from 2017-01-08 20:12:46 to 2017-01-08 21:45:22 UTC" in text
 
 
 @pytest.mark.parametrize("field", ["name", "archived_to", "rejects_at", "problem", "text", "reason", "reasons", "page"])

@@ -188,6 +188,12 @@ def test_a_lost_connection_is_no_damage_of_a_compressed_file(
         validated(chunks(), tmp_path)
 
 
+def test_a_file_compressed_with_a_dictionary_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    header, stored_block = b"\x28\xb5\x2f\xfd\x21\x07\x05", b"\x29\x00\x00a,1,2"  # RFC 8878: of the dictionary 7
+    refusal = validated(header + stored_block, tmp_path).refusal
+    assert str(refusal).endswith("was compressed with a dictionary, which is not in the file; compress it without one")
+
+
 @pytest.mark.parametrize("pattern", [r"\d{4}-\d{4}", ".*"])
 @pytest.mark.parametrize("memory", [MIB, 256 * MIB], ids=["many partitions", "one partition"])
 def test_of_rows_with_the_same_key_the_last_is_accepted(pattern: str, memory: int, tmp_path: Path) -> None:
