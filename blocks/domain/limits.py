@@ -8,9 +8,6 @@ from pydantic import BaseModel
 
 from blocks.domain.models import SensorFile
 
-TIMESTAMP_BITS: Final = 36
-"""Bits of a row's 64-bit key that hold its second: enough until the year 4147."""
-
 REJECT_LIMIT: Final = 0.10
 """Share of rows that may break a rule unless the feed says otherwise."""
 
@@ -44,6 +41,12 @@ CONTENT_BYTES_PER_EVENT: Final = 500_000_000
 
 A run with much content takes minutes, so large files are spread over several runs.
 """
+
+RENEWALS_PER_LEASE: Final = 3
+"""How often a lease, on a file or an email, is renewed while it lasts: two renewals may fail before it is lost."""
+
+FENCE_MARGIN: Final = 1 / 12
+"""Share of a lease before its end from which the run counts it as lost: a request takes time to arrive."""
 
 
 def json_bytes(model: BaseModel) -> int:

@@ -79,7 +79,7 @@ class ClaimTable(LedgerTable):
         """Have the keys looked at now, but for those of which it is known when they are to be looked at."""
         self._change_all(files, lambda claim: claim.due(self._clock.latest()))
 
-    def nothing_due(self, file: SensorFile, claim_id: str) -> None:
+    def clear_due(self, file: SensorFile, claim_id: str) -> None:
         """End a claim of this run, and have the key looked at no more unless a version waits or a reload is due."""
 
         def ended(claim: Claim) -> Claim:
@@ -87,7 +87,7 @@ class ClaimTable(LedgerTable):
                 return claim.released(self._clock.latest())
             # The claim of a run that died ends too: else the key would be due again and again.
             free = claim if claim.is_held(self._clock.earliest()) else claim.freed(self._clock.latest())
-            return free.with_nothing_due()
+            return free.without_due_time()
 
         self.change(file.bucket, file.key, ended)
 

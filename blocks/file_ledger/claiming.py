@@ -169,7 +169,7 @@ class ClaimingTable(HoldingTable):
             free = reduce(Claim.settled, part, free)
             for entry in closed:
                 free = free.loaded(entry.version) if entry.status == "archived" else free
-            free = free.with_nothing_due()
+            free = free.without_due_time()
             if free == claim or self._put_claim(claim, free, map(read.put, closed)):
                 settled += closed
                 if len(part) == len(claim.unsettled):

@@ -180,7 +180,7 @@ class Claim:
         """Looked at now, unless it is known when the key is to be looked at."""
         return self if self.next_try_at else replace(self, next_try_at=now)
 
-    def with_nothing_due(self) -> "Claim":
+    def without_due_time(self) -> "Claim":
         """Not looked at any more, but for a reload, or while a version waits or is being loaded."""
         if self.claim_id or self.unsettled:
             return self

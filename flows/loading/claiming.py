@@ -71,7 +71,7 @@ def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool
             known = _known(file)
             key, claimed = known.key, _without_object(known, claim_id, email, force=force)
         if key != file.key:  # it was announced under an encoded key, which nothing is due for
-            run_blocks().file_ledger.nothing_due(file, claim_id)
+            run_blocks().file_ledger.clear_due(file, claim_id)
             file = file.model_copy(update={"key": key})
         if claimed:
             reports += claimed.reports
@@ -103,7 +103,7 @@ def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: EmailId,
     if stays_due:
         ledger.make_due([found])  # it may be that no announcement has made it due, or that a reload ended that
     else:
-        ledger.nothing_due(found, claim_id)
+        ledger.clear_due(found, claim_id)
     return Claimed(found, reports=done)
 
 
@@ -150,7 +150,7 @@ def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: b
         return Claimed(file, reports=[_already_done(known)])
     if skipped := ledger.skip(file, closed_as):
         return Claimed(file, reports=[skipped])
-    ledger.nothing_due(file, claim_id)
+    ledger.clear_due(file, claim_id)
     if _has_come(file, None):
         return None
     raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))

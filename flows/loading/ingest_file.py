@@ -74,12 +74,12 @@ def ingest_file(
             break
         # A version may have been announced just before a reload, or a load of an archived file: look once more.
         is_from_incoming = claimed.entry is not None and claimed.entry.archived_to is None
-        if is_from_incoming and not lease.goes_on:
+        if is_from_incoming and not lease.key_stays_held:
             break
         file, force = SensorFile(bucket=claimed.held.claim.bucket, key=claimed.held.claim.key), False
     else:
         try:
-            run_blocks().file_ledger.nothing_due(file, claim_id)  # but for the versions that wait: they are due now
+            run_blocks().file_ledger.clear_due(file, claim_id)  # but for the versions that wait: they are due now
         except AWS_ERRORS as error:  # what was loaded is reported all the same
             runtime().log().warning("The claim of %s could not be ended: %s", file.key, error)
     return reports
@@ -153,7 +153,7 @@ def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -
             step(write_readings)(found, validated, large_files, lease)
             return [step(archive_file)(found, validated, entry, lease)]
     except ObjectReplacedError:
-        lease.goes_on = True  # the next claim settles this version as superseded
+        lease.key_stays_held = True  # the next claim settles this version as superseded
         return []
     except (ClientError, SensorIngestError) as error:
         problem = permanent_problem(error)

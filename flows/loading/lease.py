@@ -7,6 +7,7 @@ from typing import Final
 
 from blocks.aws_block import AWS_ERRORS
 from blocks.domain.errors import LeaseLostError
+from blocks.domain.limits import FENCE_MARGIN, RENEWALS_PER_LEASE
 from blocks.domain.models import LedgerEntry, SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claiming import EmailId, email_of
@@ -14,14 +15,8 @@ from blocks.file_ledger.holding import HeldClaim
 from blocks.runtime import runtime
 from flows.recovery.failures import blames_file
 
-RENEWALS_PER_LEASE: Final = 3
-"""How often a lease is renewed while it lasts: two renewals may fail before another run can take over."""
-
 LOOKS_PER_LEASE: Final = 6
 """How often a shard looks at the lease while it lasts."""
-
-FENCE_MARGIN: Final = 1 / 12
-"""Share of a lease before its end from which nothing is sent any more: a request takes time to arrive."""
 
 
 class Lease:
@@ -35,7 +30,7 @@ class Lease:
         """Of the version that this run has settled."""
         self.unanswered = False
         """Whether rows were sent whose arrival is not known."""
-        self.goes_on = False
+        self.key_stays_held = False
         """Whether another version came while this one was loaded: the key stays held, for that one."""
         self.is_reload = entry is None
         """Whether versions are written again that were loaded before."""
@@ -98,13 +93,13 @@ class Lease:
         """End the claim, unless a version came meanwhile. If that fails the lease expires, and the next run ends it."""
         try:
             if self.is_reload:
-                self.goes_on = self._ledger.end_reload(self.held, unanswered=self.unanswered)
+                self.key_stays_held = self._ledger.end_reload(self.held, unanswered=self.unanswered)
             else:
-                self.goes_on = self._ledger.end_claim(self.held)
+                self.key_stays_held = self._ledger.end_claim(self.held)
         except AWS_ERRORS as error:
             runtime().log().warning("The claim of %s could not be ended: %s", self.held.claim.key, error)
 
-    def give_up(self, error: BaseException) -> bool:
+    def end_failed(self, error: BaseException) -> bool:
         """Whether the claim was still this run's. It ends, as the load failed; if that fails too, the lease expires."""
         with suppress(Exception):  # the ledger may be what failed
             if isinstance(error, LeaseLostError) or not self._released(error):
@@ -197,10 +192,10 @@ def lease_kept(
             yield lease
     except BaseException as error:  # also when the run is told to end, for example because its worker stops
         lease.close()  # before the release: what still sends must not outlive it
-        if lease.give_up(error) or not isinstance(error, Exception):
+        if lease.end_failed(error) or not isinstance(error, Exception):
             raise
         # The run that has claimed the key since reports it. A load that stood still fails in many ways.
         raise LeaseLostError(f"s3://{held.claim.bucket}/{held.claim.key}", f"it failed: {error}") from error
     lease.close()
-    if not lease.goes_on:
+    if not lease.key_stays_held:
         lease.end()

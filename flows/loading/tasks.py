@@ -183,7 +183,7 @@ def _settle(file: SensorFile, entry: LedgerEntry, status: FileStatus, lease: Lea
     archived_to = entry.archived_to or zone.store_copy(file, status)
     settled = _recorded(entry.model_copy(update={"status": status, "archived_to": archived_to}), lease)
     if file.uri != archived_to and not zone.remove(file):
-        lease.goes_on = True
+        lease.key_stays_held = True
     _emit(event, settled)
     return settled
 

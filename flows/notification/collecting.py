@@ -2,22 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 from prefect.runtime import flow_run
 
 from blocks.aws_block import AWS_ERRORS
+from blocks.domain.limits import FENCE_MARGIN, RENEWALS_PER_LEASE
 from blocks.domain.models import FileReport, LedgerEntry, SensorFile
 from blocks.domain.s3_keys import decoded_key
 from blocks.file_ledger.emails import version_of
 from blocks.file_ledger.outbox import EMAIL_LEASE, ClaimedEmail
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
-
-RENEWALS_PER_LEASE: Final = 3
-
-FENCE_MARGIN: Final = EMAIL_LEASE / 12
-"""How long before the end of the lease a run makes sure that the email is still its own."""
 
 
 class EmailCollection:
@@ -35,7 +30,7 @@ class EmailCollection:
     def __call__(self) -> str:
         """The id of the email that this run collects for now: of a new one if another process has taken the last."""
         age = runtime().monotonic() - self._claimed.asked_at
-        if age >= (EMAIL_LEASE - FENCE_MARGIN).total_seconds():
+        if age >= EMAIL_LEASE.total_seconds() * (1 - FENCE_MARGIN):
             self.keep()
         return self._claimed.email.email_id
 

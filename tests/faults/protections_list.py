@@ -222,7 +222,7 @@ LOADING: Final = (
     Protection(
         "newer version: found when the original is deleted",
         "flows/loading/tasks.py",
-        "    if file.uri != archived_to and not zone.remove(file):\n        lease.goes_on = True",
+        "    if file.uri != archived_to and not zone.remove(file):\n        lease.key_stays_held = True",
         "    if file.uri != archived_to:\n        zone.remove(file)",
         ("tests/flows/loading/test_order_of_steps.py",),
     ),
@@ -264,8 +264,8 @@ LOADING: Final = (
     Protection(
         "announcement: what comes just before a reload is looked for after it",
         "flows/loading/ingest_file.py",
-        "        if is_from_incoming and not lease.goes_on:",
-        "        if not lease.goes_on:",
+        "        if is_from_incoming and not lease.key_stays_held:",
+        "        if not lease.key_stays_held:",
         ("tests/flows/loading/test_ingest_file.py",),
     ),
     Protection(

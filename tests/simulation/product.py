@@ -114,7 +114,7 @@ class Product:
                 (flows.loading.tasks, "validate_file", _validated),
                 (flows.loading.ingest_file, "TemporaryDirectory", lambda **_: nullcontext("")),
                 (ReadingsTable, "write", self._write),
-                (Lease, "give_up", self._watched(Lease.give_up)),
+                (Lease, "end_failed", self._watched(Lease.end_failed)),
                 (Mailer, "send", _sent),
                 (flows.notify, "compose_email", _composed),
                 (flows.notify, "_pages", list),

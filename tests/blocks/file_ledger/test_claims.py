@@ -152,14 +152,14 @@ def test_a_key_whose_lease_has_expired_is_not_announced_again_at_once() -> None:
 
 
 def test_with_nothing_due_a_key_is_looked_at_for_its_reload_only() -> None:
-    assert replace(FREE, next_try_at=NOW).with_nothing_due().next_try_at is None
-    assert after(9) == replace(FREE, next_try_at=NOW, reload_at=after(9)).with_nothing_due().next_try_at
+    assert replace(FREE, next_try_at=NOW).without_due_time().next_try_at is None
+    assert after(9) == replace(FREE, next_try_at=NOW, reload_at=after(9)).without_due_time().next_try_at
 
 
 def test_a_key_that_is_held_or_has_a_version_that_waits_stays_due() -> None:
     waits = replace(FREE, unsettled=("v1",), next_try_at=NOW)
-    assert waits.with_nothing_due() == waits
-    assert HELD.with_nothing_due() == HELD
+    assert waits.without_due_time() == waits
+    assert HELD.without_due_time() == HELD
 
 
 # ---- As an item -----------------------------------------------------------------------------------------------------

@@ -138,14 +138,14 @@ def test_many_versions_that_waited_are_closed(file_ledger: FileLedger) -> None:
 def test_a_key_of_which_nothing_waits_is_looked_at_no_more(file_ledger: FileLedger) -> None:
     load(file_ledger)
     file_ledger.expect([FILE], timedelta(seconds=90))
-    file_ledger.nothing_due(FILE, "c9")
+    file_ledger.clear_due(FILE, "c9")
     assert claim_now(file_ledger).next_try_at is None
 
 
 def test_the_own_claim_of_a_settled_key_ends(file_ledger: FileLedger) -> None:
     owned = own(file_ledger)
     settle(file_ledger, owned)
-    file_ledger.nothing_due(FILE, "c1")
+    file_ledger.clear_due(FILE, "c1")
     assert (None, None) == ((claim := claim_now(file_ledger)).claim_id, claim.next_try_at)
 
 
@@ -153,7 +153,7 @@ def test_a_version_that_waits_stays_due_when_its_run_finds_nothing_to_load(file_
     owned = own(file_ledger)
     elsewhere(file_ledger, V2)
     settle(file_ledger, owned)
-    file_ledger.nothing_due(FILE, "c1")
+    file_ledger.clear_due(FILE, "c1")
     claim = claim_now(file_ledger)
     assert (None, ("v2",)) == (claim.claim_id, claim.unsettled)
     assert -3 < seconds_until(file_ledger, claim.next_try_at) < 3
@@ -162,7 +162,7 @@ def test_a_version_that_waits_stays_due_when_its_run_finds_nothing_to_load(file_
 def test_the_claim_of_another_run_is_left(file_ledger: FileLedger) -> None:
     own(file_ledger)
     before = claim_now(file_ledger)
-    file_ledger.nothing_due(FILE, "c9")
+    file_ledger.clear_due(FILE, "c9")
     assert before == claim_now(file_ledger)
 
 

@@ -129,7 +129,7 @@ class Model:
         self.claim = self.claim.expected(self.now + timedelta(seconds=90), self.now)
 
     def settle_nothing(self, _: int) -> None:
-        self.claim = self.claim.with_nothing_due()
+        self.claim = self.claim.without_due_time()
 
     def check(self) -> None:
         claim = self.claim
@@ -198,7 +198,7 @@ def bring_to_an_end(model: Model) -> None:
         elif model.claim.reload_at and model.claim.reload_at <= model.now:
             model.reload(0)
         else:
-            model.claim = model.claim.freed(model.now).with_nothing_due()
+            model.claim = model.claim.freed(model.now).without_due_time()
         for run in list(model.runs):
             model.finish(run)
         model.check()

@@ -61,7 +61,7 @@ def test_s3_only_the_holder_ends_its_claim_and_only_time_takes_it_away(file_ledg
     """Prefect may call the run crashed: a sweep looks for due keys, and a key that is held is not due."""
     holder = own(file_ledger, FILE, "a")
     assert [] == list(file_ledger.due_files())
-    file_ledger.nothing_due(FILE, "sweep")
+    file_ledger.clear_due(FILE, "sweep")
     file_ledger.expect([FILE], timedelta(0))
     assert isinstance(file_ledger.claim(V2, "b", "another run"), OwnedElsewhere)
     assert file_ledger.close(FILE, lambda entry: entry, "sweep") is None

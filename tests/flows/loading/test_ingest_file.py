@@ -122,7 +122,7 @@ def test_a_reload_does_not_wait_until_a_settled_object_can_be_moved(
 # ---- Announcements --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("write", ["close", "nothing_due"])
+@pytest.mark.parametrize("write", ["close", "clear_due"])
 def test_what_is_announced_after_the_look_is_not_forgotten(
     world: World, monkeypatch: pytest.MonkeyPatch, write: str
 ) -> None:
@@ -257,7 +257,7 @@ def test_what_many_versions_became_is_reported_although_the_claim_cannot_be_ende
 
     monkeypatch.setattr(ingest_file, "VERSIONS_PER_RUN", 1)
     monkeypatch.setattr(ReadingsTable, "write", meanwhile)
-    monkeypatch.setattr(FileLedger, "nothing_due", lost)
+    monkeypatch.setattr(FileLedger, "clear_due", lost)
     _, report = ingest(uri)
     assert ["archived"] == [each.status for each in report.files]
 

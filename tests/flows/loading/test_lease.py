@@ -149,7 +149,7 @@ def test_a_load_says_whether_rows_of_it_may_still_arrive(monkeypatch: pytest.Mon
                 load.settle(entry)
     failed = Lease(LEDGER, held(), ENTRY)
     failed.unanswered = not is_answered
-    failed.give_up(ValueError("broken"))
+    failed.end_failed(ValueError("broken"))
     assert said == [not is_answered] * 3
 
 

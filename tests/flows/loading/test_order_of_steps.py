@@ -50,7 +50,7 @@ class Zone:
 class Lease:
     """Notes the settlement between the steps of the zone."""
 
-    goes_on = False
+    key_stays_held = False
 
     def __init__(self, zone: Zone) -> None:
         self._zone = zone
@@ -76,13 +76,13 @@ def settle(zone: Zone) -> Lease:
 
 
 def test_a_file_is_copied_then_settled_then_deleted(zone: Zone) -> None:
-    assert not settle(zone).goes_on
+    assert not settle(zone).key_stays_held
     assert ["copied", "settled", "deleted"] == zone.done
 
 
 def test_a_run_goes_on_if_the_original_is_another_version_by_now(zone: Zone) -> None:
     zone.is_current = False
-    assert settle(zone).goes_on
+    assert settle(zone).key_stays_held
 
 
 def test_what_is_validated_is_read_on_the_condition_that_it_is_still_the_current_version(

@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from blocks.domain.limits import TIMESTAMP_BITS
 from blocks.dynamodb.attributes import items_of, key_names
 from flows.rows import ValidatedFile, ValidationSettings, accepted_rows, validate_file
 from flows.rows.duplicates import DuplicateFinder
@@ -22,6 +21,7 @@ from tests.support.feeds import sensor_settings
 
 NOON = 1483906366
 ROW = b"0000-0001,1483906366,10.10\n"
+TIMESTAMP_BITS = 36  # of the 64 of a key: enough until the year 4147
 MIB = 2**20
 
 
