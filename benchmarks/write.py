@@ -142,10 +142,10 @@ def main() -> None:
     asked = parser.parse_args()
     names = ("delay_seconds", "items_per_second", "unprocessed_share", "keep")
     behaviour = {name: getattr(asked, name) for name in names} | {"key": KINDS[asked.kind].key}
-    clients = asked.clients or (ways if asked.kind == "readings" else OF_ANY_KIND)
-    if other := {*clients} - {*OF_ANY_KIND} if asked.kind != "readings" else ():
-        parser.error(f"{', '.join(other)}: only for readings")
-    clients = [each for each in clients if asked.peers_python or PEERS not in each]
+    able = ways if asked.kind == "readings" else OF_ANY_KIND
+    if unable := {*(asked.clients or ())} - {*able}:
+        parser.error(f"{', '.join(sorted(unable))}: only for readings")
+    clients = [each for each in asked.clients or able if asked.peers_python or PEERS not in each]
     with tempfile.TemporaryDirectory() as folder:
         bundle = str(Path(folder) / "ca.pem") if asked.tls else ""
         files = {

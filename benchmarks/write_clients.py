@@ -122,16 +122,14 @@ def batch_writer(path: Path, _kind: Kind) -> Callable[[], int]:
     return load
 
 
-def wrangler_put_df(path: Path, _kind: Kind) -> Callable[[], int]:
-    from decimal import Decimal
-
+def wrangler_put_df(path: Path, kind: Kind) -> Callable[[], int]:
     import pandas as pd
     from awswrangler import dynamodb
 
     session = wrangler_session()
 
     def load() -> int:
-        frame = pd.read_csv(path, names=["sensor_id", "timestamp", "value"], converters={"value": Decimal})
+        frame = pd.read_csv(path, **kind.read_csv)
         dynamodb.put_df(df=frame, table_name=TABLE, boto3_session=session, use_threads=True)
         return len(frame)
 
@@ -169,7 +167,7 @@ CLIENTS: dict[str, Callable[[Path, Kind], Callable[[], int]]] = {
     "ours, through boto3": ours_through_boto3,
     "ours": ours,
 }
-OF_ANY_KIND = ["awswrangler put_csv", "ours, through boto3", "ours"]
+OF_ANY_KIND = ["awswrangler put_df", "awswrangler put_csv", "ours, through boto3", "ours"]
 """Those that load other files than readings."""
 
 

@@ -54,6 +54,9 @@ def version(name: str, **fields: object) -> StoredFile:
     return FILE.model_copy(update={"version_id": name, "etag": f"e{name.removeprefix('v')}", **fields})
 
 
+V2 = version("v2")
+
+
 def own(ledger: FileLedger, file: StoredFile = FILE, claim_id: str = "c1", **more: Any) -> Owned:  # noqa: ANN401
     """The claim of a run, which gets the key."""
     owned = ledger.claim(file, claim_id, f"run of {claim_id}", **more)

@@ -13,6 +13,7 @@ from tests.blocks.conftest import Line
 from tests.blocks.ledger_entries import (
     FILE,
     LANDED_AT,
+    V2,
     claim_now,
     elsewhere,
     finished,
@@ -25,7 +26,6 @@ from tests.blocks.ledger_entries import (
     version,
 )
 
-V2 = version("v2")
 UNVERSIONED = FILE.model_copy(update={"version_id": None})
 """As a bucket without versions describes it, whose version is its ETag."""
 

@@ -14,6 +14,7 @@ from blocks.runtime import Runtime, installed
 from tests.blocks.conftest import Line, refusal
 from tests.blocks.ledger_entries import (
     FILE,
+    V2,
     claim_now,
     elsewhere,
     finished,
@@ -23,8 +24,6 @@ from tests.blocks.ledger_entries import (
     statuses,
     version,
 )
-
-V2 = version("v2")
 
 
 def test_of_many_runs_that_claim_at_once_exactly_one_gets_the_key(file_ledger: FileLedger) -> None:

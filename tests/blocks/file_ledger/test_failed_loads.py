@@ -10,6 +10,7 @@ from blocks.runtime import Runtime, installed
 from tests.blocks.conftest import Line
 from tests.blocks.ledger_entries import (
     FILE,
+    V2,
     claim_now,
     elsewhere,
     finished,
@@ -19,10 +20,7 @@ from tests.blocks.ledger_entries import (
     seconds_until,
     settle,
     statuses,
-    version,
 )
-
-V2 = version("v2")
 
 
 def test_a_version_whose_load_failed_waits_until_its_back_off_ends(file_ledger: FileLedger) -> None:

@@ -8,6 +8,7 @@ from blocks.file_ledger import FileLedger
 from tests.blocks.conftest import Line
 from tests.blocks.ledger_entries import (
     FILE,
+    V2,
     archived,
     claim_now,
     elsewhere,
@@ -21,8 +22,6 @@ from tests.blocks.ledger_entries import (
     statuses,
     version,
 )
-
-V2 = version("v2")
 
 
 def as_missing(entry: LedgerEntry) -> LedgerEntry:

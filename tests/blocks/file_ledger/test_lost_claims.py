@@ -8,6 +8,7 @@ from blocks.domain.errors import LeaseLostError
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claiming import Owned
 from tests.blocks.ledger_entries import (
+    V2,
     claim_now,
     elsewhere,
     load,
@@ -18,10 +19,7 @@ from tests.blocks.ledger_entries import (
     seconds_until,
     settle,
     statuses,
-    version,
 )
-
-V2 = version("v2")
 
 
 def end(ledger: FileLedger, owned: Owned) -> None:

@@ -4,9 +4,7 @@ from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claiming import Owned
 from blocks.runtime import Runtime
 from tests.blocks.conftest import Line, refusal
-from tests.blocks.ledger_entries import FILE, claim_now, elsewhere, load, own, pass_time, settle, version
-
-V2 = version("v2")
+from tests.blocks.ledger_entries import FILE, V2, claim_now, elsewhere, load, own, pass_time, settle
 
 
 def test_a_renewed_claim_lasts_from_then_on(file_ledger: FileLedger) -> None:

@@ -10,6 +10,7 @@ from tests.blocks.conftest import Line
 from tests.blocks.ledger_entries import (
     FILE,
     LANDED_AT,
+    V2,
     claim_now,
     elsewhere,
     load,
@@ -18,8 +19,6 @@ from tests.blocks.ledger_entries import (
     statuses,
     version,
 )
-
-V2 = version("v2")
 
 
 def test_versions_that_the_claimed_one_has_replaced_are_settled_in_the_same_transaction(

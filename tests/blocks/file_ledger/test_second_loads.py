@@ -8,6 +8,7 @@ from tests.blocks.conftest import Line
 from tests.blocks.ledger_entries import (
     FILE,
     LANDED_AT,
+    V2,
     archived,
     claim_now,
     elsewhere,
@@ -19,10 +20,7 @@ from tests.blocks.ledger_entries import (
     release,
     seconds_until,
     settle,
-    version,
 )
-
-V2 = version("v2")
 
 
 def test_an_archived_version_is_loaded_again_and_stays_archived_meanwhile(file_ledger: FileLedger) -> None:

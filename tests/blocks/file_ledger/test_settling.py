@@ -8,6 +8,7 @@ from blocks.file_ledger import FileLedger
 from tests.blocks.conftest import Line
 from tests.blocks.ledger_entries import (
     FILE,
+    V2,
     claim_now,
     elsewhere,
     finished,
@@ -16,10 +17,7 @@ from tests.blocks.ledger_entries import (
     pass_time,
     settle,
     statuses,
-    version,
 )
-
-V2 = version("v2")
 
 
 @pytest.mark.parametrize("status", ["archived", "refused", "failed"])

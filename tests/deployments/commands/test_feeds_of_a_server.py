@@ -6,11 +6,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from blocks.domain.feed.descriptor import SENSOR_READINGS, Feed
-from blocks.feeds import FeedBlock, digest, saved_feeds
+from blocks.feeds import FeedBlock, save_feeds, saved_feeds
 from deployments.cli import app
 from tests.support.servers import talking_to
 
-DESCRIPTOR = SENSOR_READINGS.as_document() | {"name": "wind", "prefix": "incoming/wind/", "storage": {"table": "wind"}}
+WIND = Feed.model_validate(
+    SENSOR_READINGS.as_document() | {"name": "wind", "prefix": "incoming/wind/", "storage": {"table": "wind"}}
+)
 
 
 @pytest.fixture
@@ -20,8 +22,7 @@ def feeds_on_the_server(prefect_server: str, monkeypatch: pytest.MonkeyPatch) ->
     with talking_to(prefect_server):
         for block in saved_feeds():
             FeedBlock.delete(block.feed.name)
-        as_deployed = Feed.model_validate(DESCRIPTOR).as_document()
-        FeedBlock(descriptor=as_deployed, deployed=digest(as_deployed)).save("wind", overwrite=True)
+        save_feeds([WIND])
         FeedBlock(descriptor=SENSOR_READINGS.as_document(), deployed="").save("sensor-readings", overwrite=True)
 
 
@@ -44,4 +45,4 @@ def test_the_feeds_of_the_server_are_listed_and_shown_not_those_in_files(prefect
     [edited] = [row for row in rows.splitlines() if row.startswith("sensor-readings")]
     assert edited.endswith("edited in the UI")
     assert "loggers" not in rows
-    assert Feed.model_validate(DESCRIPTOR).as_document() == json.loads(shown)
+    assert WIND.as_document() == json.loads(shown)
