@@ -79,17 +79,26 @@ class ClaimTable(LedgerTable):
         """Have the keys looked at now, but for those of which it is known when they are to be looked at."""
         self._change_all(files, lambda claim: claim.due(self._clock.latest()))
 
-    def clear_due(self, file: SensorFile, claim_id: str) -> None:
-        """End a claim of this run, and have the key looked at no more unless a version waits or a reload is due."""
+    def clear_due(self, as_read: Claim, claim_id: str) -> bool:
+        """Whether the claim was still as it was read, and the key is looked at no more unless something waits.
 
-        def ended(claim: Claim) -> Claim:
-            if claim.claim_id == claim_id:
-                return claim.released(self._clock.latest())
-            # The claim of a run that died ends too: else the key would be due again and again.
-            free = claim if claim.is_held(self._clock.earliest()) else claim.freed(self._clock.latest())
-            return free.without_due_time()
+        A version that waits and a reload stay due. A claim of this run ends, and one of a run that has died.
+        """
+        if as_read.claim_id == claim_id:
+            free = as_read.released(self._clock.latest())
+        else:  # the claim of a run that died ends too: else the key would be due again and again
+            held = as_read.is_held(self._clock.earliest())
+            free = (as_read if held else as_read.freed(self._clock.latest())).without_due_time()
+        return free == as_read or self._put_claim(as_read, free) is not None
 
-        self.change(file.bucket, file.key, ended)
+    def hand_over(self, file: SensorFile, claim_id: str) -> None:
+        """End a claim of this run, and have the key looked at now: another run is to go on with it."""
+        now = self._clock.latest()
+        self.change(
+            file.bucket,
+            file.key,
+            lambda claim: claim.handed_over(now) if claim.claim_id == claim_id else claim,
+        )
 
     def change(self, bucket: str, key: str, change: Change) -> Claim:
         """The claim after the change, which is made again if another writer was faster."""

@@ -109,9 +109,7 @@ class ClaimingTable(HoldingTable):
                 return OwnedElsewhere(archived, claim.flow_run_id or "?")
             asked_at = runtime().monotonic()
             now = self._clock.latest()
-            taken = claim.taken(claim_id, flow_run_id, archived.version, lease=self._lease, now=now)
-            # Versions that wait keep waiting: this load is about an older one, and the run goes on with them.
-            taken = _with_waiting(taken, claim)
+            taken = claim.taken_elsewhere(claim_id, flow_run_id, archived.version, lease=self._lease, now=now)
             fields: dict[str, Any] = {
                 "status": "loading",
                 "epoch": taken.epoch,
@@ -165,11 +163,10 @@ class ClaimingTable(HoldingTable):
                 return settled or None
             part = claim.unsettled[:SETTLED_AT_ONCE]
             closed = [*_closed(read, part, closed_as)]
-            free = claim.released(now) if claim.claim_id == claim_id else claim.freed(now)
+            free = claim if claim.claim_id == claim_id else claim.freed(now)
             free = reduce(Claim.settled, part, free)
             for entry in closed:
                 free = free.loaded(entry.version) if entry.status == "archived" else free
-            free = free.without_due_time()
             if free == claim or self._put_claim(claim, free, map(read.put, closed)):
                 settled += closed
                 if len(part) == len(claim.unsettled):
@@ -215,7 +212,7 @@ class ClaimingTable(HoldingTable):
         claim, version = read.claim, found.version or ""
         entry = read.entry(version)
         if entry and version in claim.unsettled:
-            return entry if claim.expected_by is None or self._put_claim(claim, claim.noted(version)) else None
+            return entry
         waiting = _new_entry(found, flow_run_id, None)
         if entry:  # it has landed again
             waiting = entry.model_copy(update={"status": "waiting", "landed_at": found.landed_at, "finished_at": None})
@@ -314,12 +311,6 @@ def _reload_ended(entry: LedgerEntry) -> LedgerEntry:
     why = f": {entry.problem}" if entry.problem else ""
     problem = f"a second load of it did not finish{why}; the file is archived, and its rows are those of the first load"
     return entry.model_copy(update={"status": "archived", "problem": problem})
-
-
-def _with_waiting(taken: Claim, before: Claim) -> Claim:
-    for version in before.unsettled:
-        taken = taken.noted(version)
-    return taken
 
 
 def email_of(email_id: EmailId) -> str | None:

@@ -72,21 +72,29 @@ class Claim:
     def taken(self, claim_id: str, flow_run_id: str, version: str, *, lease: timedelta, now: datetime) -> "Claim":
         """Held by this run, which loads the version. A holder whose lease expired may have rows under way."""
         free = self if self.claim_id == claim_id else self.freed(now)
-        versions = self.unsettled if version == ALL_VERSIONS else (version,)
         return replace(
             free.without_arrived_writes(now),
             epoch=self.epoch + 1,
             claim_id=claim_id,
             flow_run_id=flow_run_id,
             holds=version,
-            unsettled=versions,
+            unsettled=(version,),
             announcements=0,
             expected_by=None,
         ).renewed(now + lease)
 
+    def taken_elsewhere(
+        self, claim_id: str, flow_run_id: str, version: str, *, lease: timedelta, now: datetime
+    ) -> "Claim":
+        """As `taken`, for a load from the archive: it does not see what has come to `incoming/`, which stays due."""
+        taken = self.taken(claim_id, flow_run_id, version, lease=lease, now=now)
+        waiting = self.unsettled if version in (ALL_VERSIONS, *self.unsettled) else (version, *self.unsettled)
+        times = [each for each in (self.next_try_at, self.expected_by) if each not in (None, self.reload_at)]
+        return replace(taken, unsettled=waiting, expected_by=min(filter(None, times), default=None))
+
     def taken_to_reload(self, claim_id: str, flow_run_id: str, *, lease: timedelta, now: datetime) -> "Claim":
         """Held by this run, which writes versions again."""
-        taken = self.taken(claim_id, flow_run_id, ALL_VERSIONS, lease=lease, now=now)
+        taken = self.taken_elsewhere(claim_id, flow_run_id, ALL_VERSIONS, lease=lease, now=now)
         return replace(taken, reload_tries=self.reload_tries + 1)
 
     def renewed(self, until: datetime) -> "Claim":
@@ -123,8 +131,9 @@ class Claim:
 
     def noted(self, version: str) -> "Claim":
         """With a version that came while another one is being loaded. The run that was announced for it has come."""
-        unsettled = self.unsettled if version in self.unsettled else (*self.unsettled, version)
-        return replace(self, unsettled=unsettled, expected_by=None)
+        if version in self.unsettled:  # it may be gone when the load ends, and another version announced meanwhile
+            return self
+        return replace(self, unsettled=(*self.unsettled, version), expected_by=None)
 
     def settled(self, version: str) -> "Claim":
         """Without the version, which needs no load any more."""
@@ -153,6 +162,10 @@ class Claim:
         If the server lost an announcement that came meanwhile, the key is due when its run should have come.
         """
         return self._free(now if self.unsettled else self.reload_at)
+
+    def handed_over(self, now: datetime) -> "Claim":
+        """Held by no run, and due now."""
+        return self._free(now)
 
     def put_off(self, until: datetime, now: datetime) -> "Claim":
         """Held by no run after a load that failed: the version is due at that time, a reload not before it.

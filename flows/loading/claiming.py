@@ -39,6 +39,8 @@ class Claimed:
     """The archived versions to write again, in this order."""
     reports: list[FileReport] = field(default_factory=list)
     """Of the versions that need no load by this run."""
+    stays_due: bool = False
+    """Whether the key is to be looked at again, although this run has nothing to load."""
 
 
 def _not_there_yet(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
@@ -71,28 +73,29 @@ def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool
             known = _known(file)
             key, claimed = known.key, _without_object(known, claim_id, email, force=force)
         if key != file.key:  # it was announced under an encoded key, which nothing is due for
-            run_blocks().file_ledger.clear_due(file, claim_id)
+            _cleared(file, found, claim_id)
             file = file.model_copy(update={"key": key})
-        if claimed:
-            reports += claimed.reports
-        # A version may have landed after the look. The note that nothing is due hides its announcement: look once more.
-        if claimed and (claimed.held or not _has_come(file, found)):
-            return replace(claimed, reports=reports)
+        reports += [each for each in claimed.reports if each.version not in {known.version for known in reports}]
+        if claimed.held or claimed.stays_due or _cleared(file, found, claim_id):
+            break
+    if not claimed.held and not reports:
+        raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
+    return replace(claimed, reports=reports)
 
 
-def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed | None:
-    """What is to be done about the object that is there; None if a newer version has replaced it meanwhile."""
+def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed:
+    """What is to be done about the object that is there: nothing if a newer version has replaced it meanwhile."""
     ledger = run_blocks().file_ledger
     announced = _announced(file, found)
     result = ledger.claim(found, claim_id, runtime().flow_run_id(), announced=announced, email_id=email, again=force)
     if isinstance(result, Owned):
         return Claimed(found, result.held, result.entry, reports=[*result.superseded])
     if isinstance(result, OwnedElsewhere):
-        return Claimed(found, reports=[_already_done(result.entry)])
+        return Claimed(found, reports=[_already_done(result.entry)], stays_due=True)
     done, stays_due = [_already_done(result)], False
     try:
         if not _moved_settled(found, result):
-            return None
+            return Claimed(found)
     except AWS_ERRORS as error:
         # The file is loaded. It stays due, at intervals that grow, and no email says that it failed.
         runtime().log().warning("%s is settled, and cannot be moved: %s", found.uri, error)
@@ -101,20 +104,19 @@ def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: EmailId,
     if again := _to_write_again(found, claim_id):
         return replace(again, reports=done)
     if stays_due:
-        ledger.make_due([found])  # it may be that no announcement has made it due, or that a reload ended that
-    else:
-        ledger.clear_due(found, claim_id)
-    return Claimed(found, reports=done)
+        ledger.make_due([found])  # it may be that no announcement has made it due
+    return Claimed(found, reports=done, stays_due=stays_due)
 
 
-def _has_come(file: SensorFile, found: StoredFile | None) -> bool:
-    """Whether the key has another object now than the one that was found. If S3 does not say, the key is due now."""
-    try:
-        now = _found(file)
-    except Exception:
-        run_blocks().file_ledger.make_due([file])
-        raise
-    return now is not None and now != found
+def _cleared(file: SensorFile, found: StoredFile | None, claim_id: str) -> bool:
+    """Whether nothing is due for the key any more; False if a version has come since the look that found this one.
+
+    The claim is read before the bucket is looked at once more, and it is changed only if it is as it was read: what is
+    announced after that look stays due, also if this run dies.
+    """
+    ledger = run_blocks().file_ledger
+    as_read, now = ledger.claim_of(file.bucket, file.key), _found(file)
+    return (now is None or now == found) and ledger.clear_due(as_read, claim_id)
 
 
 def _known(file: SensorFile) -> SensorFile:
@@ -132,11 +134,8 @@ def _announced(file: SensorFile, found: StoredFile) -> str | None:
     return file.version if found.key == file.key and named_alike else None
 
 
-def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed | None:
-    """What is to be done about a key whose object is gone, as it was archived, replaced and archived, or deleted.
-
-    None if it has come meanwhile.
-    """
+def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed:
+    """What is to be done about a key whose object is gone, as it was archived, replaced and archived, or deleted."""
     ledger, run_id = run_blocks().file_ledger, runtime().flow_run_id()
     archived = ledger.archived(file) if force else None
     if archived:
@@ -150,10 +149,7 @@ def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: b
         return Claimed(file, reports=[_already_done(known)])
     if skipped := ledger.skip(file, closed_as):
         return Claimed(file, reports=[skipped])
-    ledger.clear_due(file, claim_id)
-    if _has_come(file, None):
-        return None
-    raise ObjectMissingError(file.uri, sum(LOOK_AGAIN_SECONDS))
+    return Claimed(file)
 
 
 def _to_write_again(file: SensorFile, claim_id: str) -> Claimed | None:

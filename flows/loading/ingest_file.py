@@ -79,7 +79,7 @@ def ingest_file(
         file, force = SensorFile(bucket=claimed.held.claim.bucket, key=claimed.held.claim.key), False
     else:
         try:
-            run_blocks().file_ledger.clear_due(file, claim_id)  # but for the versions that wait: they are due now
+            run_blocks().file_ledger.hand_over(file, claim_id)
         except AWS_ERRORS as error:  # what was loaded is reported all the same
             runtime().log().warning("The claim of %s could not be ended: %s", file.key, error)
     return reports

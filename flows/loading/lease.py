@@ -31,7 +31,7 @@ class Lease:
         self.unanswered = False
         """Whether rows were sent whose arrival is not known."""
         self.key_stays_held = False
-        """Whether another version came while this one was loaded: the key stays held, for that one."""
+        """Whether another version came while this one was loaded, or may have come: the key stays held for it."""
         self.is_reload = entry is None
         """Whether versions are written again that were loaded before."""
         self._ledger, self._email = ledger, email

@@ -141,6 +141,7 @@ def fail_for_good(file: SensorFile, entry: LedgerEntry, problem: str, lease: Lea
             raise
     stays = f"{problem} It stays in {run_blocks().landing_zone.incoming_prefix}."
     settled = _recorded(entry.model_copy(update={"status": "failed", "problem": stays}), lease)
+    lease.key_stays_held = True  # nothing has looked whether another version has come
     _emit(FILE_FAILED, settled)
     return settled
 

@@ -257,9 +257,30 @@ LOADING: Final = (
     Protection(
         "announcement: what comes after the look at the bucket is looked for once more",
         "flows/loading/claiming.py",
-        "        if claimed and (claimed.held or not _has_come(file, found)):",
-        "        if claimed:",
-        ("tests/flows/loading/test_ingest_file.py",),
+        "    return (now is None or now == found) and ledger.clear_due(as_read, claim_id)",
+        "    return ledger.clear_due(as_read, claim_id)",
+        ("tests/simulation/test_announcements.py",),
+    ),
+    Protection(
+        "announcement: what comes after the second look at the bucket stays due",
+        "flows/loading/claiming.py",
+        "    as_read, now = ledger.claim_of(file.bucket, file.key), _found(file)",
+        "    now, as_read = _found(file), ledger.claim_of(file.bucket, file.key)",
+        ("tests/simulation/test_announcements.py",),
+    ),
+    Protection(
+        "announcement: a reload and a load from the archive keep it",
+        "blocks/file_ledger/claims.py",
+        "expected_by=min(filter(None, times), default=None))",
+        "expected_by=None)",
+        ("tests/simulation/test_announcements.py", f"{_LEDGER}/test_claims.py"),
+    ),
+    Protection(
+        "announcement: what comes before a version is settled where it is, is looked for",
+        "flows/loading/tasks.py",
+        "    lease.key_stays_held = True  # nothing has looked whether another version has come\n",
+        "",
+        ("tests/simulation/test_announcements.py",),
     ),
     Protection(
         "announcement: what comes just before a reload is looked for after it",

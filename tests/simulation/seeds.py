@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import import_module
 
 from tests.simulation.world import World
@@ -20,6 +21,7 @@ SEED = "SEED"
 """Environment variable with the one seed to run."""
 
 _COLLECT_EVERY = 50
+_REPORT_EVERY = 1000
 
 
 class SeedFailedError(AssertionError):
@@ -42,6 +44,8 @@ def check(scenario: Scenario, seeds: Iterable[int]) -> None:
             check_one(scenario, seed)
             if number % _COLLECT_EVERY == 0:
                 gc.collect()
+            if number % _REPORT_EVERY == 0:
+                sys.stderr.write(f"{number} seeds passed, the last is {seed}\n")
     finally:
         gc.enable()
         gc.unfreeze()
@@ -75,16 +79,22 @@ def check_in_parallel(scenario: str, seeds: range, processes: int = 2) -> None:
     parts = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", __name__, scenario, str(part[0]), str(part[-1])],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            [sys.executable, "-m", __name__, scenario, str(part[0]), str(part[-1])], stdout=subprocess.PIPE, text=True
         )
         for part in parts
     ]
-    failures = [output for process in running if (output := process.communicate()[0]) and process.returncode]
-    if failures:
-        raise SeedFailedError(failures[0])
+    with ThreadPoolExecutor(len(running)) as pool:
+        for ended in as_completed([pool.submit(_output_of, process) for process in running]):
+            if failure := ended.result():
+                for process in running:
+                    process.terminate()
+                raise SeedFailedError(failure)
+
+
+def _output_of(process: "subprocess.Popen[str]") -> str:
+    """What a process that failed has written."""
+    output, _ = process.communicate()
+    return output or f"it ended with {process.returncode}" if process.returncode else ""
 
 
 def main(scenario: str, first: str, last: str) -> int:

@@ -3,7 +3,6 @@
 # ruff: noqa: SLF001 - they reach between two calls of the product
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -16,47 +15,15 @@ from blocks.file_ledger import FileLedger
 from blocks.file_ledger.outbox import Outbox
 from blocks.landing_zone import LandingZone
 from blocks.runtime import runtime
-from flows.loading.ingest_file import ingest_file
-from flows.loading.large_files import LargeFiles
 from flows.loading.lease import lease_kept
 from flows.notification.collecting import EmailCollection
 from flows.notify import notify
 from flows.recovery.due_files import announce_expected
 from tests.simulation.faults import Faults
 from tests.simulation.network import _Attempt
-from tests.simulation.prefect_server import Chances
+from tests.simulation.played import KEY, ROWS, file, ingested, played
 from tests.simulation.product import BUCKET, Product, _blocks
 from tests.simulation.runtime import running_process
-from tests.simulation.world import World
-
-KEY = "incoming/a.csv"
-ROWS = "sensor-1,1,a"
-
-
-def played(*parts: Callable[[Product, FileLedger], None]) -> None:
-    """Each part in a process of its own, one after the other."""
-    with World(1, Faults()) as world:
-        product = Product(world, Chances(0, 0, 0, 0, 0))
-        with product.installed():
-            for number, part in enumerate(parts):
-                _play(product, number, part)
-
-
-def _play(product: Product, number: int, part: Callable[[Product, FileLedger], None]) -> None:
-    world = product.world
-    process = world.process(f"part-{number}", lambda: part(product, _blocks().file_ledger), skew=0, faults=False)
-    process.properties["flow_run_id"] = f"run-{number}"
-    world.run(world.scheduler.now + 5000, ended=lambda: bool(process.ended))
-    if process.error:
-        raise process.error
-
-
-def file(key: str = KEY, **named: Any) -> SensorFile:  # noqa: ANN401 - fields
-    return SensorFile(bucket=BUCKET, key=key, **named)
-
-
-def ingested(found: SensorFile, email: EmailCollection | None = None) -> list[FileReport]:
-    return ingest_file.fn(found, LargeFiles(), email, show_steps=False)
 
 
 def collection(ledger: FileLedger) -> EmailCollection:

@@ -46,7 +46,23 @@ def test_a_version_that_is_taken_replaces_those_that_waited() -> None:
 
 
 def test_a_reload_leaves_the_versions_that_wait() -> None:
-    assert ("v1", "v2") == take(replace(FREE, unsettled=("v1", "v2")), ALL_VERSIONS).unsettled
+    waits = replace(FREE, unsettled=("v1", "v2"))
+    assert ("v1", "v2") == waits.taken_to_reload("c2", "run", lease=LEASE, now=NOW).unsettled
+
+
+def test_a_load_from_the_archive_leaves_what_waits_and_what_is_announced() -> None:
+    waits = replace(FREE, unsettled=("v2",), next_try_at=after(7))
+    taken = waits.taken_elsewhere("c2", "run", "v1", lease=LEASE, now=NOW)
+    assert (("v1", "v2"), "v1", after(7)) == (taken.unsettled, taken.holds, taken.expected_by)
+    assert after(7) == taken.settled("v1").settled("v2").released(NOW).next_try_at
+
+
+def test_a_reload_that_is_due_is_not_due_again_when_it_is_done() -> None:
+    due = replace(FREE, late_epoch=1, late_version="v0", late_until=NOW, reload_at=NOW, next_try_at=NOW)
+    taken = due.taken_to_reload("c2", "run", lease=LEASE, now=NOW)
+    assert taken.reloaded(after(1)).released(after(2)).next_try_at is None
+    announced = replace(due, next_try_at=after(90), announcements=1).taken_to_reload("c2", "run", lease=LEASE, now=NOW)
+    assert after(90) == announced.reloaded(after(1)).released(after(2)).next_try_at, "for a version, perhaps"
 
 
 def test_a_run_goes_on_with_the_next_version_under_its_own_claim_without_late_writes() -> None:
@@ -138,7 +154,8 @@ def test_an_announcement_that_no_run_came_for_is_looked_at_after_the_load() -> N
     announced = HELD.expected(after(90), NOW)
     assert after(90) == announced.settled("v1").released(after(5)).next_try_at
     assert after(5) == announced.noted("v2").settled("v1").released(after(5)).next_try_at, "its run has come"
-    assert announced.noted("v1").settled("v1").released(after(5)).next_try_at is None, "its run has come"
+    again = announced.noted("v1").settled("v1").released(after(5))
+    assert after(90) == again.next_try_at, "its run has come, but perhaps before a newer version was announced"
 
 
 def test_an_announcement_counts_also_if_the_run_renews_its_lease_after_all() -> None:

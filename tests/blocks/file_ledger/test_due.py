@@ -330,7 +330,7 @@ def test_a_key_that_a_run_has_looked_at_is_announced_at_the_first_interval(file_
     if ends == "claimed":
         load(file_ledger)
     else:
-        file_ledger.clear_due(FILE, "c1")
+        file_ledger.clear_due(claim_now(file_ledger), "c1")
     assert 0 == claim_now(file_ledger).announcements
     file_ledger.expect([FILE], RELAY)
     assert 85 < seconds_until(file_ledger, claim_now(file_ledger).next_try_at) < 93

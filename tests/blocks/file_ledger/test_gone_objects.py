@@ -47,7 +47,10 @@ def test_the_versions_that_waited_are_settled_when_their_object_is_gone(file_led
     }
     assert all(entry.finished_at for entry in closed)
     assert {"v1": "missing", "v2": "missing"} == statuses(file_ledger)
-    assert ((), None) == ((claim := claim_now(file_ledger)).unsettled, claim.next_try_at)
+    claim = claim_now(file_ledger)
+    assert claim.unsettled == ()
+    assert file_ledger.clear_due(claim, "c9")
+    assert claim_now(file_ledger).next_try_at is None
 
 
 def test_the_callback_says_what_a_version_is_settled_as(file_ledger: FileLedger) -> None:
@@ -65,7 +68,6 @@ def test_the_callback_says_what_a_version_is_settled_as(file_ledger: FileLedger)
     assert closed
     assert [("v2", "archived", 6)] == [(entry.version, entry.status, entry.accepted) for entry in closed]
     assert {"v1": "archived", "v2": "archived"} == statuses(file_ledger)
-    assert claim_now(file_ledger).claim_id is None
 
 
 def test_a_key_that_another_run_holds_is_not_closed(file_ledger: FileLedger) -> None:
@@ -75,11 +77,11 @@ def test_a_key_that_another_run_holds_is_not_closed(file_ledger: FileLedger) -> 
     assert (before, {"v1": "loading"}) == (claim_now(file_ledger), statuses(file_ledger))
 
 
-def test_a_key_that_this_run_holds_is_closed_and_free(file_ledger: FileLedger) -> None:
+def test_a_key_that_this_run_holds_is_closed_and_stays_held(file_ledger: FileLedger) -> None:
     own(file_ledger)
     closed = close(file_ledger, "c1")
     assert closed
-    assert (None, None) == ((claim := claim_now(file_ledger)).claim_id, claim.late_epoch)
+    assert ("c1", (), None) == ((claim := claim_now(file_ledger)).claim_id, claim.unsettled, claim.late_epoch)
 
 
 def test_a_key_whose_holder_died_is_closed_and_its_rows_may_come_late(file_ledger: FileLedger) -> None:
@@ -87,7 +89,7 @@ def test_a_key_whose_holder_died_is_closed_and_its_rows_may_come_late(file_ledge
     pass_time(file_ledger, 65)
     assert close(file_ledger)
     claim = claim_now(file_ledger)
-    assert (None, None, 1, "v1") == (claim.claim_id, claim.next_try_at, claim.late_epoch, claim.late_version)
+    assert (None, 1, "v1") == (claim.claim_id, claim.late_epoch, claim.late_version)
 
 
 def test_a_second_load_that_died_leaves_the_version_archived(file_ledger: FileLedger) -> None:
@@ -103,8 +105,9 @@ def test_a_second_load_that_died_leaves_the_version_archived(file_ledger: FileLe
 def test_a_key_of_which_nothing_waits_is_closed_without_an_entry(file_ledger: FileLedger) -> None:
     assert [] == close(file_ledger)
     file_ledger.expect([FILE], timedelta(seconds=90))
+    announced = claim_now(file_ledger)
     assert [] == close(file_ledger)
-    assert claim_now(file_ledger).next_try_at is None
+    assert announced == claim_now(file_ledger), "it may have been announced after the look that found no object"
     load(file_ledger)
     before = claim_now(file_ledger)
     assert [] == close(file_ledger)
@@ -137,14 +140,33 @@ def test_many_versions_that_waited_are_closed(file_ledger: FileLedger) -> None:
 def test_a_key_of_which_nothing_waits_is_looked_at_no_more(file_ledger: FileLedger) -> None:
     load(file_ledger)
     file_ledger.expect([FILE], timedelta(seconds=90))
-    file_ledger.clear_due(FILE, "c9")
+    assert file_ledger.clear_due(claim_now(file_ledger), "c9")
     assert claim_now(file_ledger).next_try_at is None
+
+
+def test_what_was_announced_since_the_claim_was_read_stays_due(file_ledger: FileLedger) -> None:
+    file_ledger.expect([FILE], timedelta(seconds=90))
+    as_read = claim_now(file_ledger)
+    file_ledger.expect([FILE], timedelta(seconds=90))
+    announced = claim_now(file_ledger)
+    assert not file_ledger.clear_due(as_read, "c9")
+    assert announced == claim_now(file_ledger)
+
+
+def test_a_key_that_is_handed_over_is_due_now(file_ledger: FileLedger) -> None:
+    owned = own(file_ledger)
+    settle(file_ledger, owned)
+    file_ledger.hand_over(FILE, "c9")
+    assert "c1" == claim_now(file_ledger).claim_id
+    file_ledger.hand_over(FILE, "c1")
+    assert (None, None) == ((claim := claim_now(file_ledger)).claim_id, claim.late_epoch)
+    assert -3 < seconds_until(file_ledger, claim.next_try_at) < 3
 
 
 def test_the_own_claim_of_a_settled_key_ends(file_ledger: FileLedger) -> None:
     owned = own(file_ledger)
     settle(file_ledger, owned)
-    file_ledger.clear_due(FILE, "c1")
+    file_ledger.clear_due(claim_now(file_ledger), "c1")
     assert (None, None) == ((claim := claim_now(file_ledger)).claim_id, claim.next_try_at)
 
 
@@ -152,7 +174,7 @@ def test_a_version_that_waits_stays_due_when_its_run_finds_nothing_to_load(file_
     owned = own(file_ledger)
     elsewhere(file_ledger, V2)
     settle(file_ledger, owned)
-    file_ledger.clear_due(FILE, "c1")
+    file_ledger.clear_due(claim_now(file_ledger), "c1")
     claim = claim_now(file_ledger)
     assert (None, ("v2",)) == (claim.claim_id, claim.unsettled)
     assert -3 < seconds_until(file_ledger, claim.next_try_at) < 3
@@ -161,7 +183,7 @@ def test_a_version_that_waits_stays_due_when_its_run_finds_nothing_to_load(file_
 def test_the_claim_of_another_run_is_left(file_ledger: FileLedger) -> None:
     own(file_ledger)
     before = claim_now(file_ledger)
-    file_ledger.clear_due(FILE, "c9")
+    file_ledger.clear_due(claim_now(file_ledger), "c9")
     assert before == claim_now(file_ledger)
 
 

@@ -35,6 +35,7 @@ def test_s1_a_run_that_saw_an_older_version_claims_it_after_the_newer_one_was_lo
     )
     assert closed
     assert {"v1": "missing", "v2": "archived"} == statuses(file_ledger)
+    assert file_ledger.clear_due(claim_now(file_ledger), "b")
     with pytest.raises(LeaseLostError):
         file_ledger.settle(late.held, finished(late.entry, "archived"))
     assert (None, None) == ((claim := claim_now(file_ledger)).claim_id, claim.next_try_at)
@@ -61,7 +62,7 @@ def test_s3_only_the_holder_ends_its_claim_and_only_time_takes_it_away(file_ledg
     """Prefect may call the run crashed: a sweep looks for due keys, and a key that is held is not due."""
     holder = own(file_ledger, FILE, "a")
     assert [] == list(file_ledger.due_files())
-    file_ledger.clear_due(FILE, "sweep")
+    file_ledger.clear_due(claim_now(file_ledger), "sweep")
     file_ledger.expect([FILE], timedelta(0))
     assert isinstance(file_ledger.claim(V2, "b", "another run"), OwnedElsewhere)
     assert file_ledger.close(FILE, lambda entry: entry, "sweep") is None

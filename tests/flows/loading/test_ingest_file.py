@@ -134,6 +134,7 @@ def test_what_is_announced_after_the_look_is_not_forgotten(
         with monkeypatch.context() as patch:
             patch.setattr(LandingZone, "remove", lambda *_: True)
             ingest(uri)
+    load_blocks().file_ledger.expect([SensorFile(bucket=world.outputs.bucket_name, key=key)], RELAY)
     with monkeypatch.context() as patch:
         patch.setattr(FileLedger, write, announced_meanwhile(world, key, getattr(FileLedger, write)))
         _, report = ingest(uri)
@@ -257,7 +258,7 @@ def test_what_many_versions_became_is_reported_although_the_claim_cannot_be_ende
 
     monkeypatch.setattr(ingest_file, "VERSIONS_PER_RUN", 1)
     monkeypatch.setattr(ReadingsTable, "write", meanwhile)
-    monkeypatch.setattr(FileLedger, "clear_due", lost)
+    monkeypatch.setattr(FileLedger, "hand_over", lost)
     _, report = ingest(uri)
     assert ["archived"] == [each.status for each in report.files]
 
