@@ -113,9 +113,10 @@ def pandera_lazy_in_blocks(content: bytes) -> None:
 
 def without_failures(rows: pd.DataFrame, schema: "pandera.DataFrameSchema") -> pd.DataFrame:
     try:
-        return schema.validate(rows, lazy=True)
+        valid: pd.DataFrame = schema.validate(rows, lazy=True)
     except pandera.errors.SchemaErrors as failures:
-        return rows.drop(index=failures.failure_cases["index"].dropna().unique())
+        valid = rows.drop(index=failures.failure_cases["index"].dropna().unique())
+    return valid
 
 
 def declared_schema() -> "pandera.DataFrameSchema":
@@ -166,20 +167,20 @@ def validate_once(path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as workspace, path.open("rb") as source:
         file = validate_file(source, Path(workspace), RULES)
         validated, seconds = peak_mib(), time.perf_counter() - start
-        frames = sum(len(frame) for frame in file.readings())
+        accepted = sum(map(len, file.items()))
         stored = sum(part.stat().st_size for part in Path(workspace).iterdir())
     print(
         f"{file.counts.rows:12,} {path.stat().st_size / 2**20:9,.0f} {seconds:9.1f} {imported:9.0f} {validated:11.0f} "
         f"{peak_mib():9.0f} {stored / 2**20:11,.0f}",
         flush=True,
     )
-    assert frames == file.counts.accepted
+    assert accepted == file.counts.accepted
 
 
 def peak_mib() -> float:
     """Largest resident size of this process so far, in MiB, as Linux counts it."""
     status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def memory_curve(folder: Path, millions: list[int], bad_share: float) -> None:

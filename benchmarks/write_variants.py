@@ -22,6 +22,7 @@ import boto3
 import pyarrow as pa
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 from botocore.httpsession import URLLib3Session
 
@@ -37,9 +38,14 @@ KEYS = ReadOnlyCredentials("AKIDEXAMPLE", "made-up-secret", None)
 
 
 def client(endpoint: str) -> Any:  # noqa: ANN401 - boto3's
-    keys = {"aws_access_key_id": KEYS.access_key, "aws_secret_access_key": KEYS.secret_key}
-    config = boto3.session.Config(max_pool_connections=THREADS)
-    return boto3.client("dynamodb", endpoint_url=endpoint, region_name="eu-central-1", config=config, **keys)
+    return boto3.client(
+        "dynamodb",
+        endpoint_url=endpoint,
+        region_name="eu-central-1",
+        config=Config(max_pool_connections=THREADS),
+        aws_access_key_id=KEYS.access_key,
+        aws_secret_access_key=KEYS.secret_key,
+    )
 
 
 def in_threads(bodies: Iterable[bytes], send: Callable[[bytes], object]) -> None:
@@ -63,7 +69,8 @@ def a_botocore_client(endpoint: str, blocks: list[list[bytes]]) -> None:
 
 
 def b_botocore_signer(endpoint: str, blocks: list[list[bytes]]) -> None:
-    session = URLLib3Session(max_pool_connections=THREADS, socket_options=[(IPPROTO_TCP, TCP_NODELAY, 1)])
+    no_delay: list[Any] = [(IPPROTO_TCP, TCP_NODELAY, 1)]
+    session = URLLib3Session(max_pool_connections=THREADS, socket_options=no_delay)
     headers = {"Content-Type": CONTENT_TYPE, "X-Amz-Target": TARGET}
 
     def send(body: bytes) -> None:
