@@ -80,9 +80,10 @@ class ClaimTable(LedgerTable):
         self._change_all(files, lambda claim: claim.due(self._clock.latest()))
 
     def clear_due(self, as_read: Claim, claim_id: str) -> bool:
-        """Whether the claim was still as it was read, and the key is looked at no more unless something waits.
+        """Whether the key is looked at no more, but for what waits; False if its claim has changed since it was read.
 
-        A version that waits and a reload stay due. A claim of this run ends, and one of a run that has died.
+        A version that waits, a reload, and a key that another run holds stay due. This ends a claim of this run, or of
+        a run that has died.
         """
         if as_read.claim_id == claim_id:
             free = as_read.released(self._clock.latest())
@@ -92,7 +93,7 @@ class ClaimTable(LedgerTable):
         return free == as_read or self._put_claim(as_read, free) is not None
 
     def hand_over(self, file: SensorFile, claim_id: str) -> None:
-        """End a claim of this run, and have the key looked at now: another run is to go on with it."""
+        """End the claim if it is this run's, and have the key looked at now: another run is to go on with it."""
         now = self._clock.latest()
         self.change(
             file.bucket,

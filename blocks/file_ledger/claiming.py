@@ -34,7 +34,8 @@ class Owned:
 class OwnedElsewhere:
     """Another run holds the key.
 
-    `claim` has noted the version there: that run loads it when its own load ends. `claim_archived` has noted nothing.
+    `claim` has noted the version there: that run is loading it, or loads it when its own load ends. `claim_archived`
+    has noted nothing.
     """
 
     entry: LedgerEntry
@@ -109,7 +110,7 @@ class ClaimingTable(HoldingTable):
                 return OwnedElsewhere(archived, claim.flow_run_id or "?")
             asked_at = runtime().monotonic()
             now = self._clock.latest()
-            taken = claim.taken_elsewhere(claim_id, flow_run_id, archived.version, lease=self._lease, now=now)
+            taken = claim.taken_from_archive(claim_id, flow_run_id, archived.version, lease=self._lease, now=now)
             fields: dict[str, Any] = {
                 "status": "loading",
                 "epoch": taken.epoch,
@@ -150,8 +151,10 @@ class ClaimingTable(HoldingTable):
     ) -> list[LedgerEntry] | None:
         """The entries of the versions that waited, as they are settled now; None if another run holds the key.
 
+        What was announced stays due: a version may have come since the look at the bucket.
+
         Args:
-            file: the key, whose object is gone.
+            file: the key, whose object is gone, or is a version that is settled.
             closed_as: the settled entry for the entry of a version that waits.
             claim_id: of this run, which may hold the key.
         """

@@ -50,7 +50,7 @@ class Claim:
     announcements: int = 0
     """How often the key was announced while no run held it, since a run has last claimed it or found nothing to do."""
     expected_by: datetime | None = None
-    """When the run that was announced while the key was held comes at the latest; None if none is awaited."""
+    """When the key is looked at after the load at the latest: a run was announced meanwhile, or before a reload."""
     late_epoch: int | None = None
     """The lowest epoch whose rows may still arrive in the table."""
     late_version: str | None = None
@@ -70,7 +70,11 @@ class Claim:
         return self.claim_id != claim_id and self.is_held(now)
 
     def taken(self, claim_id: str, flow_run_id: str, version: str, *, lease: timedelta, now: datetime) -> "Claim":
-        """Held by this run, which loads the version. A holder whose lease expired may have rows under way."""
+        """Held by this run, which loads the version. A holder whose lease expired may have rows under way.
+
+        The other versions and what was announced are dropped: a load from `incoming/` looks at the bucket again before
+        its rows are read and when it moves the file, and finds a version that has come since.
+        """
         free = self if self.claim_id == claim_id else self.freed(now)
         return replace(
             free.without_arrived_writes(now),
@@ -83,18 +87,22 @@ class Claim:
             expected_by=None,
         ).renewed(now + lease)
 
-    def taken_elsewhere(
+    def taken_from_archive(
         self, claim_id: str, flow_run_id: str, version: str, *, lease: timedelta, now: datetime
     ) -> "Claim":
-        """As `taken`, for a load from the archive: it does not see what has come to `incoming/`, which stays due."""
+        """As `taken`, for a load from the archive. Its run does not look at `incoming/`, so what waits there stays due.
+
+        Without an announcement the key may be due for its reload only, which this load is.
+        """
         taken = self.taken(claim_id, flow_run_id, version, lease=lease, now=now)
         waiting = self.unsettled if version in (ALL_VERSIONS, *self.unsettled) else (version, *self.unsettled)
-        times = [each for each in (self.next_try_at, self.expected_by) if each not in (None, self.reload_at)]
+        for_reload = self.next_try_at == self.reload_at and not self.announcements
+        times = [self.expected_by, None if for_reload else self.next_try_at]
         return replace(taken, unsettled=waiting, expected_by=min(filter(None, times), default=None))
 
     def taken_to_reload(self, claim_id: str, flow_run_id: str, *, lease: timedelta, now: datetime) -> "Claim":
         """Held by this run, which writes versions again."""
-        taken = self.taken_elsewhere(claim_id, flow_run_id, ALL_VERSIONS, lease=lease, now=now)
+        taken = self.taken_from_archive(claim_id, flow_run_id, ALL_VERSIONS, lease=lease, now=now)
         return replace(taken, reload_tries=self.reload_tries + 1)
 
     def renewed(self, until: datetime) -> "Claim":
@@ -130,8 +138,11 @@ class Claim:
         return late if self.claim_id else replace(late, next_try_at=now)
 
     def noted(self, version: str) -> "Claim":
-        """With a version that came while another one is being loaded. The run that was announced for it has come."""
-        if version in self.unsettled:  # it may be gone when the load ends, and another version announced meanwhile
+        """With a version that came while another one is being loaded; it is loaded next, so no run is expected for it.
+
+        A version that is noted, or is being loaded, changes nothing: the announcement may be of a newer one.
+        """
+        if version in self.unsettled:
             return self
         return replace(self, unsettled=(*self.unsettled, version), expected_by=None)
 
@@ -159,7 +170,7 @@ class Claim:
     def released(self, now: datetime) -> "Claim":
         """Held by no run, whose rows have all arrived. The key is due now if a version waits.
 
-        If the server lost an announcement that came meanwhile, the key is due when its run should have come.
+        If the server lost an announcement that came meanwhile, the key is due when its run should have come, or before.
         """
         return self._free(now if self.unsettled else self.reload_at)
 
@@ -175,10 +186,13 @@ class Claim:
         """
         others = any(version != self.holds for version in self.unsettled)
         reload_at = None if self.reload_at is None else max(self.reload_at, until)
-        free = replace(self._free(until), next_try_at=now if others else until, reload_at=reload_at)
-        if self.expected_by is None or others:
-            return free
-        return replace(free, next_try_at=min(until, self.expected_by), announcements=self.announcements + 1)
+        if others:
+            next_try_at = now
+        elif self.expected_by:
+            next_try_at = min(until, self.expected_by)
+        else:
+            next_try_at = until
+        return replace(self._free(until), next_try_at=next_try_at, reload_at=reload_at)
 
     def expected(self, at: datetime, now: datetime) -> "Claim":
         """Announced: if its run has not come by that time, the key is looked at again.
@@ -208,6 +222,7 @@ class Claim:
             holds=None,
             lease_until=None,
             next_try_at=min(times, default=None),
+            announcements=self.announcements + (self.expected_by is not None),
             expected_by=None,
         )
 

@@ -40,7 +40,7 @@ class Claimed:
     reports: list[FileReport] = field(default_factory=list)
     """Of the versions that need no load by this run."""
     stays_due: bool = False
-    """Whether the key is to be looked at again, although this run has nothing to load."""
+    """Whether this run leaves the key due: another run holds it, or a settled version could not be moved."""
 
 
 def _not_there_yet(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:
@@ -72,7 +72,8 @@ def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool
         else:
             known = _known(file)
             key, claimed = known.key, _without_object(known, claim_id, email, force=force)
-        if key != file.key:  # it was announced under an encoded key, which nothing is due for
+        if key != file.key:  # it was announced under an encoded key, and has landed under the decoded one
+            reports += _closed(file, claim_id, email)
             _cleared(file, found, claim_id)
             file = file.model_copy(update={"key": key})
         reports += [each for each in claimed.reports if each.version not in {known.version for known in reports}]
@@ -101,6 +102,7 @@ def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: EmailId,
         runtime().log().warning("%s is settled, and cannot be moved: %s", found.uri, error)
         stays_due = True
     # Also where the object stays, as it failed for good: else the key would be due again and again.
+    done += _closed(found, claim_id, email)
     if again := _to_write_again(found, claim_id):
         return replace(again, reports=done)
     if stays_due:
@@ -109,7 +111,7 @@ def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: EmailId,
 
 
 def _cleared(file: SensorFile, found: StoredFile | None, claim_id: str) -> bool:
-    """Whether nothing is due for the key any more; False if a version has come since the look that found this one.
+    """Whether this run is done with the key; False if a version may have come since the look that found this one.
 
     The claim is read before the bucket is looked at once more, and it is changed only if it is as it was read: what is
     announced after that look stays due, also if this run dies.
@@ -136,20 +138,27 @@ def _announced(file: SensorFile, found: StoredFile) -> str | None:
 
 def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed:
     """What is to be done about a key whose object is gone, as it was archived, replaced and archived, or deleted."""
-    ledger, run_id = run_blocks().file_ledger, runtime().flow_run_id()
+    ledger = run_blocks().file_ledger
     archived = ledger.archived(file) if force else None
     if archived:
         return _archived_again(archived, claim_id, email)
     if again := _to_write_again(file, claim_id):
         return again
-    closed_as = _ClosedAs(file, run_id, email)
-    if closed := ledger.close(file, closed_as, claim_id):
-        return Claimed(file, reports=[*closed])
+    if closed := _closed(file, claim_id, email):
+        return Claimed(file, reports=closed)
     if known := ledger.entry(file):
         return Claimed(file, reports=[_already_done(known)])
-    if skipped := ledger.skip(file, closed_as):
+    if skipped := ledger.skip(file, _ClosedAs(file, email)):
         return Claimed(file, reports=[skipped])
     return Claimed(file)
+
+
+def _closed(file: SensorFile, claim_id: str, email: EmailId) -> list[FileReport]:
+    """The settled entries of the key's versions that waited; none if another run holds the key.
+
+    Their object is gone: the key has none, or one that is settled.
+    """
+    return [*(run_blocks().file_ledger.close(file, _ClosedAs(file, email), claim_id) or ())]
 
 
 def _to_write_again(file: SensorFile, claim_id: str) -> Claimed | None:
@@ -161,11 +170,11 @@ def _to_write_again(file: SensorFile, claim_id: str) -> Claimed | None:
 class _ClosedAs:
     """The settled entry of a version that waited, and whose object is gone."""
 
-    def __init__(self, file: SensorFile, run_id: str, email: EmailId) -> None:
-        self._file, self._run_id, self._email = file, run_id, email
+    def __init__(self, file: SensorFile, email: EmailId) -> None:
+        self._file, self._email = file, email
 
     def __call__(self, entry: LedgerEntry) -> LedgerEntry:
-        by = {"flow_run_id": self._run_id, "email_id": email_of(self._email)}
+        by = {"flow_run_id": runtime().flow_run_id(), "email_id": email_of(self._email)}
         if twin := self._archived_twin(entry):
             # The same bytes were uploaded again while they were loaded, and moved away together.
             kept = {"landed_at": entry.landed_at, "claimed_at": entry.claimed_at, "notified_at": None}

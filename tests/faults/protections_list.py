@@ -276,6 +276,22 @@ LOADING: Final = (
         ("tests/simulation/test_announcements.py", f"{_LEDGER}/test_claims.py"),
     ),
     Protection(
+        "announcement: a reload that is due does not hide it",
+        "blocks/file_ledger/claims.py",
+        "        for_reload = self.next_try_at == self.reload_at and not self.announcements",
+        "        for_reload = self.next_try_at == self.reload_at",
+        ("tests/simulation/test_announcements.py",),
+        "the end of a load of over ten minutes must meet a look, a landing and a death; test_announcements plays it",
+    ),
+    Protection(
+        "deleted version: it is closed although the key has another one",
+        "flows/loading/claiming.py",
+        "    done += _closed(found, claim_id, email)",
+        "",
+        ("tests/simulation/test_announcements.py",),
+        "the simulation's senders delete no version by its id",
+    ),
+    Protection(
         "announcement: what comes before a version is settled where it is, is looked for",
         "flows/loading/tasks.py",
         "    lease.key_stays_held = True  # nothing has looked whether another version has come\n",

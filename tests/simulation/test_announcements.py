@@ -1,168 +1,207 @@
-"""No run hides an announcement: a version that comes at any moment is due, whenever the run that looks then dies."""
+"""No run hides an announcement: a version that comes at any moment stays due, whenever the run that looks dies.
+
+And nothing stays due for ever: a few announcements later, all is settled.
+"""
 
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any
+from typing import Final
 
 import pytest
 
 import blocks.landing_zone
-from blocks.domain.models import SETTLED, StoredFile
-from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claiming import Owned
+from blocks.domain.models import SensorFile
 from blocks.runtime import runtime
-from tests.simulation.network import _Attempt
-from tests.simulation.played import KEY, ROWS, file, ingested, played
-from tests.simulation.processes import running_thread
-from tests.simulation.product import BUCKET, Product, _blocks
-from tests.simulation.runtime import running_process
+from tests.simulation.product import _blocks
+from tests.simulation.scene import Plan, Scene, scene
 
-RELAY = timedelta(seconds=90)
+AFTER_THE_LEASE: Final = 70.0
+ENOUGH_ROUNDS: Final = 6
 
 
-@dataclass
-class Key:
-    """A key and what was done to it before the run looks at it."""
-
-    product: Product
-    ledger: FileLedger
-    patch: pytest.MonkeyPatch
-    held: list[tuple[StoredFile, Owned]] = field(default_factory=list)
-    """The version that another run loads, and its claim."""
-
-    def drop(self) -> None:
-        self.product.drop(KEY, ROWS)
-
-    def claim(self) -> tuple[StoredFile, Owned]:
-        self.drop()
-        found = _blocks().landing_zone.describe(file())
-        assert found
-        owned = self.ledger.claim(found, "c1", "another run")
-        assert isinstance(owned, Owned)
-        return found, owned
-
-    def settle(self, found: StoredFile, owned: Owned) -> None:
-        archived_to = _blocks().landing_zone.store_copy(found, "archived")
-        update = {"status": "archived", "archived_to": archived_to}
-        self.ledger.settle(owned.held, owned.entry.model_copy(update=update))
-
-    def announce(self) -> None:
-        """A version lands, and the relay announces the key; the announced run never comes."""
-        for found, owned in self.held:
-            self.settle(found, owned)
-            _blocks().landing_zone.remove(found)
-        self.drop()
-        self.ledger.expect([file()], RELAY)
+def landed(at: Scene) -> None:
+    at.land()
 
 
-def landed(key: Key) -> None:
-    key.drop()
+def archived(at: Scene) -> None:
+    at.land()
+    at.ingest()
 
 
-def archived(key: Key) -> None:
-    key.drop()
-    ingested(file())
+def settled_and_not_moved(at: Scene) -> None:
+    at.land()
+    owned = at.claim()
+    at.settle(owned, removed=False)
+    at.end(owned)
 
 
-def settled_and_not_moved(key: Key) -> None:
-    found, owned = key.claim()
-    key.settle(found, owned)
-    key.ledger.end_claim(owned.held)
+def in_its_back_off(at: Scene) -> None:
+    at.land()
+    at.fail(at.claim())
 
 
-def replaced_by_one_that_waits(key: Key) -> None:
-    _, owned = key.claim()
-    key.ledger.release(owned.held, owned.entry, "a problem")
+def two_versions_wait(at: Scene) -> None:
+    at.land()
+    owned = at.claim()
+    at.land_newer()
+    at.note()
+    at.fail(owned)
 
 
-def deleted_while_it_waits(key: Key) -> None:
-    replaced_by_one_that_waits(key)
-    _blocks().landing_zone.remove(file())
+def two_versions_waited_and_are_gone(at: Scene) -> None:
+    two_versions_wait(at)
+    at.delete()
 
 
-def reload_due(key: Key) -> None:
-    archived(key)
-    key.ledger.change(BUCKET, KEY, lambda claim: claim.overtaken(0, "v0", runtime().utc_now()))
-    runtime().sleep(3)
+def its_holder_died(at: Scene) -> None:
+    at.land()
+    at.claim()
+    at.pass_time(AFTER_THE_LEASE)
 
 
-def that_cannot_be_moved(key: Key) -> None:
-    """Its load fails for good, and the settled version stays where it is."""
-    key.drop()
-    key.patch.setattr(blocks.landing_zone, "LONGEST_KEY_BYTES", 1)
+def its_holder_died_before_it_moved_it(at: Scene) -> None:
+    at.land()
+    at.settle(at.claim(), removed=False)
+    at.pass_time(AFTER_THE_LEASE)
 
 
-def held_by_another_run(key: Key) -> None:
-    """That run ends in time, and the run that looks has been announced for the version that it loads."""
-    key.held.append(key.claim())
+def reload_due(at: Scene) -> None:
+    archived(at)
+    at.change(lambda claim: claim.overtaken(0, "v0", runtime().utc_now()))
+    at.pass_time(3)
 
 
-@pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize(
-    "before",
-    [
-        landed,
-        archived,
-        settled_and_not_moved,
-        replaced_by_one_that_waits,
-        deleted_while_it_waits,
-        reload_due,
-        that_cannot_be_moved,
-        held_by_another_run,
-    ],
+def reload_due_and_not_moved(at: Scene) -> None:
+    its_holder_died_before_it_moved_it(at)
+    at.change(lambda claim: claim.overtaken(0, "v0", runtime().utc_now()))
+    at.pass_time(3)
+
+
+STATES = (
+    landed,
+    archived,
+    settled_and_not_moved,
+    in_its_back_off,
+    two_versions_wait,
+    two_versions_waited_and_are_gone,
+    its_holder_died,
+    its_holder_died_before_it_moved_it,
+    reload_due,
+    reload_due_and_not_moved,
 )
-def test_a_version_that_comes_at_any_moment_is_due_when_the_run_that_looks_has_died(
-    before: Callable[[Key], None], *, force: bool
+
+
+@pytest.mark.parametrize("before", STATES)
+def test_a_version_that_comes_at_any_moment_stays_due(before: Callable[[Scene], None]) -> None:
+    assert not _wrong(before)
+
+
+@pytest.mark.parametrize("before", [archived, settled_and_not_moved])
+def test_a_version_that_comes_while_another_one_is_loaded_again_stays_due(before: Callable[[Scene], None]) -> None:
+    assert not _wrong(before, force=True)
+
+
+@pytest.mark.parametrize("before", [landed, settled_and_not_moved, two_versions_wait])
+def test_a_version_that_comes_to_a_bucket_without_versions_stays_due(before: Callable[[Scene], None]) -> None:
+    assert not _wrong(before, versioned=False)
+
+
+def test_a_version_that_comes_while_another_one_is_settled_where_it_is_stays_due(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hidden, calls, dies_at = list[str](), 1, 0
-    while calls >= dies_at:  # the run of the round before did not end by itself
+    monkeypatch.setattr(blocks.landing_zone, "LONGEST_KEY_BYTES", 1)  # no load of it can succeed, nor move it
+    assert not _wrong(landed)
+
+
+def _wrong(before: Callable[[Scene], None], *, force: bool = False, versioned: bool = True) -> list[str]:
+    """What went wrong, for each moment at which a version comes and each at which the run dies."""
+    wrong, dies_at, calls = list[str](), 0, 1
+    while calls >= dies_at:  # the run of the last round did not end by itself
         dies_at += 1
-        for comes_at in range(1, dies_at + 1):
-            calls, is_due = _a_run_that_dies(before, comes_at, dies_at, force=force)
-            hidden += [] if is_due else [f"it comes before call {comes_at}, and the run dies before call {dies_at}"]
+        for announced_at in range(1, dies_at + 1):
+            with scene(versioned=versioned) as at:
+                before(at)
+                plan = Plan(dies_at=dies_at)
+                plan.at(max(1, announced_at - (announced_at + dies_at) % 2), at.land_newer)  # or a little earlier
+                plan.at(announced_at, at.announce)
+                at.ingest(plan, force=force)
+                calls = len(plan.calls)
+                if calls >= announced_at and (problem := _problem(at, and_rounds=dies_at - announced_at < 2)):
+                    wrong.append(f"it is announced at call {announced_at}: {problem}; {plan.calls}")
     assert calls > 1
-    assert not hidden, "\n".join(hidden)
+    return wrong
 
 
-def _a_run_that_dies(before: Callable[[Key], None], comes_at: int, dies_at: int, *, force: bool) -> tuple[int, bool]:
-    """The calls to AWS that the run has made, and whether the version that came is due or loaded in the end."""
-    calls, is_due, keys, made = 0, False, list[Key](), _Attempt.made
+def _problem(at: Scene, *, and_rounds: bool) -> str:
+    if at.is_hidden():
+        return "it is hidden"
+    if not and_rounds:  # they take longer than the rest
+        return ""
+    rounds = at.rounds_until_nothing_is_due()
+    return f"{rounds} rounds" if rounds > ENOUGH_ROUNDS else ""
 
-    def counted(attempt: _Attempt) -> Any:  # noqa: ANN401 - the answer of any service
-        nonlocal calls
-        if running_process().properties.get("looks"):
-            calls += 1
-            if calls == comes_at:
-                running_process().properties["looks"] = False  # what another process does
-                keys[0].announce()
-                running_process().properties["looks"] = True
-            if calls == dies_at:
-                running_process().kill()
-                running_thread().wait()
-        return made(attempt)
 
-    def prepared(product: Product, ledger: FileLedger) -> None:
-        keys.append(Key(product, ledger, patch))
-        before(keys[0])
+# ---- Another run holds the key --------------------------------------------------------------------------------------
 
-    def looks(_: Product, ledger: FileLedger) -> None:
-        keys[0].ledger = ledger
-        running_process().properties["looks"] = True
-        with suppress(Exception):  # what it was to load is gone
-            ingested(file(), force=force)
 
-    def afterwards(product: Product, ledger: FileLedger) -> None:
-        nonlocal is_due
-        for _, owned in keys[0].held:
-            ledger.end_claim(owned.held)
-        current = product.bucket.current(KEY)
-        entry = ledger.entry(file(version_id=current.version_id)) if current else None
-        is_settled = current is None or (entry is not None and entry.status in SETTLED)
-        is_due = is_settled or ledger.claim_of(BUCKET, KEY).next_try_at is not None
+@pytest.mark.parametrize("with_reload", [False, True])
+@pytest.mark.parametrize("dies_at", range(1, 16))
+def test_a_version_that_comes_as_a_load_ends_stays_due_when_the_run_that_looks_dies(
+    dies_at: int, *, with_reload: bool
+) -> None:
+    """The run has looked before the version came; the load ends then, perhaps with a reload that is due at once."""
+    with scene() as at:
+        plan = Plan(dies_at=dies_at)
+        _comes_as_a_load_ends(at, plan, with_reload=with_reload)
+        assert not at.is_hidden(), plan.calls
+        assert at.rounds_until_nothing_is_due() <= ENOUGH_ROUNDS
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Attempt, "made", counted)
-        played(prepared, looks, afterwards)
-    return calls, is_due
+
+@pytest.mark.parametrize("fails_from", range(3, 16))
+def test_a_version_that_comes_as_a_load_ends_stays_due_when_aws_gives_no_answer(fails_from: int) -> None:
+    with scene() as at:
+        plan = Plan(fails_at=range(fails_from, fails_from + 5))
+        _comes_as_a_load_ends(at, plan, with_reload=True)
+        assert not at.is_hidden(), plan.calls
+
+
+def _comes_as_a_load_ends(at: Scene, plan: Plan, *, with_reload: bool) -> None:
+    at.land()
+    if with_reload:
+        at.change(lambda claim: claim.with_late_writes(0, "v0", runtime().utc_now()))
+    owned = at.claim()
+    for _ in range(11):  # for longer than older rows may be late
+        at.pass_time(AFTER_THE_LEASE - 12)
+        at.do(lambda: _blocks().file_ledger.renew(owned.held))
+    at.settle(owned)
+    plan.at(2, at.land_newer, at.announce, lambda: at.end(owned))
+    at.ingest(plan)
+
+
+def test_an_event_of_the_version_that_is_being_loaded_costs_one_more_look_and_no_more() -> None:
+    with scene() as at:
+        at.land()
+        plan = Plan()
+        plan.at(5, at.announce, at.ingest)
+        at.ingest(plan)
+        assert at.rounds_until_nothing_is_due() <= 1
+
+
+# ---- Nothing stays due for ever -------------------------------------------------------------------------------------
+
+
+def test_a_version_that_was_deleted_while_it_waited_is_closed_although_the_key_has_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other one failed for good, and has stayed where it is."""
+    monkeypatch.setattr(blocks.landing_zone, "LONGEST_KEY_BYTES", 1)
+    with scene() as at:
+        landed(at)
+        at.ingest()
+        at.land_newer()
+        owned = at.claim()
+        at.fail(owned)
+        at.product.bucket.remove(owned.entry.key, owned.entry.version)
+        assert at.rounds_until_nothing_is_due() <= ENOUGH_ROUNDS
+        found = SensorFile(bucket=owned.entry.bucket, key=owned.entry.key, version_id=owned.entry.version)
+        entry = at.do(lambda: _blocks().file_ledger.entry(found))
+        assert entry.status == "missing"

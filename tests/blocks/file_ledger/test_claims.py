@@ -52,7 +52,7 @@ def test_a_reload_leaves_the_versions_that_wait() -> None:
 
 def test_a_load_from_the_archive_leaves_what_waits_and_what_is_announced() -> None:
     waits = replace(FREE, unsettled=("v2",), next_try_at=after(7))
-    taken = waits.taken_elsewhere("c2", "run", "v1", lease=LEASE, now=NOW)
+    taken = waits.taken_from_archive("c2", "run", "v1", lease=LEASE, now=NOW)
     assert (("v1", "v2"), "v1", after(7)) == (taken.unsettled, taken.holds, taken.expected_by)
     assert after(7) == taken.settled("v1").settled("v2").released(NOW).next_try_at
 

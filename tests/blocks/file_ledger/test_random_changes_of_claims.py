@@ -63,7 +63,7 @@ class Model:
         if self.claim.is_held_by_another(claim_id, self.now):
             self.claim = self.claim if version == ALL_VERSIONS else self.claim.noted(version)
             return
-        take = self.claim.taken_elsewhere if version == ALL_VERSIONS else self.claim.taken
+        take = self.claim.taken_from_archive if version == ALL_VERSIONS else self.claim.taken
         self.claim = take(claim_id, "run", version, lease=LEASE, now=self.now)
         self.runs.append(Run(claim_id, self.claim.epoch, version, self.now + LEASE, self.now))
 
