@@ -21,7 +21,8 @@ SEED = "SEED"
 """Environment variable with the one seed to run."""
 
 _COLLECT_EVERY = 50
-_REPORT_EVERY = 1000
+_SEEDS_OF_A_PROCESS = 2000
+"""Threads of killed processes stay in memory, and each collection looks through them."""
 
 
 class SeedFailedError(AssertionError):
@@ -44,8 +45,6 @@ def check(scenario: Scenario, seeds: Iterable[int]) -> None:
             check_one(scenario, seed)
             if number % _COLLECT_EVERY == 0:
                 gc.collect()
-            if number % _REPORT_EVERY == 0:
-                sys.stderr.write(f"{number} seeds passed, the last is {seed}\n")
     finally:
         gc.enable()
         gc.unfreeze()
@@ -75,26 +74,23 @@ def check_in_parallel(scenario: str, seeds: range, processes: int = 2) -> None:
     if SEED in os.environ:
         check(_found(scenario), ())
         return
-    size = -(-len(seeds) // processes)
+    size = min(-(-len(seeds) // processes), _SEEDS_OF_A_PROCESS)
     parts = [seeds[start : start + size] for start in range(0, len(seeds), size)]
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", __name__, scenario, str(part[0]), str(part[-1])], stdout=subprocess.PIPE, text=True
-        )
-        for part in parts
-    ]
-    with ThreadPoolExecutor(len(running)) as pool:
-        for ended in as_completed([pool.submit(_output_of, process) for process in running]):
+    with ThreadPoolExecutor(processes) as pool:
+        for ended in as_completed([pool.submit(_failure, scenario, part) for part in parts]):
             if failure := ended.result():
-                for process in running:
-                    process.terminate()
+                pool.shutdown(wait=False, cancel_futures=True)
                 raise SeedFailedError(failure)
 
 
-def _output_of(process: "subprocess.Popen[str]") -> str:
-    """What a process that failed has written."""
-    output, _ = process.communicate()
-    return output or f"it ended with {process.returncode}" if process.returncode else ""
+def _failure(scenario: str, seeds: range) -> str:
+    """What failed, with its trace, in a process that runs these seeds; empty if they all passed."""
+    command = [sys.executable, "-m", __name__, scenario, str(seeds[0]), str(seeds[-1])]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own module
+    if ended.returncode:
+        return ended.stdout or f"it ended with {ended.returncode}"
+    sys.stderr.write(f"seeds {seeds[0]:,} to {seeds[-1]:,} passed\n")
+    return ""
 
 
 def main(scenario: str, first: str, last: str) -> int:
