@@ -1,0 +1,138 @@
+"""What a forked run has of its launcher, as a process that was started would have it."""
+
+import os
+import resource
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from deployments.warm_starts.launcher import FORWARDED
+from tests.deployments.warm_starts.conftest import LAUNCHER, SECONDS, Project
+from tests.support.waiting import eventually
+
+LOOK: Final = """
+import asyncio, json, os, resource, signal, sys, threading, time
+status = dict(line.split(':', 1) for line in open('/proc/self/status').read().splitlines())
+try:
+    asyncio.get_running_loop()
+    loop = True
+except RuntimeError:
+    loop = False
+print(json.dumps({
+    'environment': sorted((k.hex(), v.hex()) for k, v in os.environb.items() if k != b'RUN'),
+    'argv': sys.argv, 'orig_argv': sys.orig_argv, 'path': sys.path, 'cwd': os.getcwd(), 'main': __name__,
+    'file': sys.modules['__main__'].__file__, 'spec': __spec__.name,
+    'umask': status['Umask'], 'blocked': status['SigBlk'], 'ignored': status['SigIgn'], 'caught': status['SigCgt'],
+    'limits': [resource.getrlimit(kind) for kind in range(16)], 'nice': os.getpriority(os.PRIO_PROCESS, 0),
+    'threads': threading.active_count(), 'main thread': threading.main_thread() is threading.current_thread(),
+    'loop': loop, 'wakeup': signal.set_wakeup_fd(-1), 'timezone': time.tzname,
+    'descriptors': sorted(int(each) for each in os.listdir('/proc/self/fd'))[:-1],
+    'buffered': [sys.stdout.line_buffering, sys.stderr.line_buffering, sys.stdout.write_through],
+    'handlers': [str(signal.getsignal(number)) for number in (2, 15, 17)],
+}, indent=1))
+"""
+
+
+def look(project: Project, **settings: object) -> list[str]:
+    lines = project.run(LOOK, **settings).splitlines()
+    return [line for line in lines if not line.startswith("no warm start")]
+
+
+def prepare() -> None:
+    """What a worker could have done to itself before it starts a run."""
+    os.umask(0o27)
+    os.nice(3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft // 2, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+
+
+@pytest.mark.parametrize(("preexec", "unbuffered"), [(None, ""), (prepare, "1")])
+def test_a_forked_run_finds_what_a_new_interpreter_finds(project: Project, preexec: object, unbuffered: str) -> None:
+    project.environment["PYTHONUNBUFFERED"] = unbuffered
+    folder = project.folder / "elsewhere"
+    folder.mkdir()
+    (folder / "input").touch()
+    settings = {"cwd": folder, "preexec_fn": preexec, "environment": {"TZ": "Asia/Tokyo", "A": "b=c\n", "EMPTY": ""}}
+    started = look(project, **settings)
+    project.warm("engine", "asyncio", "multiprocessing", environment={"B": "not the launcher's"})
+    assert started == look(project, **settings)
+    assert 1 == project.status.forked
+
+
+def test_a_big_environment_and_strange_bytes_in_it_arrive(project: Project) -> None:
+    many = {f"V{number}": "x" * 100_000 for number in range(9)}
+    strange = {b"STRANGE": b"\xff\xfe=\n\x01", b"\xc3\xa4\xff": b"named strangely"}
+    started = look(project, environment=many | strange)
+    project.warm("engine")
+    assert started == look(project, environment=many | strange)
+    assert 1 == project.status.forked
+
+
+def test_a_folder_that_was_deleted_is_no_obstacle(project: Project) -> None:
+    project.warm("engine")
+    folder = project.folder / "deleted"
+    folder.mkdir()
+    launcher = project.launch("print(os.getppid())", cwd=folder, preexec_fn=folder.rmdir)
+    assert 0 == launcher.wait(SECONDS)
+    assert 1 == project.status.forked
+
+
+def test_modules_beside_the_run_are_found(project: Project) -> None:
+    project.warm("engine")
+    folder = project.folder / "elsewhere"
+    folder.mkdir()
+    (folder / "beside.py").write_text("print('imported')")
+    assert "imported\n" == project.run("import beside", cwd=folder)
+
+
+def test_the_socket_may_have_a_long_path_and_is_for_its_account_alone(project: Project) -> None:
+    deep = project.folder / ("deep" * 20) / ("deeper" * 20)
+    deep.mkdir(parents=True)
+    other = Project(deep)
+    try:
+        warm = other.warm("engine")
+        assert f"{warm.pid}\n" == other.run("print(os.getppid())")
+        assert 0o600 == other.socket.stat().st_mode & 0o777
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("PYTHONPATH", "/elsewhere"), ("LD_PRELOAD", ""), ("LC_ALL", "C"), ("PYTHONOPTIMIZE", "1")]
+)
+def test_variables_that_an_interpreter_reads_at_its_start_need_a_start(
+    shared: Project, variable: str, value: str
+) -> None:
+    value = f"{shared.environment['PYTHONPATH']}:{value}" if variable == "PYTHONPATH" else value
+    printed = shared.run("print('ran')", environment={variable: value})
+    assert f"the warm process began with another {variable}" in printed
+    assert printed.endswith("ran\n")
+
+
+def test_a_lower_priority_than_the_launchers_or_lower_limits_need_a_start(project: Project) -> None:
+    project.warm("engine", preexec_fn=lambda: os.nice(1))
+    assert "the warm process has a lower priority" in project.run("pass")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    project.warm("engine", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard - 1)))
+    assert "the warm process has lower resource limits" in project.run("pass")
+
+
+def test_the_launcher_forwards_what_service_managers_and_terminals_send() -> None:
+    assert {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} <= set(FORWARDED)
+
+
+def test_it_works_as_a_copy_in_another_project(project: Project, tmp_path: Path) -> None:
+    copy = tmp_path / "lifted"
+    shutil.copytree(LAUNCHER.parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    project.environment["PYTHONPATH"] = str(project.folder)  # without this project
+    warm = project.start([sys.executable, "-m", "lifted", str(project.socket), "engine"], {}, "warm.log")
+    eventually(project.socket.exists, SECONDS, "the socket")
+    program = "import sys; print(os.getppid(), [each for each in sys.modules if each.startswith('deployments')])"
+    assert f"{warm.pid} []\n" == project.run(program, launcher=copy / "launcher.py")
