@@ -12,12 +12,16 @@ import time
 import warnings
 from contextlib import suppress
 from io import TextIOWrapper
+from pathlib import Path
 from typing import NoReturn
 
 from .request import Request
 
 _FLUSH_FAILED = 120
 """Exit code of an interpreter that could not write its last output. Source: documentation of Py_FinalizeEx()."""
+
+_ARGUMENTS = 48 - 3
+"""Place of `arg_start` among the fields of /proc/self/stat after the name. Source: proc_pid_stat(5)."""
 
 _exit_code: int | None = None
 
@@ -52,6 +56,7 @@ def run(request: Request) -> NoReturn:
     global _exit_code  # noqa: PLW0603 - the exit function takes no arguments
     _inherit(request)
     _forget_the_warm_process(request.module)
+    _show_command()
     try:
         runpy.run_module(request.module, run_name="__main__", alter_sys=True)
         _exit_code = 0
@@ -103,6 +108,18 @@ def _forget_the_warm_process(module: str) -> None:
         sys.modules["multiprocessing"].current_process().authkey = os.urandom(32)
     # The module may be imported already, and that is no mistake.
     warnings.filterwarnings("ignore", f"{module!r} found in sys.modules", RuntimeWarning)
+
+
+def _show_command() -> None:
+    """Have `ps` and `pkill -f` show the command of the run in place of the warm process's.
+
+    A process may write over the arguments that the system shows; the interpreter has copied them long ago.
+    """
+    fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    begin, end = int(fields[_ARGUMENTS]), int(fields[_ARGUMENTS + 1])
+    command = b"\0".join(os.fsencode(each) for each in sys.orig_argv)
+    if begin and len(command) < end - begin:
+        ctypes.memmove(begin, command.ljust(end - begin, b"\0"), end - begin)
 
 
 def _code_of(end: SystemExit) -> int:

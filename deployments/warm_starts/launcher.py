@@ -57,14 +57,28 @@ def start(path: str, module: str, timeout: float) -> socket.socket:
         socket.send_fds(connection, [LENGTH.pack(len(body))], [0, 1, 2, directory])
         connection.sendall(body)
         expect_acceptance(connection)
-        # It forks when it has this: one that was so slow that the run began elsewhere cannot begin it again.
-        connection.sendall(GO)
+        os.close(directory)
+        go(connection)
     except OSError:
         connection.close()
         raise
     connection.settimeout(None)
-    os.close(directory)
     return connection
+
+
+def go(connection: socket.socket) -> None:
+    """Have the warm process fork. One that was so slow that the run began elsewhere never gets this word.
+
+    Raises:
+        OSError: the warm process has ended.
+    """
+    signals = ForwardedSignals(connection)
+    try:
+        connection.sendall(GO)
+    except OSError:
+        signals.give_up()
+        raise
+    signals.begin()
 
 
 def expect_acceptance(connection: socket.socket) -> None:
@@ -118,18 +132,45 @@ def attributes(module: str) -> list[bytes]:
     return [PROTOCOL, *(os.fsencode(text) for text in texts)]
 
 
-def stand_for_run(connection: socket.socket) -> "NoReturn":
-    """Pass signals on, and end with the exit code of the forked process, or by the signal that ended it."""
+class ForwardedSignals:
+    """From now on signals are for the run; those that come before it has begun are kept."""
 
-    def forward(number: int, _frame: object) -> None:
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._kept: list[int] | None = []
+        for number in FORWARDED:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _frame: object) -> None:
+        if self._kept is not None:
+            self._kept.append(number)
+        else:
+            self._send(number)
+
+    def _send(self, number: int) -> None:
         try:
-            connection.send(bytes([number]))
-        except OSError:  # the warm process is gone, and so the run's process; recv() says so
+            self._connection.send(bytes([number]))
+        except OSError:  # the warm process is gone, and so the run; stand_for_run() sees it, too
             return
 
-    for number in FORWARDED:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, forward)
+    def begin(self) -> None:
+        """Send what has been kept; the run has begun."""
+        kept, self._kept = self._kept or [], None
+        for number in kept:
+            self._send(number)
+
+    def give_up(self) -> None:
+        """The signals are for this process after all, and those that were kept arrive now."""
+        for number in FORWARDED:
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, signal.SIG_DFL)
+        for each in self._kept or []:
+            os.kill(os.getpid(), each)
+
+
+def stand_for_run(connection: socket.socket) -> "NoReturn":
+    """End with the exit code of the forked process, or by the signal that ended it."""
     try:
         status = connection.recv(STATUS.size, socket.MSG_WAITALL)
     except OSError:

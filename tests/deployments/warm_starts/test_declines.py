@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from deployments.warm_starts.launcher import LENGTH
 from tests.deployments.warm_starts.conftest import SECONDS, Project
 from tests.support.waiting import eventually
 
@@ -116,8 +117,8 @@ def test_what_is_no_warm_process_is_not_taken_for_one(project: Project) -> None:
 
     def answer() -> None:
         connection, _ = listener.accept()
-        while len(connection.recv(1 << 20)) == 1 << 20:
-            pass
+        (length,) = LENGTH.unpack(connection.recv(LENGTH.size))
+        connection.recv(length, socket.MSG_WAITALL)
         connection.sendall(b"HTTP/1.1 400")
         connection.close()
 

@@ -36,7 +36,7 @@ def test_each_run_has_the_settings_of_its_own_variables(with_prefect: Project) -
     home = with_prefect.folder / "home"
     assert f"None {home} 0 20\n" == look(with_prefect)
     settings = {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_LOGGING_LEVEL": "ERROR"}
-    assert f"http://127.0.0.1:1/api {home} 0 40\n" == look(with_prefect, **settings)
+    assert f"http://127.0.0.1:1/api {home} 0 40\n" == look(with_prefect, None, **settings)
     assert f"None {home} 0 20\n" == look(with_prefect, PREFECT__FLOW_RUN_ID="7")
 
 

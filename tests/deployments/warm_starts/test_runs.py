@@ -1,6 +1,7 @@
 """Runs that a warm process has forked: how they end, and what their launchers and signals do."""
 
 import signal
+import sys
 from typing import Final
 
 import psutil
@@ -172,6 +173,15 @@ def test_a_hundred_runs_leave_nothing_behind(project: Project) -> None:
     eventually(lambda: project.status.running == 0, SECONDS, "the last run to be reaped")
     assert ([], before) == (process.children(), process.num_fds())
     assert {"engine.py", "run.log", "warm.log", "warm.sock"} == {each.name for each in project.folder.iterdir()}
+
+
+def test_the_process_of_a_run_is_shown_as_what_it_runs(project: Project) -> None:
+    warm = project.warm("engine", "json")
+    launcher = project.launch(WAITS)
+    run = psutil.Process(int(project.written("pid")))
+    assert [sys.executable, "-m", "engine"] == [each for each in run.cmdline() if each]
+    assert "json" == psutil.Process(warm.pid).cmdline()[-1]
+    launcher.kill()
 
 
 def test_runs_start_side_by_side(project: Project) -> None:
