@@ -138,7 +138,10 @@ class Watch:
             return float("nan")
 
     def run_processes(self) -> list[psutil.Process]:
-        return psutil.Process(self.stack.description.parts["worker"].pid).children(recursive=True)
+        """What the worker and the warm process have started: with warm starts, a run has a launcher, too."""
+        parts = self.stack.description.parts
+        starting = [parts[name].pid for name in ("worker", "warm") if name in parts]
+        return [process for pid in starting for process in psutil.Process(pid).children(recursive=True)]
 
     def processes(self) -> Counter[str]:
         """Processes of the stack by part, what the parts have started counted with them."""

@@ -101,7 +101,7 @@ class Startup:
             warm.wait_until_ready()
             problem = why_no_warm_starts(self.stack)
         except (PartFailedError, OSError) as error:
-            problem = str(error)
+            problem = str(error).splitlines()[0]  # the others are in its log
         if problem:
             self.log(f"runs start without the warm process: {problem} (its log: {warm.part.log_file})")
         warm.watch()

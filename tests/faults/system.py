@@ -179,7 +179,8 @@ class FaultySystem(System):
 
     def stall_part(self, part: str) -> Stalled:
         """A part stands still, with all that it has started: runs, for the worker."""
-        return stall([psutil.Process(self.stack.parts[part].pid)])
+        runs = self.run_processes() if part == "worker" else []  # some are children of the warm process
+        return stall([psutil.Process(self.stack.parts[part].pid), *runs])
 
     @contextmanager
     def arriving_together(self) -> Iterator[None]:
