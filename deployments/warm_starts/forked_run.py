@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 import warnings
-from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
@@ -77,7 +76,8 @@ def _inherit(request: Request) -> None:
     os.fchdir(request.folder)
     request.close()
     os.umask(request.umask)
-    os.setpriority(os.PRIO_PROCESS, 0, request.niceness)
+    if os.getpriority(os.PRIO_PROCESS, 0) != request.niceness:
+        os.setpriority(os.PRIO_PROCESS, 0, request.niceness)
     for kind, limits in request.limits.items():
         if resource.getrlimit(kind) != limits:
             resource.setrlimit(kind, limits)
@@ -95,8 +95,7 @@ def _inherit(request: Request) -> None:
 def _forget_the_warm_process(module: str) -> None:
     """Make what the interpreter knows of its own start, and what must differ in each process, that of a new one."""
     if not sys.flags.safe_path:
-        with suppress(FileNotFoundError):  # the folder was deleted
-            sys.path[0] = os.getcwd()  # noqa: PTH109 - text, as `python -m` has it
+        sys.path[0] = os.getcwd()  # noqa: PTH109 - text, as `python -m` has it
     importlib.invalidate_caches()
     sys.argv[1:] = []
     sys.orig_argv[:] = [sys.executable, "-m", module]

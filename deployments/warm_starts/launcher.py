@@ -48,6 +48,8 @@ def start(path: str, module: str, timeout: float) -> socket.socket:
     Raises:
         OSError: no warm process answers within so many seconds, or it declines; then it forks nothing.
     """
+    if sys.platform != "linux":
+        raise OSError("there are none but on Linux")
     for number in range(3):
         os.fstat(number)  # a closed one would be given to the connection
     connection = connect(path, timeout)

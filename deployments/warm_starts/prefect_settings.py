@@ -29,11 +29,13 @@ class PrefectSettings:
         """Put the settings of that run in force.
 
         Raises:
-            DeclinedError: they are not valid; a new interpreter says what is wrong, where the run's log shows it.
+            DeclinedError: they are not valid, or the working directory is not there for this process; a new
+                interpreter says what is wrong, where the run's log shows it.
         """
         before, here = dict(os.environb), os.open(".", os.O_PATH)
         try:
             os.fchdir(request.folder)
+            os.getcwd()  # noqa: PTH109 - fails where the warm process cannot see the folder, as in a /tmp of its own
             key = _key(request.environment)
             if key != self._in_force:
                 os.environb.clear()
@@ -42,7 +44,7 @@ class PrefectSettings:
                 _read_again()
                 self._in_force = _key(request.environment)
         except Exception as error:
-            raise DeclinedError(f"the warm process cannot use its Prefect settings: {error}") from error
+            raise DeclinedError(f"the warm process cannot use its folder or Prefect settings: {error}") from error
         finally:
             os.environb.clear()
             os.environb.update(before)

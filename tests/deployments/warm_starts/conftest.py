@@ -1,9 +1,10 @@
 """Warm processes and launchers, with a stand-in for Prefect's engine that executes what the test asks for."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -135,7 +136,12 @@ def ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-NewProject = Callable[[Path], Project]
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Launchers inherit that this process ignores SIGINT, as it does in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -62,6 +62,6 @@ def test_settings_that_are_not_valid_are_refused_where_the_run_shows_it(with_pre
     launcher = with_prefect.launch(LOOK, environment={"PREFECT_FLOWS_DEFAULT_RETRIES": "many"})
     assert launcher.wait(60) != 0
     printed = (with_prefect.folder / "run.log").read_text()
-    assert "no warm start (the warm process cannot use its Prefect settings" in printed
+    assert "no warm start (the warm process cannot use its folder or Prefect settings" in printed
     assert "Traceback" in printed
     assert " 0 " in look(with_prefect)
