@@ -9,6 +9,8 @@ from .launcher import PROTOCOL
 FOLDER = 3
 """Place of the working directory among the descriptors; before it come standard input, output and error."""
 DESCRIPTORS = 4
+_ATTRIBUTES = 7
+"""Parts of a request between its version and the environment."""
 
 
 class DeclinedError(Exception):
@@ -39,9 +41,9 @@ class Request:
             DeclinedError: a launcher of another version sent it.
         """
         protocol, *rest = body.split(b"\0")
-        if protocol != PROTOCOL or len(descriptors) != DESCRIPTORS:
+        if protocol != PROTOCOL or len(descriptors) != DESCRIPTORS or len(rest) < _ATTRIBUTES:
             raise DeclinedError(f"the warm process has another version, {PROTOCOL.decode()}")
-        module, programs, umask, niceness, ignored, blocked, limits = (os.fsdecode(text) for text in rest[:7])
+        module, programs, umask, niceness, ignored, blocked, limits = (os.fsdecode(text) for text in rest[:_ATTRIBUTES])
         return cls(
             module=module,
             programs=programs,
@@ -50,7 +52,7 @@ class Request:
             ignored_signals=tuple(map(int, ignored.split())),
             blocked_signals=tuple(map(int, blocked.split())),
             limits={kind: (soft, hard) for kind, soft, hard in (map(int, each.split(":")) for each in limits.split())},
-            environment=dict(_pair(each) for each in rest[7:]),
+            environment=dict(_pair(each) for each in rest[_ATTRIBUTES:]),
             descriptors=tuple(descriptors),
         )
 

@@ -155,7 +155,7 @@ class WarmProcess:
             self._launches.remove(launch)
             launch.close()
         else:
-            os.kill(launch.pid, signal.SIGKILL)  # and _reap() forgets it
+            _signal(launch, bytes([signal.SIGKILL]))  # and _reap() forgets it
 
     def _answer(self, launch: Launch, body: bytes) -> None:
         if body == STATUS_REQUEST:
@@ -206,7 +206,14 @@ class WarmProcess:
         """Whether this is the forked process."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)  # until they mean the forked process there
         parent = os.getpid()
-        if pid := os.fork():
+        try:
+            pid = os.fork()
+        except OSError as error:  # no memory, or too many processes; other runs go on
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+            _print(f"cannot fork: {error}")
+            self._lost(launch)
+            return False
+        if pid:
             launch.pid = pid
             launch.release()
             self._forked += 1
@@ -256,8 +263,11 @@ class WarmProcess:
 
 
 def _signal(launch: Launch, numbers: bytes) -> None:
+    if launch.pid is None:
+        return
     for number in numbers:
-        os.kill(launch.pid or 0, number)  # not reaped yet, so its number is still its own
+        with suppress(OSError):  # it has changed its account, or this is no signal
+            os.kill(launch.pid, number)  # not reaped yet, so its number is still its own
 
 
 def _listen(path: Path) -> tuple[socket.socket, int]:

@@ -103,6 +103,7 @@ class Project:
                     "stdin": subprocess.DEVNULL,
                     "stdout": output,
                     "stderr": subprocess.STDOUT,
+                    "start_new_session": True,  # a signal to a group reaches no test
                     **settings,
                 },
             )
