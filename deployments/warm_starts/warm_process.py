@@ -204,7 +204,8 @@ class WarmProcess:
 
     def _fork(self, launch: Launch) -> bool:
         """Whether this is the forked process."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)  # until they mean the forked process there
+        # In the forked process they stay blocked until it has the signal mask of its launcher.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         parent = os.getpid()
         try:
             pid = os.fork()
@@ -233,7 +234,6 @@ class WarmProcess:
             other.release()
         for descriptor in self._wakeup:
             os.close(descriptor)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         return True
 
     def _reap(self) -> None:

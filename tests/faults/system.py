@@ -362,6 +362,11 @@ class FaultySystem(System):
         found = other_processes(self.data_dir, self.stack.parts.values())
         return [process for process in found if _says(process, _FLOW_RUN)]
 
+    def launchers(self) -> list[psutil.Process]:
+        """The processes that stand for forked flow runs."""
+        found = other_processes(self.data_dir, self.stack.parts.values())
+        return [process for process in found if _says(process, ("warm_starts/launcher.py",))]
+
     def all_readings(self) -> dict[str, set[Reading]]:
         """All items, by the first five characters of their sensor."""
         pages = self.client("dynamodb").get_paginator("scan")

@@ -185,10 +185,12 @@ def test_the_process_of_a_run_is_shown_as_what_it_runs(project: Project) -> None
 
 
 def test_runs_start_side_by_side(project: Project) -> None:
-    project.warm("engine")
+    warm = psutil.Process(project.warm("engine").pid)
+    before = warm.num_fds()
     launchers = [project.launch(WAITS.replace("'pid'", f"'{number}'")) for number in range(20)]
     assert 20 == len({project.written(str(number)) for number in range(20)})
     assert 20 == project.status.running
+    assert before + 20 == warm.num_fds()  # a connection each, and nothing of theirs
     for launcher in launchers:
         launcher.terminate()
     assert {-signal.SIGTERM} == {launcher.wait(SECONDS) for launcher in launchers}
