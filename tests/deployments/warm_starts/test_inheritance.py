@@ -4,13 +4,15 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from deployments.warm_starts.launcher import FORWARDED
+from deployments.warm_starts.launcher import FORWARDED, ForwardedSignals
 from tests.deployments.warm_starts.conftest import LAUNCHER, SECONDS, Project
 from tests.support.waiting import eventually
 
@@ -53,6 +55,11 @@ def prepare() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
 
 
+def ignore_sigusr1() -> None:
+    """What a warm process may have of its own parent, and its runs may not."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
 @pytest.mark.parametrize(("preexec", "unbuffered"), [(None, ""), (prepare, "1")])
 def test_a_forked_run_finds_what_a_new_interpreter_finds(project: Project, preexec: object, unbuffered: str) -> None:
     project.environment["PYTHONUNBUFFERED"] = unbuffered
@@ -61,7 +68,8 @@ def test_a_forked_run_finds_what_a_new_interpreter_finds(project: Project, preex
     (folder / "input").touch()
     settings = {"cwd": folder, "preexec_fn": preexec, "environment": {"TZ": "Asia/Tokyo", "A": "b=c\n", "EMPTY": ""}}
     started = look(project, **settings)
-    project.warm("engine", "asyncio", "multiprocessing", environment={"B": "not the launcher's"})
+    warm = {"environment": {"B": "not the launcher's"}, "preexec_fn": ignore_sigusr1}
+    project.warm("engine", "asyncio", "multiprocessing", **warm)
     assert started == look(project, **settings)
     assert 1 == project.status.forked
 
@@ -125,8 +133,36 @@ def test_a_lower_priority_than_the_launchers_or_lower_limits_need_a_start(projec
     assert "the warm process has lower resource limits" in project.run("pass")
 
 
-def test_the_launcher_forwards_what_service_managers_and_terminals_send() -> None:
-    assert {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} <= set(FORWARDED)
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Handlers of this process are as before when the test has ended."""
+    before = {number: signal.getsignal(number) for number in FORWARDED}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_signals_that_come_before_the_run_has_begun_reach_it_or_the_launcher() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.settimeout(0)
+        signals = ForwardedSignals(ours)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(10)
+        signals.begin()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert [signal.SIGUSR1, signal.SIGUSR2] == list(theirs.recv(10))
+
+        arrived: list[int] = []
+        given_up = ForwardedSignals(ours)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "kill", lambda _, number: arrived.append(number))
+            given_up.give_up()
+        assert [signal.SIGUSR1] == arrived
+        assert {signal.SIG_DFL} == {signal.getsignal(number) for number in FORWARDED}
 
 
 def test_it_works_as_a_copy_in_another_project(project: Project, tmp_path: Path) -> None:
