@@ -16,9 +16,10 @@ from typing import Final
 
 from .code_version import CodeVersion
 from .inheritance import check
-from .launcher import ACCEPTED, DECLINED, GO, LENGTH, STATUS
+from .launch import Launch
+from .launcher import ACCEPTED, DECLINED, GO, STATUS
 from .prefect_settings import PrefectSettings
-from .request import DESCRIPTORS, DeclinedError, Request
+from .request import DeclinedError, Request
 
 STATUS_REQUEST: Final = b"status"
 """The request of `status.py`."""
@@ -30,59 +31,6 @@ _LONGEST_REASON: Final = 4000
 """Bytes that a launcher reads."""
 _IMPORT_AGAIN_SECONDS: Final = 30
 """How long one that could not import its modules declines before it ends, so that another one tries."""
-
-
-class Launch:
-    """A connection of a launcher: its request, then the signals for its run."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection: Final = connection
-        self.request: Request | None = None
-        self.pid: int | None = None
-        self._received = bytearray()
-        self._descriptors: list[int] = []
-
-    def receive(self) -> bytes | None:
-        """The next bytes; None if the launcher has ended."""
-        try:
-            received, descriptors, _, _ = socket.recv_fds(self.connection, 1 << 18, DESCRIPTORS)
-        except BlockingIOError:
-            return b""
-        except OSError:
-            return None
-        self._descriptors += descriptors
-        return received or None
-
-    def add(self, received: bytes) -> bytes | None:
-        """The request, once all of it has been received."""
-        self._received += received
-        if len(self._received) < LENGTH.size:
-            return None
-        (length,) = LENGTH.unpack_from(self._received)
-        return bytes(self._received[LENGTH.size :]) if len(self._received) >= LENGTH.size + length else None
-
-    def parse(self, body: bytes) -> Request:
-        """The request of a launcher, which has the descriptors from now on; raises as `Request.parse` does."""
-        self.request = Request.parse(body, self._descriptors)
-        self._descriptors = []
-        return self.request
-
-    def answer(self, data: bytes) -> None:
-        with suppress(OSError):  # the launcher has ended
-            self.connection.send(data)
-
-    def release(self) -> None:
-        """Close the descriptors of the request, if they have not been."""
-        for each in self._descriptors:
-            os.close(each)
-        self._descriptors = []
-        if self.request:
-            self.request.close()
-            self.request = None
-
-    def close(self) -> None:
-        self.release()
-        self.connection.close()
 
 
 class WarmProcess:
@@ -141,9 +89,9 @@ class WarmProcess:
         elif launch.request is not None and received[:1] == GO:
             if self._fork(launch):
                 return launch.request
-            _signal(launch, received[1:])
+            launch.signal(received[1:])
         elif launch.pid is not None:
-            _signal(launch, received)
+            launch.signal(received)
         elif body := launch.add(received):
             self._answer(launch, body)
         return None
@@ -155,7 +103,7 @@ class WarmProcess:
             self._launches.remove(launch)
             launch.close()
         else:
-            _signal(launch, bytes([signal.SIGKILL]))  # and _reap() forgets it
+            launch.signal([signal.SIGKILL])  # and _reap() forgets it
 
     def _answer(self, launch: Launch, body: bytes) -> None:
         if body == STATUS_REQUEST:
@@ -260,14 +208,6 @@ class WarmProcess:
                 self._path.unlink()
         for launch in [each for each in self._launches if each.pid is None and each.request is None]:
             self._lost(launch)
-
-
-def _signal(launch: Launch, numbers: bytes) -> None:
-    if launch.pid is None:
-        return
-    for number in numbers:
-        with suppress(OSError):  # it has changed its account, or this is no signal
-            os.kill(launch.pid, number)  # not reaped yet, so its number is still its own
 
 
 def _listen(path: Path) -> tuple[socket.socket, int]:
