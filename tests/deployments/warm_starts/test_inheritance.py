@@ -135,8 +135,8 @@ def test_a_lower_priority_than_the_launchers_or_lower_limits_need_a_start(projec
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    """Handlers of this process are as before when the test has ended."""
-    before = {number: signal.getsignal(number) for number in FORWARDED}
+    """No signal is ignored, as some are in the background of a shell; afterwards the handlers are as before."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in FORWARDED}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
