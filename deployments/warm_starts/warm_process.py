@@ -152,6 +152,9 @@ class WarmProcess:
 
     def _fork(self, launch: Launch) -> bool:
         """Whether this is the forked process."""
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()  # else the run would print it once more
         # In the forked process they stay blocked until it has the signal mask of its launcher.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         parent = os.getpid()

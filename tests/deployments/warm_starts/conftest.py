@@ -75,7 +75,8 @@ class Project:
     ) -> "subprocess.Popen[bytes]":
         """A launcher whose run executes the program."""
         launcher = str(settings.pop("launcher", LAUNCHER))
-        command = [sys.executable, "-I", "-S", launcher, str(self.socket), "--module=engine", *options]
+        python = str(settings.pop("python", sys.executable))
+        command = [python, "-I", "-S", launcher, str(self.socket), "--module=engine", *options]
         environment = settings.pop("environment", {})
         return self.start(command, {**environment, "RUN": program}, log, **settings)
 

@@ -93,6 +93,31 @@ def test_a_folder_that_the_warm_process_cannot_see_needs_a_start(project: Projec
     assert printed.endswith("ran\n")
 
 
+def test_what_modules_print_when_they_are_imported_is_not_printed_by_runs(project: Project) -> None:
+    (project.folder / "prints.py").write_text("print('imported')")
+    project.warm("engine", "prints")
+    assert "" == project.run("import prints")
+    assert 1 == project.log.count("imported\n")
+
+
+def test_a_module_of_a_package_that_has_imported_it_is_run_without_a_warning(project: Project) -> None:
+    package = project.folder / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("import package.engine")
+    shutil.copy(project.folder / "engine.py", package)
+    project.warm("package")
+    assert "ran\n" == project.run("print('ran')", "--module=package.engine")
+
+
+def test_another_interpreter_needs_a_start(project: Project) -> None:
+    other = project.folder / "bin" / "python"
+    other.parent.mkdir()
+    other.symlink_to(sys.executable)
+    project.warm("engine")
+    printed = project.run("print('ran')", python=other)
+    assert f"the warm process has the interpreter {sys.executable}" in printed
+
+
 def test_modules_beside_the_run_are_found(project: Project) -> None:
     project.warm("engine")
     folder = project.folder / "elsewhere"
