@@ -2,7 +2,7 @@
 
     python -m benchmarks.burst --files 1000 --plain 60       # ours, then one run per file, at three limits
     python -m benchmarks.burst --files 10000 --curve 10      # with the memory of relay and runs, every 10 s
-    python -m benchmarks.burst --latency 10                  # one file on an idle stack, step by step
+    python -m benchmarks.burst --latency 10                  # one file on an idle stack, step by step, warm and plain
     python -m benchmarks.burst --waits 1000                  # so many emails paused, all due at nearly the same time
 
 Each has a stack of its own, started and ended here, its files in a temporary folder; everything shares the machine.
@@ -12,6 +12,7 @@ every second, a run starts without the workspace supervisor, and the best of sev
 """
 
 import argparse
+import shlex
 import statistics
 import sys
 import tempfile
@@ -26,8 +27,10 @@ from typing import Any
 from benchmarks.burst_watch import ROWS, Watch, memory_curve, new_sensor, seconds, wait_for
 from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from deployments.embedded import EmbeddedStack
+from deployments.embedded.services.prefect import ENGINE_COMMAND
 from deployments.embedded.startup import RELAY_COMMAND
 from deployments.server.prefect_yaml import prefect_deploy_all
+from deployments.warm_starts.status import status
 from flows.notification.wait import wait_tag
 
 PLAIN_RELAY = (sys.executable, str(Path(__file__).with_name("burst_plain_relay.py")))
@@ -119,23 +122,43 @@ def show_curve(curve: list[tuple[float, float, list[float]]], every: float) -> N
 # ---- One file -----------------------------------------------------------------------------------------------------
 
 
+WAYS = {"warm": None, "plain": shlex.join(ENGINE_COMMAND)}
+"""How runs are started: by the command of the pool, a launcher, or by one of the deployment, Prefect's engine."""
+
+
 def latency(watch: Watch, times: int) -> None:
-    steps = [one_file(watch, number) for number in range(times)]
+    """In turns, so that both ways see the same machine."""
+    ways = WAYS if "warm" in watch.stack.description.parts else {"plain": WAYS["plain"]}
+    steps: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    for number in range(times * len(ways)):
+        way = list(ways)[number % len(ways)]
+        watch.start_runs_with(ways[way])
+        steps[way].append(one_file(watch, number))
+        watch.start_runs_with(None)
     print(f"one file of {ROWS} rows on an idle stack, medians of {times} (min-max), seconds:")
-    for name in steps[0]:
-        values = [each[name] for each in steps]
-        print(f"    {name:34} {statistics.median(values):6.2f}  ({min(values):.2f}-{max(values):.2f})")
+    print(f"    {'':34}" + "".join(f" {way:>20}" for way in ways))
+    for name in next(iter(steps.values()))[0]:
+        texts = [spread([each[name] for each in steps[way]]) for way in ways]
+        print(f"    {name:34}" + "".join(f" {text:>20}" for text in texts))
+    if "warm" in ways:
+        forked = status(watch.stack.description.data_dir / "warm.sock").forked
+        check("runs were forked from the warm process", holds=forked >= times, seen=forked)
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f}  ({min(values):.2f}-{max(values):.2f})"
 
 
 def one_file(watch: Watch, number: int) -> dict[str, float]:
     name, sensor = f"latency-{number}-{new_sensor()}.csv", new_sensor()
-    begun = time.time()
+    used, begun = watch.cpu_of_runs(), time.time()
     watch.put(name, sensor)
     if not wait_for(lambda: watch.rows(sensor) == ROWS, 60, every=0.02):
         raise RuntimeError(f"{name} was not loaded within a minute")
     ended = time.time()
     wait_for(lambda: not watch.run_processes(), 60)
     time.sleep(2)
+    used = watch.cpu_of_runs() - used
     run = next(each for each in watch.runs("ingest-sensor-files") if each["name"] == name)
     at = {state["name"]: seconds(state["timestamp"]) for state in reversed(watch.states(run))}
     event = next(
@@ -153,7 +176,7 @@ def one_file(watch: Watch, number: int) -> dict[str, float]:
         "all": ended - begun,
     }
     ours = steps["put to event (S3, queue, relay)"] + steps["event to run (automation)"] + steps["flow to last row"]
-    return steps | {"all but poll and process start": ours}
+    return steps | {"all but poll and process start": ours, "CPU of worker and run": used}
 
 
 # ---- Many emails --------------------------------------------------------------------------------------------------

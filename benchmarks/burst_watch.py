@@ -124,6 +124,13 @@ class Watch:
         found: dict[str, Any] = self.api(f"/deployments/name/{name}")
         return found
 
+    def start_runs_with(self, command: str | None) -> None:
+        """Have files loaded by runs that this command starts; by that of the pool, if it is None."""
+        found = self.deployment("ingest-sensor-files/ingest-sensor-files")
+        others = {name: value for name, value in found["job_variables"].items() if name != "command"}
+        variables = others | ({"command": command} if command else {})
+        self.http.patch(f"/deployments/{found['id']}", json={"job_variables": variables}).raise_for_status()
+
     def set_run_limit(self, limit: int) -> None:
         url = f"/work_pools/{WORK_POOL}/queues/{FILES_QUEUE}"
         self.http.patch(url, json={"concurrency_limit": limit}).raise_for_status()
@@ -138,7 +145,16 @@ class Watch:
             return float("nan")
 
     def run_processes(self) -> list[psutil.Process]:
-        return psutil.Process(self.stack.description.parts["worker"].pid).children(recursive=True)
+        """What the worker and the warm process have started: with warm starts, a run has a launcher, too."""
+        parts = self.stack.description.parts
+        starting = [parts[name].pid for name in ("worker", "warm") if name in parts]
+        return [process for pid in starting for process in psutil.Process(pid).children(recursive=True)]
+
+    def cpu_of_runs(self) -> float:
+        """Seconds of CPU of the worker, the warm process, and the runs of both that have ended."""
+        parts = self.stack.description.parts
+        starting = [psutil.Process(parts[name].pid).cpu_times() for name in ("worker", "warm") if name in parts]
+        return sum(each.user + each.system + each.children_user + each.children_system for each in starting)
 
     def processes(self) -> Counter[str]:
         """Processes of the stack by part, what the parts have started counted with them."""

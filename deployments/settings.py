@@ -1,5 +1,6 @@
 """Settings that are needed before a Prefect API can be asked: environment variables and limits of deployed runs."""
 
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,10 @@ class Settings(StackSettings):
     feeds: Path = Field(
         default=Path(__file__).with_name("feeds"),
         description="Folder with the descriptors of feeds that `deploy` saves; by default those of this project.",
+    )
+    warm_starts: bool = Field(
+        default=sys.platform == "linux",
+        description="Whether runs of an embedded stack are forked from a warm process; on by default on Linux.",
     )
     endpoint_url: str | None = Field(
         default=None,

@@ -21,6 +21,7 @@ from deployments.doctor import (
     saved_blocks,
     server,
     tables,
+    warm_starts,
 )
 from deployments.doctor.check_results import Check, CheckResult, not_checked, problem
 from deployments.doctor.system import TIMEOUT_SECONDS, InspectedSystem
@@ -34,6 +35,7 @@ def all_checks() -> list[Check]:
     return [
         *machine.CHECKS,
         *server.CHECKS,
+        *warm_starts.CHECKS,
         *deployed_flows.checks(),
         *automations.checks(),
         *saved_blocks.CHECKS,

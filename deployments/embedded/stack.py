@@ -20,6 +20,7 @@ from deployments.embedded.signals import force_on_signal, handle_stop_signals, r
 from deployments.embedded.startup import RELAY_COMMAND, Deploy, Startup
 from deployments.embedded.supervisor import Supervisor
 from deployments.embedded.variables import child_environment
+from deployments.settings import Settings
 
 
 def print_line(line: str) -> None:
@@ -48,6 +49,7 @@ class EmbeddedStack:
         deploy: Deploy | None = None,
         relay_command: Sequence[str] = RELAY_COMMAND,
         use_postgres: bool = True,
+        warm_starts: bool | None = None,
         log: Log = print_line,
     ) -> None:
         """Start nothing yet.
@@ -61,6 +63,7 @@ class EmbeddedStack:
             relay_command: program that sends the queue's announcements to Prefect.
             use_postgres: use PostgreSQL if it runs here; False is for measurements with SQLite, which stays locked for
                 too long under load.
+            warm_starts: fork the processes of runs from a warm process; by default as `Settings.warm_starts` says.
             log: receives a line of text per event, from several threads.
         """
         self._data_dir = data_dir.absolute()
@@ -72,6 +75,7 @@ class EmbeddedStack:
             notify_after_seconds=notify_after_seconds,
         )
         self._deploy, self._relay_command, self._use_postgres = deploy, relay_command, use_postgres
+        self._warm_starts = Settings().warm_starts if warm_starts is None else warm_starts
         self._log = log
         self._exit_callbacks = ExitStack()
 
@@ -125,15 +129,20 @@ class EmbeddedStack:
         supervisor = Supervisor(self._log, self._file.add_process)
         exit_callbacks.callback(self._stop, supervisor)
         environment = child_environment(self.description)
-        startup = Startup(self.description, environment, supervisor, self._log, use_postgres=self._use_postgres)
+        startup = Startup(
+            self.description,
+            environment,
+            supervisor,
+            self._log,
+            use_postgres=self._use_postgres,
+            warm_starts=self._warm_starts,
+        )
         self.outputs = startup.run(self._deploy, self._relay_command)
         self._file.update(ready=True)
 
     def _stop(self, supervisor: Supervisor) -> None:
         with force_on_signal() as force:
-            supervisor.stop(
-                force, lambda: end_flow_runs(self._data_dir, self.description.parts.values(), self._log, force)
-            )
+            supervisor.stop(force, lambda: end_flow_runs(self._data_dir, self.description.parts, self._log, force))
         self._file.update(ready=False, parts={})  # the ports stay: the next stack prefers them
 
 

@@ -8,10 +8,18 @@ from typing import Any, Final
 
 from blocks.stack_outputs import StackOutputs
 from deployments.embedded.description import StackDescription
+from deployments.embedded.errors import PartFailedError
 from deployments.embedded.parts import Log, Part
 from deployments.embedded.services.database import find_postgres
 from deployments.embedded.services.emulator import emulator_part, ensure_aws, has_state
-from deployments.embedded.services.prefect import make_process_pool, server_part, start_engines_directly, worker_part
+from deployments.embedded.services.prefect import (
+    ENGINE_COMMAND,
+    make_process_pool,
+    server_part,
+    start_engines_directly,
+    worker_part,
+)
+from deployments.embedded.services.warm_process import warm_part, warm_start_command, why_no_warm_starts
 from deployments.embedded.stalled_runs import resolve_stalled_runs
 from deployments.embedded.supervisor import SupervisedPart, Supervisor
 
@@ -31,6 +39,7 @@ class Startup:
     supervisor: Supervisor
     log: Log
     use_postgres: bool = True
+    warm_starts: bool = True
 
     def run(self, deploy: Deploy | None, relay_command: Sequence[str]) -> StackOutputs:
         """The outputs of the CloudFormation stack in the emulator, once all parts run.
@@ -54,10 +63,12 @@ class Startup:
                 raise
         if deploy:
             deploy(self.environment)
-        worker = prefect.result()
+        warm, worker = prefect.result()
         worker.wait_until_ready()
-        start_engines_directly(self.stack.prefect_api_url)
+        start_engines_directly(self.stack.prefect_api_url, self._run_command())
         worker.watch()
+        if warm:
+            self._watch_warm_process(warm)
         self.supervisor.run(self._relay_part(relay_command))
         return aws.result()
 
@@ -72,12 +83,28 @@ class Startup:
         emulator.watch(after_restart=lambda: ensure_aws(self.stack.aws_endpoint_url))
         return outputs
 
-    def _start_prefect(self) -> SupervisedPart:
-        """The worker, started but not yet ready."""
+    def _start_prefect(self) -> tuple[SupervisedPart | None, SupervisedPart]:
+        """The warm process, if there is to be one, and the worker, both started but not yet ready."""
         self.supervisor.run(server_part(self.stack, self._start_database(), self.environment))
         make_process_pool(self.stack.prefect_api_url)
         resolve_stalled_runs(self.stack.prefect_api_url, self.log)
-        return self.supervisor.launch(worker_part(self.stack, self.environment))
+        # Before the worker, so that it is stopped after it: until then it tells launchers how their runs have ended.
+        warm = self.supervisor.launch(warm_part(self.stack, self.environment)) if self.warm_starts else None
+        return warm, self.supervisor.launch(worker_part(self.stack, self.environment))
+
+    def _run_command(self) -> Sequence[str]:
+        return warm_start_command(self.stack) if self.warm_starts else ENGINE_COMMAND
+
+    def _watch_warm_process(self, warm: SupervisedPart) -> None:
+        """Nothing depends on it: without it a run takes longer to start."""
+        try:
+            warm.wait_until_ready()
+            problem = why_no_warm_starts(self.stack)
+        except (PartFailedError, OSError) as error:
+            problem = str(error).splitlines()[0]  # the others are in its log
+        if problem:
+            self.log(f"runs start without the warm process: {problem} (its log: {warm.part.log_file})")
+        warm.watch()
 
     def _start_database(self) -> str:
         """The URL of the database."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deployments.commands.demo.story import SAMPLE
 from deployments.server.crash_automation import AUTOMATION
+from deployments.warm_starts.status import status
 from tests.e2e.conftest import NOTIFY_AFTER_SECONDS
 from tests.support.system import System, start_run, write
 from tests.support.waiting import eventually
@@ -50,6 +51,11 @@ def test_a_dropped_file_is_loaded_moved_waited_for_and_emailed_about(system: Sys
     assert states[-1] == "Completed"
     assert "Running" in states[1:-1]
     assert [f"{sample.name}: 7 rows loaded"] == [mail.subject for mail in system.mails_about(sample.name)]
+
+
+def test_the_runs_were_forked_from_the_warm_process(system: System) -> None:
+    found = status(system.data_dir / "warm.sock")
+    assert (None, True) == (found.problem, found.forked >= 1)
 
 
 def test_the_resume_button_sends_the_email_before_its_time(system: System) -> None:

@@ -26,8 +26,11 @@ ROWS: Final = (1, 40, 400)
 REMEMBERED: Final = 20
 """Files of which a newer version may land: the last ones, so that their loads may be under way."""
 
-KILLS: Final = ("kill run", "kill run", "kill worker", "kill relay", "kill server", "kill postgres")
-STALLS: Final = ("stall run", "stall run", "stall worker", "stall relay", "stall server")
+KILLS: Final = (
+    *("kill run", "kill run", "kill launcher", "kill warm"),
+    *("kill worker", "kill relay", "kill server", "kill postgres"),
+)
+STALLS: Final = ("stall run", "stall run", "stall warm", "stall worker", "stall relay", "stall server")
 
 
 @dataclass
@@ -87,9 +90,9 @@ class RandomFaults:
                     self._stalled.append((until, stall(victims)))
 
     def _victims(self, name: str) -> list[psutil.Process]:
-        if name != "run":
+        if name not in ("run", "launcher"):
             return [psutil.Process(self.system.stack.parts[name].pid)]
-        runs = self.system.run_processes()
+        runs = self.system.run_processes() if name == "run" else self.system.launchers()
         return [self.chance.choice(runs)] if runs else []
 
     def _go_on(self, until: float) -> None:

@@ -179,7 +179,8 @@ class FaultySystem(System):
 
     def stall_part(self, part: str) -> Stalled:
         """A part stands still, with all that it has started: runs, for the worker."""
-        return stall([psutil.Process(self.stack.parts[part].pid)])
+        runs = self.run_processes() if part == "worker" else []  # some are children of the warm process
+        return stall([psutil.Process(self.stack.parts[part].pid), *runs])
 
     @contextmanager
     def arriving_together(self) -> Iterator[None]:
@@ -360,6 +361,11 @@ class FaultySystem(System):
         """The processes of flow runs, those whose worker is gone included."""
         found = other_processes(self.data_dir, self.stack.parts.values())
         return [process for process in found if _says(process, _FLOW_RUN)]
+
+    def launchers(self) -> list[psutil.Process]:
+        """The processes that stand for forked flow runs."""
+        found = other_processes(self.data_dir, self.stack.parts.values())
+        return [process for process in found if _says(process, ("warm_starts/launcher.py",))]
 
     def all_readings(self) -> dict[str, set[Reading]]:
         """All items, by the first five characters of their sensor."""

@@ -34,7 +34,7 @@ from tests.faults.steps import (
 )
 from tests.faults.system import WITHIN_SECONDS, Caught, FaultySystem
 
-Part = Literal["worker", "relay", "server", "postgres"]
+Part = Literal["warm", "worker", "relay", "server", "postgres"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ KILLS = (
     Kill("process of the run, after", runs=True),
     Kill("worker", "worker", runs_follow=True),
     Kill("worker and run", "worker", runs=True),
+    Kill("warm process and its runs", "warm", runs=True),
     Kill("relay", "relay"),
     Kill("Prefect server", "server"),
     Kill("PostgreSQL", "postgres"),

@@ -109,8 +109,9 @@ class System:
         return [state["name"] for state in sorted(states, key=lambda state: state["timestamp"])]
 
     def flow_run_processes(self) -> list[int]:
-        """Processes that the worker has started: each runs a flow."""
-        return [child.pid for child in psutil.Process(self.stack.parts["worker"].pid).children(recursive=True)]
+        """Processes that the worker and the warm process have started: each runs a flow, or stands for a run."""
+        starting = [part.pid for name, part in self.stack.parts.items() if name in ("worker", "warm")]
+        return [child.pid for pid in starting for child in psutil.Process(pid).children(recursive=True)]
 
     def kill(self, part: str) -> None:
         psutil.Process(self.stack.parts[part].pid).kill()

@@ -130,7 +130,8 @@ class Demo:
         return next((run for run in new if run.state_name in {"Running", "Paused", "Completed"}), None)
 
     def _flow_run_processes(self) -> list[psutil.Process]:
-        return psutil.Process(self.stack.parts["worker"].pid).children(recursive=True)
+        starting = [self.stack.parts[name].pid for name in ("worker", "warm") if name in self.stack.parts]
+        return [process for pid in starting for process in psutil.Process(pid).children(recursive=True)]
 
     def _mail_after(self, count: int) -> Mail | None:
         return next(iter(mails(self.stack.aws_endpoint_url)[count:]), None)

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from urllib.error import HTTPError
@@ -13,6 +13,8 @@ from deployments.embedded.health import answers, call
 from deployments.embedded.parts import Part, PartProcess
 from deployments.embedded.ports import LOOPBACK
 
+ENGINE_COMMAND: Final = (sys.executable, "-m", "prefect.engine")
+"""Starts the process of a run."""
 _WORKER: Final = "embedded"
 _EXISTS: Final = 409
 
@@ -66,8 +68,8 @@ def make_process_pool(api_url: str) -> None:
             raise
 
 
-def start_engines_directly(api_url: str) -> None:
-    """Have the worker start the process of a run with a command of ours, once it has told the pool what can be set.
+def start_engines_directly(api_url: str, command: Sequence[str] = ENGINE_COMMAND) -> None:
+    """Have the worker start the process of a run with that command, once it has told the pool what can be set.
 
     Left to itself it starts a process that prepares a workspace, and that becomes the run's: Prefect is imported twice,
     for 1.3 s of a core. There is nothing to prepare, as the project is installed where the worker runs.
@@ -77,7 +79,7 @@ def start_engines_directly(api_url: str) -> None:
     """
     pool = f"{api_url}/work_pools/{WORK_POOL}"
     template = call(pool)["base_job_template"]
-    template["variables"]["properties"]["command"]["default"] = shlex.join([sys.executable, "-m", "prefect.engine"])
+    template["variables"]["properties"]["command"]["default"] = shlex.join(command)
     call(pool, {"base_job_template": template}, method="PATCH")
 
 

@@ -47,6 +47,8 @@ class NextStack:
     """A stack that was started in the directory of a killed one."""
 
     data_dir: Path
+    forked: bool
+    """Whether its run was a child of its warm process."""
     orphans: list[psutil.Process]
     """Processes of the killed stack."""
     description: StackDescription
@@ -62,10 +64,11 @@ def next_stack(new_data_dir: NewDataDir, up: Up) -> NextStack:
     call(f"{before.prefect_api_url}/variables/", {"name": "kept", "value": "by PostgreSQL"})
     runs = start_runs(before.prefect_api_url, new_data_dir())
     orphans = processes_of(before)
+    forked = [run for run in psutil.Process(before.parts["warm"].pid).children() if "prefect.engine" in run.cmdline()]
     killed.kill()
     killed.wait()
     process = up(data_dir)
-    return NextStack(data_dir, orphans, ready_stack(data_dir, process), process, runs)
+    return NextStack(data_dir, len(forked) == 1, orphans, ready_stack(data_dir, process), process, runs)
 
 
 def start_runs(api: str, folder: Path) -> Runs:
@@ -88,6 +91,10 @@ def state_of(api: str, run: str) -> dict[str, str]:
 
 def test_the_next_stack_ends_the_processes_of_a_killed_supervisor(next_stack: NextStack) -> None:
     assert [] == [process for process in next_stack.orphans if process.is_running()]
+
+
+def test_a_run_is_forked_from_the_warm_process(next_stack: NextStack) -> None:
+    assert next_stack.forked
 
 
 def test_a_run_that_is_ended_with_its_stack_reports_that_it_crashed(next_stack: NextStack) -> None:

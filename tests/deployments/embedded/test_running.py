@@ -16,7 +16,7 @@ from deployments.embedded.health import answers, call
 from tests.deployments.embedded.conftest import processes_of
 from tests.support.waiting import eventually
 
-PARTS = ["emulator", "postgres", "relay", "server", "worker"]
+PARTS = ["emulator", "postgres", "relay", "server", "warm", "worker"]
 RESTART_SECONDS = 60
 
 

@@ -19,8 +19,10 @@ from prefect.settings import Settings as PrefectSettings
 from prefect.settings.legacy import _get_valid_setting_names
 
 from blocks.domain.names import WORK_POOL
+from deployments import warm_starts
 from deployments.cli import app
 from deployments.embedded.services.prefect import _server_settings
+from deployments.embedded.services.warm_process import MODULES, ONE_THREAD
 from deployments.settings import Settings
 
 FOLDER: Final = Path(__file__).parents[3] / "deployments" / "systemd"
@@ -45,8 +47,8 @@ def variables(example: Path, *, commented: bool = False) -> dict[str, str]:
     return dict(re.findall(pattern, example.read_text(encoding="utf-8"), re.MULTILINE))
 
 
-def test_there_is_a_unit_for_server_worker_and_relay() -> None:
-    assert [unit.stem for unit in UNITS] == [f"sensor-ingest-{part}" for part in ("relay", "server", "worker")]
+def test_there_is_a_unit_for_each_part() -> None:
+    assert [unit.stem for unit in UNITS] == [f"sensor-ingest-{part}" for part in ("relay", "server", "warm", "worker")]
 
 
 @each_unit
@@ -72,6 +74,10 @@ def test_the_command_of_a_unit_exists_and_accepts_its_options(unit: Path) -> Non
         taken = str(inspect.signature(prefect.cli.worker.start))
         assert {option for option in options if f"'{option}'" not in taken} == set()
         assert arguments[arguments.index("--pool") + 1] == WORK_POOL
+    elif name == "python":
+        module, socket, *preloaded = arguments[1:]
+        assert [warm_starts.__name__, *MODULES] == [module, *preloaded]
+        assert service(unit)["WorkingDirectory"] == str(Path(socket).parent)
     else:
         assert [name, *arguments] == ["prefect", "server", "start"]
 
@@ -136,6 +142,16 @@ def test_examples_set_existing_settings_to_valid_values(example: Path, monkeypat
 def test_the_server_has_the_batch_settings_of_the_embedded_one() -> None:
     embedded = {name: value for name, value in _server_settings(4200, "").items() if "_SERVICES_" in name}
     assert embedded.items() <= variables(FOLDER / "server.env.example").items()
+
+
+def test_libraries_start_no_threads_in_the_warm_process() -> None:
+    assert ONE_THREAD.items() <= variables(FOLDER / "client.env.example").items()
+
+
+def test_the_warm_process_sees_the_folders_of_runs_and_ends_after_the_worker() -> None:
+    unit = (FOLDER / "sensor-ingest-warm.service").read_text(encoding="utf-8")
+    assert "\nBefore=sensor-ingest-worker.service\n" in unit
+    assert "\nJoinsNamespaceOf=sensor-ingest-worker.service\n" in unit
 
 
 def test_no_example_contains_a_secret() -> None:

@@ -1,0 +1,40 @@
+"""Asks a warm process how it is."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from .launcher import LENGTH, connect
+from .warm_process import STATUS_REQUEST
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a warm process says about itself."""
+
+    pid: int
+    problem: str | None
+    """Why it forks nothing; None if it forks."""
+    modules: list[str]
+    """Those it was started with."""
+    forked: int
+    """Runs that it has forked."""
+    running: int
+    """Runs that have not ended."""
+
+
+def status(path: Path, timeout_seconds: float = 5) -> Status:
+    """The status of the warm process that listens on that socket.
+
+    Raises:
+        OSError: none does, or it does not answer in time.
+    """
+    with connect(str(path), timeout_seconds) as connection:
+        connection.sendall(LENGTH.pack(len(STATUS_REQUEST)) + STATUS_REQUEST)
+        answer = b""
+        while part := connection.recv(1 << 12):
+            answer += part
+    try:
+        return Status(**json.loads(answer))
+    except (TypeError, ValueError) as error:
+        raise OSError(f"what listens on {path} is no warm process of this version") from error

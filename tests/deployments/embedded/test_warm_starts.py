@@ -1,0 +1,46 @@
+"""The warm process as a part of the stack: what a run is started with, and a stack whose warm process fails."""
+
+import shlex
+import sys
+
+import pytest
+
+from blocks.domain.names import WORK_POOL
+from deployments.embedded import EmbeddedStack
+from deployments.embedded.health import call
+from deployments.embedded.services import warm_process
+from deployments.warm_starts.status import status
+from tests.deployments.embedded.conftest import NewDataDir
+from tests.deployments.embedded.up import IDLE
+
+
+def run_command(stack: EmbeddedStack) -> list[str]:
+    """The command with which the worker starts a run."""
+    template = call(f"{stack.description.prefect_api_url}/work_pools/{WORK_POOL}")["base_job_template"]
+    return shlex.split(template["variables"]["properties"]["command"]["default"])
+
+
+def test_the_worker_has_runs_forked_by_a_process_that_has_imported_them(stack: EmbeddedStack) -> None:
+    assert list(warm_process.warm_start_command(stack.description)) == run_command(stack)
+    found = status(stack.description.data_dir / "warm.sock")
+    assert (None, ["deployments.preloaded"]) == (found.problem, found.modules)
+
+
+def test_a_warm_process_that_cannot_import_costs_a_stack_one_line(
+    new_data_dir: NewDataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm_process, "MODULES", ("no_such_module",))
+    lines: list[str] = []
+    with EmbeddedStack(new_data_dir(), relay_command=IDLE, log=lines.append) as stack:
+        assert "no_such_module" in (status(stack.description.data_dir / "warm.sock").problem or "")
+    about = [line for line in lines if "warm" in line]
+    assert 1 == len(about), about
+    assert about[0].startswith("runs start without the warm process: no_such_module cannot be imported")
+    assert [line for line in lines if line.startswith("ready")]
+
+
+def test_the_setting_switches_warm_starts_off(new_data_dir: NewDataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENSOR_INGEST_WARM_STARTS", "false")
+    with EmbeddedStack(new_data_dir(), relay_command=IDLE, log=lambda _: None) as stack:
+        assert "warm" not in stack.description.parts
+        assert [sys.executable, "-m", "prefect.engine"] == run_command(stack)
