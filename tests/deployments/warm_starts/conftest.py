@@ -140,10 +140,12 @@ def ended(process: psutil.Process) -> bool:
 
 @pytest.fixture(autouse=True)
 def interruptible() -> Iterator[None]:
-    """Launchers inherit that this process ignores SIGINT, as it does in the background of a shell."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Launchers inherit which signals this process ignores, as SIGINT in the background of a shell, or under nohup."""
+    defaults: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, default) for number, default in defaults.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
