@@ -100,6 +100,7 @@ class Process:
         """Seconds that its wall clock is ahead of true time."""
         self.faults = faults
         """Whether the network may kill and stall it."""
+        self.started_at = scheduler.true_time
         self.stalled_until = 0.0
         self.faults_met = 0
         """How often something went wrong with its calls, or with itself."""
