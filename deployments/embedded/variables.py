@@ -2,7 +2,10 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
+
+import certifi
 
 from blocks.stack_outputs import STACK_NAME
 from deployments.embedded.description import StackDescription
@@ -50,10 +53,24 @@ def child_environment(stack: StackDescription) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         # The Prefect server responds with 500 when PostgreSQL dies; by default clients do not retry after 500.
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
+        # The API is plain HTTP on loopback. By default each client (a run makes several) reads all of certifi's
+        # certificates for it, and asks for a CSRF token, which this server does not use.
+        "PREFECT_API_SSL_CERT_FILE": str(_one_certificate(stack.data_dir)),
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
         "TMPDIR": str(stack.data_dir / "tmp"),
         "PYTHONUNBUFFERED": "1",  # a killed process loses no buffered log lines
         DATA_DIR_VARIABLE: str(stack.data_dir),
     }
+
+
+def _one_certificate(data_dir: Path) -> Path:
+    """A file with one of certifi's certificates: OpenSSL takes none for a mistake."""
+    path = data_dir / "certificate.pem"
+    if not path.exists():
+        bundle = Path(certifi.where()).read_text(encoding="utf-8")
+        certificate = bundle[bundle.index("-----BEGIN") :].partition("-----END CERTIFICATE-----")
+        path.write_text("".join(certificate[:2]) + "\n", encoding="utf-8")
+    return path
 
 
 def _without_proxy(inherited: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A running stack, and restarts of parts that are killed."""
 
 import signal
+import ssl
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +25,15 @@ def described(stack: EmbeddedStack) -> StackDescription:
     description = running_stack(stack.description.data_dir)
     assert description is not None
     return description
+
+
+def test_clients_of_its_api_read_one_certificate_and_need_no_token(stack: EmbeddedStack) -> None:
+    environment = psutil.Process(stack.description.parts["worker"].pid).environ()
+    context = ssl.create_default_context(cafile=environment["PREFECT_API_SSL_CERT_FILE"])
+    assert 1 == len(context.get_ca_certs())
+    assert "false" == environment["PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"]
+    with pytest.raises(OSError, match="422"):  # the server has no tokens
+        call(f"{stack.description.prefect_api_url}/csrf-token?client=test")
 
 
 def works(stack: EmbeddedStack) -> bool:
