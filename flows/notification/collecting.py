@@ -63,12 +63,22 @@ class EmailCollection:
         return [*(report for report in reports if report not in errors), *unawares]
 
     def uncovered(self, reports: Sequence[FileReport]) -> list[FileReport]:
-        """The reports that are in no email that another process has made."""
+        """The reports that are in no email that another process has made.
+
+        What was settled for another email than that is news, also if the version is in that one: it may have been taken
+        for replaced, and loaded later.
+        """
         if not self._earlier:
             return list(reports)
         emails = run_blocks().file_ledger.emails(self._earlier).values()
-        covered = {version for email in emails for version in email.files}
-        return [report for report in reports if version_of(report) not in covered]
+        covered = {(email.email_id, version) for email in emails for version in email.files}
+
+        def is_covered(report: FileReport) -> bool:
+            settled_for = report.email_id if isinstance(report, LedgerEntry) else None
+            ids = [settled_for] if settled_for else self._earlier
+            return any((email_id, version_of(report)) in covered for email_id in ids)
+
+        return [report for report in reports if not is_covered(report)]
 
     def _collect(self, email_id: str) -> ClaimedEmail:
         ledger = run_blocks().file_ledger

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
 
-from blocks.domain.models import FileReport, SensorFile
+from blocks.domain.models import FileReport, FileStatus, LedgerEntry, SensorFile
 from blocks.file_ledger.emails import OutboxEmail, Version
 from blocks.file_ledger.outbox import EMAIL_LEASE, ClaimedEmail
 from blocks.runtime import Runtime, installed
@@ -79,6 +80,17 @@ def report(version: str) -> FileReport:
     return FileReport(bucket="landing", key="incoming/a.csv", version=version, status="archived")
 
 
+def entry(version: str, *, email_id: str, status: FileStatus) -> LedgerEntry:
+    return LedgerEntry(
+        bucket="landing",
+        key="incoming/a.csv",
+        version=version,
+        status=status,
+        email_id=email_id,
+        claimed_at=datetime(2026, 11, 28, tzinfo=UTC),
+    )
+
+
 def taken(ledger: Ledger, email: EmailCollection, *versions: str) -> None:
     """Another process takes the run for dead, and makes its email with these versions."""
     ledger.made[email()] = tuple(("landing", "incoming/a.csv", version) for version in versions)
@@ -115,6 +127,19 @@ def test_a_run_that_was_taken_for_dead_reports_nothing_twice(clock: Clock, ledge
     clock.now += 100
     email()
     assert [report("v2")] == email.uncovered([report("v1"), report("v2")])
+
+
+def test_a_version_that_is_settled_once_more_after_its_email_was_made_is_in_the_next_one(
+    clock: Clock, ledger: Ledger
+) -> None:
+    """It was taken for replaced, by a run that had looked before it came; then it was loaded."""
+    email = EmailCollection(FILES, 60)
+    before = entry("v1", email_id=email(), status="superseded")
+    taken(ledger, email, "v1")
+    clock.now += 100
+    loaded = entry("v1", email_id=email(), status="archived")
+    assert [loaded] == email.uncovered([loaded])
+    assert [] == email.uncovered([before])
 
 
 def test_two_threads_that_find_the_email_taken_collect_for_one_new_email(
