@@ -639,10 +639,18 @@ EMAILS: Final = (
     Protection(
         "email: a run that was taken for dead reports nothing twice",
         "flows/notification/collecting.py",
-        "        covered = {version for email in emails for version in email.files}",
-        "        covered = {version for email in emails for version in email.groups}",
+        "        return [report for report in reports if not is_covered(report)]",
+        "        return list(reports)",
         ("tests/flows/notification/test_collecting.py",),
         "a version may be in two emails anyway: of a run whose load of it failed, and of the run that has loaded it",
+    ),
+    Protection(
+        "email: what a run settled once more, after its email was made, is in the next one",
+        "flows/notification/collecting.py",
+        "            ids = [settled_for] if settled_for else self._earlier",
+        "            ids = self._earlier",
+        ("tests/flows/notification/test_collecting.py",),
+        "it takes more than 40,000 seeds (41430)",
     ),
     Protection(
         "email of a run that died: made when none of its writes can succeed any more",
