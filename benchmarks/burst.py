@@ -28,9 +28,9 @@ from benchmarks.burst_watch import ROWS, Watch, memory_curve, new_sensor, second
 from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from deployments.embedded import EmbeddedStack
 from deployments.embedded.services.prefect import ENGINE_COMMAND
+from deployments.embedded.services.warm_process import warm_status
 from deployments.embedded.startup import RELAY_COMMAND
 from deployments.server.prefect_yaml import prefect_deploy_all
-from deployments.warm_starts.status import status
 from flows.notification.wait import wait_tag
 
 PLAIN_RELAY = (sys.executable, str(Path(__file__).with_name("burst_plain_relay.py")))
@@ -141,7 +141,7 @@ def latency(watch: Watch, times: int) -> None:
         texts = [spread([each[name] for each in steps[way]]) for way in ways]
         print(f"    {name:34}" + "".join(f" {text:>20}" for text in texts))
     if "warm" in ways:
-        forked = status(watch.stack.description.data_dir / "warm.sock").forked
+        forked = warm_status(watch.stack.description).forked
         check("runs were forked from the warm process", holds=forked >= times, seen=forked)
 
 

@@ -19,7 +19,7 @@ from deployments.embedded.services.prefect import (
     start_engines_directly,
     worker_part,
 )
-from deployments.embedded.services.warm_process import warm_part, warm_start_command, why_no_warm_starts
+from deployments.embedded.services.warm_process import warm_part, warm_start_command, warm_status
 from deployments.embedded.stalled_runs import resolve_stalled_runs
 from deployments.embedded.supervisor import SupervisedPart, Supervisor
 
@@ -99,7 +99,7 @@ class Startup:
         """Nothing depends on it: without it a run takes longer to start."""
         try:
             warm.wait_until_ready()
-            problem = why_no_warm_starts(self.stack)
+            problem = warm_status(self.stack).problem
         except (PartFailedError, OSError) as error:
             problem = str(error).splitlines()[0]  # the others are in its log
         if problem:

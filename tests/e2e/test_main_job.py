@@ -5,8 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from deployments.commands.demo.story import SAMPLE
+from deployments.embedded.services.warm_process import warm_status
 from deployments.server.crash_automation import AUTOMATION
-from deployments.warm_starts.status import status
 from tests.e2e.conftest import NOTIFY_AFTER_SECONDS
 from tests.support.system import System, start_run, write
 from tests.support.waiting import eventually
@@ -54,7 +54,7 @@ def test_a_dropped_file_is_loaded_moved_waited_for_and_emailed_about(system: Sys
 
 
 def test_the_runs_were_forked_from_the_warm_process(system: System) -> None:
-    found = status(system.data_dir / "warm.sock")
+    found = warm_status(system.stack)
     assert (None, True) == (found.problem, found.forked >= 1)
 
 

@@ -1,6 +1,7 @@
 """What is played once in simulated processes, step by step: no seed draws any of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from blocks.domain.models import FileReport, SensorFile
@@ -21,11 +22,18 @@ ROWS = "sensor-1,1,a"
 
 def played(*parts: Part) -> None:
     """Each part in a process of its own, one after the other; a part may kill its process."""
+    with undisturbed_product() as product:
+        for number, part in enumerate(parts):
+            _play(product, number, part)
+
+
+@contextmanager
+def undisturbed_product() -> Iterator[Product]:
+    """The product in a world where nothing goes wrong by itself."""
     with World(1, Faults()) as world:
         product = Product(world, Chances(0, 0, 0, 0, 0))
         with product.installed():
-            for number, part in enumerate(parts):
-                _play(product, number, part)
+            yield product
 
 
 def _play(product: Product, number: int, part: Part) -> None:

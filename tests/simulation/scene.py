@@ -12,10 +12,8 @@ from botocore.exceptions import EndpointConnectionError
 from blocks.domain.models import SETTLED
 from blocks.file_ledger.claiming import SETTLED_AS_GONE, Owned
 from blocks.file_ledger.claims import Claim
-from tests.simulation.faults import Faults
 from tests.simulation.network import _Attempt
-from tests.simulation.played import KEY, ROWS, file, ingested
-from tests.simulation.prefect_server import Chances
+from tests.simulation.played import KEY, ROWS, file, ingested, undisturbed_product
 from tests.simulation.processes import Process, current_thread, running_thread
 from tests.simulation.product import BUCKET, Product, _blocks
 from tests.simulation.runtime import running_process
@@ -189,12 +187,10 @@ class Scene:
 @contextmanager
 def scene(*, versioned: bool = True) -> Iterator[Scene]:
     """A new scene, without faults but those that plans have."""
-    with World(1, Faults()) as world, pytest.MonkeyPatch.context() as patch:
+    with undisturbed_product() as product, pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Attempt, "made", _planned(_Attempt.made))
-        product = Product(world, Chances(0, 0, 0, 0, 0))
         product.bucket.versioned = versioned
-        with product.installed():
-            yield Scene(world, product)
+        yield Scene(product.world, product)
 
 
 def _planned(made: Callable[[_Attempt], Any]) -> Callable[[_Attempt], Any]:

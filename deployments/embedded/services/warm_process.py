@@ -8,7 +8,7 @@ from typing import Final
 import deployments.warm_starts
 from deployments.embedded.description import StackDescription
 from deployments.embedded.parts import Part, PartProcess
-from deployments.warm_starts.status import status
+from deployments.warm_starts.status import Status, status
 
 NAME: Final = "warm"
 MODULES: Final = ("deployments.preloaded",)
@@ -42,13 +42,13 @@ def warm_start_command(stack: StackDescription) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", str(_LAUNCHER), str(_socket(stack)))
 
 
-def why_no_warm_starts(stack: StackDescription) -> str | None:
-    """The reason for which the warm process forks nothing; None if it forks.
+def warm_status(stack: StackDescription) -> Status:
+    """What the warm process of the stack says about itself.
 
     Raises:
         OSError: it does not answer.
     """
-    return status(_socket(stack)).problem
+    return status(_socket(stack))
 
 
 def _socket(stack: StackDescription) -> Path:
@@ -57,6 +57,6 @@ def _socket(stack: StackDescription) -> Path:
 
 def _answers(stack: StackDescription, process: PartProcess) -> bool:
     try:
-        return status(_socket(stack)).pid == process.pid
+        return warm_status(stack).pid == process.pid
     except OSError:
         return False

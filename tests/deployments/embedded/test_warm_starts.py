@@ -9,7 +9,6 @@ from blocks.domain.names import WORK_POOL
 from deployments.embedded import EmbeddedStack
 from deployments.embedded.health import call
 from deployments.embedded.services import warm_process
-from deployments.warm_starts.status import status
 from tests.deployments.embedded.conftest import NewDataDir
 from tests.deployments.embedded.up import IDLE
 
@@ -22,7 +21,7 @@ def run_command(stack: EmbeddedStack) -> list[str]:
 
 def test_the_worker_has_runs_forked_by_a_process_that_has_imported_them(stack: EmbeddedStack) -> None:
     assert list(warm_process.warm_start_command(stack.description)) == run_command(stack)
-    found = status(stack.description.data_dir / "warm.sock")
+    found = warm_process.warm_status(stack.description)
     assert (None, ["deployments.preloaded"]) == (found.problem, found.modules)
 
 
@@ -32,7 +31,7 @@ def test_a_warm_process_that_cannot_import_costs_a_stack_one_line(
     monkeypatch.setattr(warm_process, "MODULES", ("no_such_module",))
     lines: list[str] = []
     with EmbeddedStack(new_data_dir(), relay_command=IDLE, log=lines.append) as stack:
-        assert "no_such_module" in (status(stack.description.data_dir / "warm.sock").problem or "")
+        assert "no_such_module" in (warm_process.warm_status(stack.description).problem or "")
     about = [line for line in lines if "warm" in line]
     assert 1 == len(about), about
     assert about[0].startswith("runs start without the warm process: no_such_module cannot be imported")
