@@ -223,6 +223,8 @@ LOADING: Final = (
         "lambda claim: claim if claim.unsettled else claim.released(self._clock.latest())",
         "lambda claim: claim.released(self._clock.latest())",
         (f"{_LEDGER}/test_settling.py",),
+        "it costs time only: the key is due at once, so the relay announces it, and another run loads the version some "
+        "seconds later; `make test-faults` demands that the same run does",
     ),
     Protection(
         "newer version: found when the original is deleted",
