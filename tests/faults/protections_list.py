@@ -246,6 +246,8 @@ LOADING: Final = (
         "            written[:] = [waiting] if waiting and waiting.version in claim.unsettled else []",
         "            written[:] = [waiting] if waiting else []",
         (f"{_LEDGER}/test_failed_loads.py",),
+        "the version is loaded once more, and ends the same; only an email says that it failed, which the simulation "
+        "does not tell from a load that did; `test_failed_loads.py` does",
     ),
     Protection(
         "load: a version that is settled and cannot be moved is reported as settled",
