@@ -36,6 +36,11 @@ class StackDescription(BaseModel):
     """Whether all parts run."""
 
     @property
+    def access_key(self) -> str:
+        """The access key that the emulator asks for."""
+        return self.environment["AWS_ACCESS_KEY_ID"]
+
+    @property
     def prefect_url(self) -> str:
         """Address of the Prefect UI."""
         return f"http://127.0.0.1:{self.prefect_port}"

@@ -75,12 +75,12 @@ class Startup:
     def _start_aws(self) -> StackOutputs:
         emulator = self.supervisor.launch(emulator_part(self.stack, self.environment))
         emulator.wait_until_ready()
-        outputs = ensure_aws(self.stack.aws_endpoint_url)
+        outputs = ensure_aws(self.stack)
         if not has_state(self.stack.data_dir):
             # The emulator saves its stack only on a clean stop. If it were killed before the first one, it would find
             # the bucket on disk, belonging to no stack, and create another bucket.
             emulator.restart()
-        emulator.watch(after_restart=lambda: ensure_aws(self.stack.aws_endpoint_url))
+        emulator.watch(after_restart=lambda: ensure_aws(self.stack))
         return outputs
 
     def _start_prefect(self) -> tuple[SupervisedPart | None, SupervisedPart]:

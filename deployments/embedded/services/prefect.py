@@ -30,7 +30,7 @@ def server_part(stack: StackDescription, database_url: str, environment: Mapping
     return Part(
         name="server",
         title="The Prefect server",
-        command=[sys.executable, "-m", "prefect", "server", "start"],
+        command=[sys.executable, "-m", "deployments.embedded.services.guarded_server"],
         environment={**environment, **_server_settings(stack.prefect_port, database_url)},
         working_dir=stack.data_dir,
         log_file=stack.log_file("server"),
@@ -50,7 +50,7 @@ def _server_settings(port: int, database_url: str) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",  # 0.5 is cut to 0 in 3.9: a core for nothing
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-        # By default any page that is open in a browser on this machine may use the API.
+        # By default any page may read the answers; the guard refuses its requests as well.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}:{port},http://localhost:{port}",
     }
 
