@@ -101,7 +101,11 @@ class Postgres:
     def part(self) -> Part:
         """The server; call `prepare` before it starts."""
         socket_folder = ".." if self.socket_folder == self.home else str(self.socket_folder)  # seen from the files
-        socket = (f"--port={_PORT}", f"--unix_socket_directories={socket_folder}")
+        socket = (
+            f"--port={_PORT}",
+            f"--unix_socket_directories={socket_folder}",
+            "--unix_socket_permissions=0700",
+        )
         return replace(
             self._program("postgres", "-D", self._here(self.files), "--listen_addresses=", *socket, folder=self.files),
             ready=self._is_ready,
