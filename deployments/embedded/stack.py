@@ -68,6 +68,7 @@ class EmbeddedStack:
             warm_starts: fork the processes of runs from a warm process; by default as `Settings.warm_starts` says.
             log: receives a line of text per event, from several threads.
         """
+        settings = Settings()
         self._data_dir = data_dir.absolute()
         self._new_description = partial(
             new_description,
@@ -75,9 +76,10 @@ class EmbeddedStack:
             prefect_port=prefect_port,
             aws_port=aws_port,
             notify_after_seconds=notify_after_seconds,
+            auth_string=settings.auth_string.get_secret_value() if settings.auth_string else None,
         )
         self._deploy, self._relay_command, self._use_postgres = deploy, relay_command, use_postgres
-        self._warm_starts = Settings().warm_starts if warm_starts is None else warm_starts
+        self._warm_starts = settings.warm_starts if warm_starts is None else warm_starts
         self._log = log
         self._exit_callbacks = ExitStack()
 

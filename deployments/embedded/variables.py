@@ -23,7 +23,9 @@ _OTHER_SYSTEMS: Final = ("PREFECT_", "AWS_", "PG")
 """Prefixes of variables that name other servers, accounts and databases."""
 
 
-def stack_environment(stack: StackDescription, notify_after_seconds: float) -> dict[str, str]:
+def stack_environment(
+    stack: StackDescription, notify_after_seconds: float, auth_string: str | None = None
+) -> dict[str, str]:
     """Variables with which `prefect`, `aws` and `sensor-ingest` use the stack and nothing else."""
     return {
         "PREFECT_API_URL": stack.prefect_api_url,
@@ -31,6 +33,7 @@ def stack_environment(stack: StackDescription, notify_after_seconds: float) -> d
         "PREFECT_HOME": str(stack.data_dir / "prefect"),
         "AWS_ENDPOINT_URL": stack.aws_endpoint_url,
         **_keys(stack.data_dir),
+        **({"PREFECT_API_AUTH_STRING": auth_string} if auth_string else {}),
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
         "SENSOR_INGEST_STACK": STACK_NAME,

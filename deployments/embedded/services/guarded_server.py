@@ -32,11 +32,10 @@ class OwnConnections(AutoHTTPProtocol):  # type: ignore[misc,valid-type] # it is
 
 
 if __name__ == "__main__":
-    app = create_app(final=True)
-    app.add_middleware(LocalPagesOnly)
     server = get_current_settings().server
     uvicorn.run(
-        app,
+        # Around the application, not in it: automations call the application itself, without a network.
+        LocalPagesOnly(create_app(final=True)),
         host=server.api.host,
         port=server.api.port,
         http=OwnConnections if can_tell(os.geteuid()) else "auto",
