@@ -3,6 +3,7 @@
     python -m benchmarks.burst --files 1000 --plain 60       # ours, then one run per file, at three limits
     python -m benchmarks.burst --files 10000 --curve 10      # with the memory of relay and runs, every 10 s
     python -m benchmarks.burst --latency 10                  # one file on an idle stack, step by step, warm and plain
+    python -m benchmarks.burst --idle 60                     # the CPU of each part while there is nothing to do
     python -m benchmarks.burst --waits 1000                  # so many emails paused, all due at nearly the same time
 
 Each has a stack of its own, started and ended here, its files in a temporary folder; everything shares the machine.
@@ -20,9 +21,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks.burst_watch import ROWS, Watch, memory_curve, new_sensor, seconds, wait_for
 from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
@@ -122,6 +125,9 @@ def show_curve(curve: list[tuple[float, float, list[float]]], every: float) -> N
 # ---- One file -----------------------------------------------------------------------------------------------------
 
 
+PEAKS = 3
+"""Runs of each way whose memory is looked at; apart from those that are timed, as looking costs time."""
+
 WAYS = {"warm": None, "plain": shlex.join(ENGINE_COMMAND)}
 """How runs are started: by the command of the pool, a launcher, or by one of the deployment, Prefect's engine."""
 
@@ -140,13 +146,21 @@ def latency(watch: Watch, times: int) -> None:
     for name in next(iter(steps.values()))[0]:
         texts = [spread([each[name] for each in steps[way]]) for way in ways]
         print(f"    {name:34}" + "".join(f" {text:>20}" for text in texts))
+    peaks: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(PEAKS * len(ways)):
+        way = list(ways)[number % len(ways)]
+        watch.start_runs_with(ways[way])
+        peaks[way].append(peak_of_a_run(watch))
+        watch.start_runs_with(None)
+    texts = [spread(peaks[way], digits=0) for way in ways]
+    print(f"    {f'peak USS of a run, MiB, of {PEAKS}':34}" + "".join(f" {text:>20}" for text in texts))
     if "warm" in ways:
         forked = warm_status(watch.stack.description).forked
         check("runs were forked from the warm process", holds=forked >= times, seen=forked)
 
 
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f}  ({min(values):.2f}-{max(values):.2f})"
+def spread(values: list[float], digits: int = 2) -> str:
+    return f"{statistics.median(values):.{digits}f}  ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
 def one_file(watch: Watch, number: int) -> dict[str, float]:
@@ -177,6 +191,50 @@ def one_file(watch: Watch, number: int) -> dict[str, float]:
     }
     ours = steps["put to event (S3, queue, relay)"] + steps["event to run (automation)"] + steps["flow to last row"]
     return steps | {"all but poll and process start": ours, "CPU of worker and run": used}
+
+
+def peak_of_a_run(watch: Watch) -> float:
+    """The most MiB that the processes of a run had for themselves (USS), of looks every 10 ms."""
+    peak, sensor = 0.0, new_sensor()
+    watch.put(f"peak-{sensor}.csv", sensor)
+
+    def loaded() -> bool:
+        nonlocal peak
+        now = 0.0
+        for process in watch.run_processes():
+            with suppress(psutil.Error):
+                now += process.memory_full_info().uss / 2**20
+        peak = max(peak, now)
+        return not now and watch.rows(sensor) == ROWS
+
+    if not wait_for(loaded, 60, every=0.01):
+        raise RuntimeError("a file was not loaded within a minute")
+    return peak
+
+
+# ---- Nothing to do ------------------------------------------------------------------------------------------------
+
+
+def idle(watch: Watch, for_seconds: float) -> None:
+    """The share of a core that each part takes while no file comes."""
+    parts = {name: psutil.Process(part.pid) for name, part in watch.stack.description.parts.items()}
+    time.sleep(20)  # the first minute after a start has work of its own; most of it is over by now
+    before = {name: cpu_with_children(part) for name, part in parts.items()}
+    begun = time.monotonic()
+    time.sleep(for_seconds)
+    took = time.monotonic() - begun
+    shares = {name: 100 * (cpu_with_children(part) - before[name]) / took for name, part in parts.items()}
+    print(f"idle for {took:.0f} s, % of a core: " + ", ".join(f"{name} {share:.1f}" for name, share in shares.items()))
+    print(f"    all {sum(shares.values()):.1f}")
+
+
+def cpu_with_children(process: psutil.Process) -> float:
+    """Seconds of CPU of the process and those that it has started: PostgreSQL has one for each connection."""
+    used = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.Error):
+            used += sum(each.cpu_times()[:2])
+    return used
 
 
 # ---- Many emails --------------------------------------------------------------------------------------------------
@@ -247,6 +305,7 @@ def main() -> None:
     parser.add_argument("--limits", type=int, nargs="+", default=[2, 4, 8], help="concurrent runs of --plain")
     parser.add_argument("--curve", type=float, default=0, metavar="SECONDS", help="print memory every so often")
     parser.add_argument("--latency", type=int, default=0, metavar="TIMES")
+    parser.add_argument("--idle", type=float, default=0, metavar="SECONDS")
     parser.add_argument("--waits", type=int, default=0, metavar="N")
     parser.add_argument(
         "--wait-seconds", type=float, default=0, help="the wait of those; 30 s and 0.1 s for each, if 0"
@@ -270,6 +329,9 @@ def main() -> None:
     if asked.latency:
         with stack(notify_after=3600, sqlite=asked.sqlite) as watch:
             latency(watch, asked.latency)
+    if asked.idle:
+        with stack(notify_after=3600, sqlite=asked.sqlite) as watch:
+            idle(watch, asked.idle)
     if asked.waits:
         wait_seconds = asked.wait_seconds or 30 + asked.waits / 10
         with stack(notify_after=wait_seconds, sqlite=asked.sqlite) as watch:

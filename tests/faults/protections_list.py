@@ -68,6 +68,9 @@ OWNERSHIP: Final = (
         "return waiting if self._put_claim(claim, claim.noted(version), [read.put(waiting)]) else None",
         "return waiting",
         (f"{_LEDGER}/test_claiming.py",),
+        "only history needs it: such a version is announced all the same, but if a third one replaces it before it is "
+        "loaded, history would not have it; the simulation does not know which versions a run has seen; "
+        "`test_claiming.py` does",
     ),
     Protection(
         "claim: versions that were replaced are settled with it",
@@ -139,7 +142,9 @@ OWNERSHIP: Final = (
         "flows/loading/lease.py",
         "counts, unanswered = blames_file(error), self.unanswered",
         "counts, unanswered = blames_file(error), False",
-        ("tests/flows/loading/test_lease.py",),
+        ("tests/flows/loading/test_lease.py", "tests/simulation/test_interleavings.py"),
+        "rare things in a row: a load that fails, a late send of it, and a newer version meanwhile; "
+        "`test_interleavings.py` plays them",
     ),
     Protection(
         "late rows: expected after a reload with sends that were not answered",
@@ -218,6 +223,8 @@ LOADING: Final = (
         "lambda claim: claim if claim.unsettled else claim.released(self._clock.latest())",
         "lambda claim: claim.released(self._clock.latest())",
         (f"{_LEDGER}/test_settling.py",),
+        "it costs time only: the key is due at once, so the relay announces it, and another run loads the version some "
+        "seconds later; `make test-faults` demands that the same run does",
     ),
     Protection(
         "newer version: found when the original is deleted",

@@ -3,7 +3,8 @@
 # ruff: noqa: SLF001 - they reach between two calls of the product
 
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -267,6 +268,43 @@ def test_rows_of_a_reload_that_arrive_after_those_of_a_newer_version_are_written
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Random seeds do not find it: the last reload, a send of it that arrives late, and a newer version meanwhile."""
+
+    def body(product: Product, ledger: FileLedger) -> None:
+        product.drop(KEY, "sensor-1,1,older")
+        ingested(file())
+        ledger.change(BUCKET, KEY, lambda claim: claim.overtaken(0, "v0", ledger._clock.latest()))
+        runtime().sleep(3)
+        ingested(file())  # the first reload, as older rows may have come; when all have, there is another one
+        _sleep_until_due(ledger)
+        with _first_send_late(monkeypatch):
+            ingested(file())
+        _a_newer_version_is_written_again(product, ledger)
+
+    played(body)
+
+
+def test_rows_of_a_failed_load_that_arrive_after_those_of_a_newer_version_are_written_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Random seeds do not find it: a load fails after a send that arrives late, and a newer version comes meanwhile."""
+
+    def away(*_: object) -> None:
+        raise EndpointConnectionError(endpoint_url="https://s3")
+
+    def body(product: Product, ledger: FileLedger) -> None:
+        product.drop(KEY, "sensor-1,1,older")
+        with _first_send_late(monkeypatch), monkeypatch.context() as patch:
+            patch.setattr(LandingZone, "store_copy", away)
+            with pytest.raises(EndpointConnectionError):
+                ingested(file())
+        _a_newer_version_is_written_again(product, ledger)
+
+    played(body)
+
+
+@contextmanager
+def _first_send_late(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The first rows that are sent in this block get no answer, and arrive after 100 s."""
     late, made = ["request late"], _Attempt.made
 
     def made_late(attempt: _Attempt) -> Any:  # noqa: ANN401 - the answer of any service
@@ -276,28 +314,23 @@ def test_rows_of_a_reload_that_arrive_after_those_of_a_newer_version_are_written
                 return made(attempt)
         return made(attempt)
 
-    def body(product: Product, ledger: FileLedger) -> None:
-        product.drop(KEY, "sensor-1,1,older")
-        ingested(file())
-        ledger.change(BUCKET, KEY, lambda claim: claim.overtaken(0, "v0", ledger._clock.latest()))
-        runtime().sleep(3)
-        ingested(file())  # the first reload, as older rows may have come; when all have, there is another one
-        _sleep_until_due(ledger)
-        running_process().faults = True
-        with monkeypatch.context() as patch:
-            patch.setattr(_Attempt, "made", made_late)
-            patch.setattr(_Attempt, "_lateness", lambda _: 100.0)
-            ingested(file())
-        product.drop(KEY, "sensor-1,1,newer")
-        assert ["archived"] == [each.status for each in ingested(file())]
-        assert ["newer"] == list(product.world.readings.rows.values())
-        runtime().sleep(100)
-        assert ["older"] == list(product.world.readings.rows.values()), "the send has arrived now"
-        _sleep_until_due(ledger)
-        ingested(file())
-        assert ["newer"] == list(product.world.readings.rows.values())
+    running_process().faults = True
+    with monkeypatch.context() as patch:
+        patch.setattr(_Attempt, "made", made_late)
+        patch.setattr(_Attempt, "_lateness", lambda _: 100.0)
+        yield
 
-    played(body)
+
+def _a_newer_version_is_written_again(product: Product, ledger: FileLedger) -> None:
+    """It is loaded, then rows of the older one arrive, and it is loaded once more."""
+    product.drop(KEY, "sensor-1,1,newer")
+    assert ingested(file())[-1].status == "archived"
+    assert ["newer"] == list(product.world.readings.rows.values())
+    runtime().sleep(100)
+    assert ["older"] == list(product.world.readings.rows.values()), "the send has arrived now"
+    _sleep_until_due(ledger)
+    ingested(file())
+    assert ["newer"] == list(product.world.readings.rows.values())
 
 
 def _sleep_until_due(ledger: FileLedger) -> None:

@@ -18,10 +18,10 @@ ENGINE_COMMAND: Final = (sys.executable, "-m", "prefect.engine")
 _WORKER: Final = "embedded"
 _EXISTS: Final = 409
 
-_POLL_SECONDS: Final = 1
+_POLL_SECONDS: Final = 0.5
 """Between two questions of the worker for runs that are due; 10 by default, most of the time until a run starts.
 
-Measured on two cores: asking every second costs 2 % of one of them.
+An idle stack uses 6.2 % of a core if it asks every second, 7.7 % at half a second (`benchmarks.burst --idle`).
 """
 
 
