@@ -10,9 +10,7 @@ _OPENER: Final = build_opener(ProxyHandler({}))
 _TIMEOUT_SECONDS: Final = 5
 
 
-def call(
-    url: str, payload: object = None, *, method: str | None = None, auth_string: str | None = None
-) -> Any:  # noqa: ANN401 - JSON
+def call(url: str, payload: object = None, *, method: str | None = None, auth_string: str | None = None) -> Any:  # noqa: ANN401 - JSON
     """The JSON document in the response; None if it is empty. The method is POST if there is a payload, else GET.
 
     Raises:

@@ -25,9 +25,7 @@ An idle stack uses 6.2 % of a core if it asks every second, 7.7 % at half a seco
 """
 
 
-def ask(
-    stack: StackDescription, path: str, payload: object = None, *, method: str | None = None
-) -> Any:  # noqa: ANN401 - JSON
+def ask(stack: StackDescription, path: str, payload: object = None, *, method: str | None = None) -> Any:  # noqa: ANN401 - JSON
     """The answer of the stack's Prefect API; as `health.call`."""
     return call(f"{stack.prefect_api_url}/{path}", payload, method=method, auth_string=stack.auth_string)
 
