@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from functools import cache
 
 
+@cache
 def loaded_by(module: str) -> set[str]:
     """The top-level packages in memory once the module is imported."""
     program = f"import sys, {module}; print(*sys.modules)"
