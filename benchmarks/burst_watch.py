@@ -35,7 +35,11 @@ class Watch:
     def __init__(self, stack: EmbeddedStack) -> None:
         self.stack = stack
         environment = stack.description.environment
-        session = boto3.Session("test", "test", region_name=environment["AWS_REGION"])
+        session = boto3.Session(
+            environment["AWS_ACCESS_KEY_ID"],
+            environment["AWS_SECRET_ACCESS_KEY"],
+            region_name=environment["AWS_REGION"],
+        )
         endpoint = environment["AWS_ENDPOINT_URL"]
         self.endpoint = endpoint
         self.s3 = session.client("s3", endpoint_url=endpoint)
@@ -93,7 +97,7 @@ class Watch:
         return sum(len(page.get("Contents", [])) for page in pages)
 
     def mails(self) -> int:
-        return len(mails(self.endpoint))
+        return len(mails(self.endpoint, self.stack.description.access_key))
 
     # Prefect
 

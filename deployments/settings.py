@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr
 
 from blocks.domain.limits import LONGEST_WAIT_SECONDS, RUNS_AT_ONCE
 from blocks.domain.names import EMAILS_QUEUE, FILES_QUEUE
@@ -40,6 +40,10 @@ class Settings(StackSettings):
     warm_starts: bool = Field(
         default=sys.platform == "linux",
         description="Whether runs of an embedded stack are forked from a warm process; on by default on Linux.",
+    )
+    auth_string: SecretStr | None = Field(
+        default=None,
+        description="`user:password` that an embedded stack's Prefect server asks for; by default it asks for nothing.",
     )
     endpoint_url: str | None = Field(
         default=None,

@@ -36,6 +36,16 @@ class StackDescription(BaseModel):
     """Whether all parts run."""
 
     @property
+    def access_key(self) -> str:
+        """The access key that the emulator asks for."""
+        return self.environment["AWS_ACCESS_KEY_ID"]
+
+    @property
+    def auth_string(self) -> str | None:
+        """What the Prefect server asks for; None if it asks for nothing."""
+        return self.environment.get("PREFECT_API_AUTH_STRING")
+
+    @property
     def prefect_url(self) -> str:
         """Address of the Prefect UI."""
         return f"http://127.0.0.1:{self.prefect_port}"

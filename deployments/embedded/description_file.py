@@ -36,7 +36,7 @@ class DescriptionFile:
 
 
 def new_description(
-    data_dir: Path, *, prefect_port: int, aws_port: int, notify_after_seconds: float
+    data_dir: Path, *, prefect_port: int, aws_port: int, notify_after_seconds: float, auth_string: str | None = None
 ) -> StackDescription:
     """The description of the stack that this process is about to start.
 
@@ -56,4 +56,5 @@ def new_description(
         environment={},
         supervisor=identify(os.getpid()),
     )
-    return description.model_copy(update={"environment": stack_environment(description, notify_after_seconds)})
+    environment = stack_environment(description, notify_after_seconds, auth_string)
+    return description.model_copy(update={"environment": environment})

@@ -1,6 +1,7 @@
 """HTTP calls to the parts on loopback, without a proxy and without an HTTP library."""
 
 import json
+from base64 import b64encode
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.request import ProxyHandler, Request, build_opener
@@ -9,7 +10,7 @@ _OPENER: Final = build_opener(ProxyHandler({}))
 _TIMEOUT_SECONDS: Final = 5
 
 
-def call(url: str, payload: object = None, *, method: str | None = None) -> Any:  # noqa: ANN401 - JSON
+def call(url: str, payload: object = None, *, method: str | None = None, auth_string: str | None = None) -> Any:  # noqa: ANN401 - JSON
     """The JSON document in the response; None if it is empty. The method is POST if there is a payload, else GET.
 
     Raises:
@@ -17,6 +18,8 @@ def call(url: str, payload: object = None, *, method: str | None = None) -> Any:
     """
     data = None if payload is None else json.dumps(payload).encode()
     headers = {"Content-Type": "application/json"}
+    if auth_string:
+        headers["Authorization"] = f"Basic {b64encode(auth_string.encode()).decode()}"
     request = Request(url, data, headers, method=method)  # noqa: S310 - our own loopback addresses
     try:
         with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as response:

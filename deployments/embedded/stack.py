@@ -1,5 +1,6 @@
 """The embedded stack as a context manager."""
 
+import os
 import shutil
 import threading
 import time
@@ -33,7 +34,8 @@ class EmbeddedStack:
     """An AWS emulator, PostgreSQL, the Prefect server, a worker and the relay.
 
     `__enter__` returns when all parts run. Inside the block a part that dies is restarted. Ctrl-C, SIGTERM and SIGHUP
-    leave the block. However it is left, all processes of the stack end.
+    leave the block. However it is left, all processes of the stack end. Inside the block files of this process and its
+    children are their user's alone (umask 077).
     """
 
     outputs: StackOutputs
@@ -66,6 +68,7 @@ class EmbeddedStack:
             warm_starts: fork the processes of runs from a warm process; by default as `Settings.warm_starts` says.
             log: receives a line of text per event, from several threads.
         """
+        settings = Settings()
         self._data_dir = data_dir.absolute()
         self._new_description = partial(
             new_description,
@@ -73,9 +76,10 @@ class EmbeddedStack:
             prefect_port=prefect_port,
             aws_port=aws_port,
             notify_after_seconds=notify_after_seconds,
+            auth_string=settings.auth_string.get_secret_value() if settings.auth_string else None,
         )
         self._deploy, self._relay_command, self._use_postgres = deploy, relay_command, use_postgres
-        self._warm_starts = Settings().warm_starts if warm_starts is None else warm_starts
+        self._warm_starts = settings.warm_starts if warm_starts is None else warm_starts
         self._log = log
         self._exit_callbacks = ExitStack()
 
@@ -90,7 +94,9 @@ class EmbeddedStack:
         """
         started = time.monotonic()
         with ExitStack() as exit_callbacks:
+            exit_callbacks.callback(os.umask, os.umask(0o077))
             (self._data_dir / "logs").mkdir(parents=True, exist_ok=True)
+            self._data_dir.chmod(0o700)  # whatever is in it already, as an older version may have made it
             exit_callbacks.enter_context(exclusive_lock(self._data_dir))
             exit_callbacks.enter_context(handle_stop_signals(raise_exit))
             with force_on_signal() as force:

@@ -4,14 +4,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from blocks.domain.names import WORK_POOL
-from deployments.embedded.health import call
+from deployments.embedded.description import StackDescription
 from deployments.embedded.parts import Log
+from deployments.embedded.services.prefect import ask
 
 _STATES_WITH_PROCESS: Final = ("PENDING", "RUNNING", "CANCELLING")
 """Types of states in which a run has a process, or is about to get one."""
 
 
-def resolve_stalled_runs(api_url: str, log: Log) -> None:
+def resolve_stalled_runs(stack: StackDescription, log: Log) -> None:
     """Set the state of each run of the work pool that has lost its process. Call it before the worker starts.
 
     At that time no run has a process: the start of the stack has ended all processes of the earlier one. Prefect 3.9.1
@@ -24,10 +25,10 @@ def resolve_stalled_runs(api_url: str, log: Log) -> None:
     with_process = {"state": {"type": {"any_": list(_STATES_WITH_PROCESS)}}}
     query = {"work_pools": in_pool, "flow_runs": with_process}
     resolved: set[str] = set()
-    while runs := [run for run in call(f"{api_url}/flow_runs/filter", query) if run["id"] not in resolved]:
+    while runs := [run for run in ask(stack, "flow_runs/filter", query) if run["id"] not in resolved]:
         for run in runs:
             state = _new_state(run["state"]["type"])
-            call(f"{api_url}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+            ask(stack, f"flow_runs/{run['id']}/set_state", {"state": state, "force": True})
             resolved.add(run["id"])
             log(f"run {run['name']} was {run['state']['name']} when the stack was killed; it is now {state['name']}")
 

@@ -65,7 +65,7 @@ class Startup:
             deploy(self.environment)
         warm, worker = prefect.result()
         worker.wait_until_ready()
-        start_engines_directly(self.stack.prefect_api_url, self._run_command())
+        start_engines_directly(self.stack, self._run_command())
         worker.watch()
         if warm:
             self._watch_warm_process(warm)
@@ -75,19 +75,19 @@ class Startup:
     def _start_aws(self) -> StackOutputs:
         emulator = self.supervisor.launch(emulator_part(self.stack, self.environment))
         emulator.wait_until_ready()
-        outputs = ensure_aws(self.stack.aws_endpoint_url)
+        outputs = ensure_aws(self.stack)
         if not has_state(self.stack.data_dir):
             # The emulator saves its stack only on a clean stop. If it were killed before the first one, it would find
             # the bucket on disk, belonging to no stack, and create another bucket.
             emulator.restart()
-        emulator.watch(after_restart=lambda: ensure_aws(self.stack.aws_endpoint_url))
+        emulator.watch(after_restart=lambda: ensure_aws(self.stack))
         return outputs
 
     def _start_prefect(self) -> tuple[SupervisedPart | None, SupervisedPart]:
         """The warm process, if there is to be one, and the worker, both started but not yet ready."""
         self.supervisor.run(server_part(self.stack, self._start_database(), self.environment))
-        make_process_pool(self.stack.prefect_api_url)
-        resolve_stalled_runs(self.stack.prefect_api_url, self.log)
+        make_process_pool(self.stack)
+        resolve_stalled_runs(self.stack, self.log)
         # Before the worker, so that it is stopped after it: until then it tells launchers how their runs have ended.
         warm = self.supervisor.launch(warm_part(self.stack, self.environment)) if self.warm_starts else None
         return warm, self.supervisor.launch(worker_part(self.stack, self.environment))

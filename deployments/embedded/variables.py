@@ -1,6 +1,7 @@
 """Environment variables of an embedded stack: for its users and for its own processes."""
 
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -12,9 +13,6 @@ from deployments.embedded.description import StackDescription
 from deployments.embedded.processes import DATA_DIR_VARIABLE
 
 REGION: Final = "us-east-1"
-KEY: Final = "test"
-"""Access key and secret key; the emulator accepts any."""
-
 _NO_TELEMETRY: Final = {
     # Prefect's server and client send usage statistics unless both are set.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -25,15 +23,17 @@ _OTHER_SYSTEMS: Final = ("PREFECT_", "AWS_", "PG")
 """Prefixes of variables that name other servers, accounts and databases."""
 
 
-def stack_environment(stack: StackDescription, notify_after_seconds: float) -> dict[str, str]:
+def stack_environment(
+    stack: StackDescription, notify_after_seconds: float, auth_string: str | None = None
+) -> dict[str, str]:
     """Variables with which `prefect`, `aws` and `sensor-ingest` use the stack and nothing else."""
     return {
         "PREFECT_API_URL": stack.prefect_api_url,
         # Otherwise settings of the profile in ~/.prefect would apply, such as an API key for Prefect Cloud.
         "PREFECT_HOME": str(stack.data_dir / "prefect"),
         "AWS_ENDPOINT_URL": stack.aws_endpoint_url,
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": KEY,
+        **_keys(stack.data_dir),
+        **({"PREFECT_API_AUTH_STRING": auth_string} if auth_string else {}),
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
         "SENSOR_INGEST_STACK": STACK_NAME,
@@ -61,6 +61,21 @@ def child_environment(stack: StackDescription) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",  # a killed process loses no buffered log lines
         DATA_DIR_VARIABLE: str(stack.data_dir),
     }
+
+
+def _keys(data_dir: Path) -> dict[str, str]:
+    """The keys of the last stack in the directory, so that shells that have them can go on; random ones for a new one.
+
+    128 bits each; the emulator takes requests with this access key alone. A stack of an older version had the key
+    `test`.
+    """
+    last = StackDescription.read(data_dir)
+    new = {
+        "AWS_ACCESS_KEY_ID": f"LOCAL{secrets.token_hex(16).upper()}",
+        "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16),
+    }
+    kept = {name: last.environment.get(name, "") for name in new} if last else {}
+    return kept if kept.get("AWS_ACCESS_KEY_ID", "").startswith("LOCAL") else new
 
 
 def _one_certificate(data_dir: Path) -> Path:

@@ -5,7 +5,9 @@ All steps are idempotent. Values that users change on the server, such as limits
 
 import os
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -52,10 +54,14 @@ def prepare_server() -> dict[str, Any]:
 
 
 def aws_credentials(settings: Settings) -> AwsCredentials:
-    """The credentials for runs: with an emulator its endpoint and keys; in AWS the region only, as runs have a role."""
+    """The credentials for runs: with an emulator its endpoint and keys; in AWS the region only, as runs have a role.
+
+    An emulator is an endpoint on loopback. Keys for any other one, such as an interface endpoint of a VPC, are those of
+    the person who deploys, and all who may use the Prefect API could read them.
+    """
     session = boto3.Session()
     keys = session.get_credentials()
-    if settings.endpoint_url is None or keys is None:
+    if settings.endpoint_url is None or keys is None or not _is_loopback(settings.endpoint_url):
         return AwsCredentials(region_name=session.region_name)
     return AwsCredentials(
         region_name=session.region_name,
@@ -63,6 +69,14 @@ def aws_credentials(settings: Settings) -> AwsCredentials:
         aws_secret_access_key=SecretStr(keys.secret_key or ""),
         aws_client_parameters=AwsClientParameters(endpoint_url=settings.endpoint_url),
     )
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def ensure_work_pool(stack: str = STACK_NAME, ecs_stack: str | None = None) -> None:

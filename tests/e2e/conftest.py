@@ -19,7 +19,7 @@ NOTIFY_AFTER_SECONDS = 20
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    """Not pytest's own: a second pytest closes that to PostgreSQL, which as root runs as somebody else."""
+    """Not pytest's own, whose path is long: PostgreSQL's socket is in this one."""
     with TemporaryDirectory(prefix="sensor-ingest-e2e-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 

@@ -383,7 +383,7 @@ class FaultySystem(System):
 
     def mails(self) -> list[str]:
         """The emails that SES took, as people read them: subject and text."""
-        return [f"{mail.subject}\n{mail.text}" for mail in mails(self.stack.aws_endpoint_url)]
+        return [f"{mail.subject}\n{mail.text}" for mail in mails(self.stack.aws_endpoint_url, self.stack.access_key)]
 
     def evidence(self) -> str:
         """What a case that fails should show."""

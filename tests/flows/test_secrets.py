@@ -55,7 +55,7 @@ def test_no_log_line_artifact_state_event_block_document_or_email_shows_a_secret
 
     shown = eventually(_pages_that_name_the_files, 60, "the server to know all that the runs told it")
     shown |= {
-        "emails": repr(mails(world.aws.endpoint_url)),
+        "emails": repr(mails(world.aws.endpoint_url, "test")),
         "results": repr(reports) + "".join(map(str, reports)),
         "printed": printed.getvalue(),
     }

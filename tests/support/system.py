@@ -49,7 +49,11 @@ class System:
     # AWS
 
     def client(self, service: Any) -> Any:  # noqa: ANN401 - boto3's stubs overload it for every service
-        session = boto3.Session("test", "test", region_name=self.environment["AWS_REGION"])
+        session = boto3.Session(
+            self.environment["AWS_ACCESS_KEY_ID"],
+            self.environment["AWS_SECRET_ACCESS_KEY"],
+            region_name=self.environment["AWS_REGION"],
+        )
         return session.client(service, endpoint_url=self.stack.aws_endpoint_url)
 
     @cached_property
@@ -80,7 +84,11 @@ class System:
         return {(item["sensor_id"]["S"], int(item["timestamp"]["N"]), Decimal(item["value"]["N"])) for item in items}
 
     def mails_about(self, name: str) -> list[Mail]:
-        return [mail for mail in mails(self.stack.aws_endpoint_url) if name in mail.subject + mail.text]
+        return [
+            mail
+            for mail in mails(self.stack.aws_endpoint_url, self.stack.access_key)
+            if name in mail.subject + mail.text
+        ]
 
     # Prefect
 

@@ -54,7 +54,7 @@ class World:
         return [Decimal(item["value"]["N"]) for item in items]
 
     def mails_about(self, name: str) -> list[Mail]:
-        return [mail for mail in mails(self.aws.endpoint_url) if name in mail.subject + mail.text]
+        return [mail for mail in mails(self.aws.endpoint_url, "test") if name in mail.subject + mail.text]
 
 
 @pytest.fixture(scope="session")

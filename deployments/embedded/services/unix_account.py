@@ -1,44 +1,52 @@
-"""The Unix account that PostgreSQL runs as: it refuses to run as root."""
+"""The Unix accounts that PostgreSQL runs as: it refuses to run as root."""
 
 import os
 import pwd
-import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from deployments.embedded.parts import Log, UnixAccount
+from deployments.embedded.parts import UnixAccount
 
-_UNPRIVILEGED_USER: Final = "nobody"
+OWN_FOLDER: Final = Path("/proc/self/cwd")
+"""The folder that a process started in, also if its account may not enter the folders above it.
+
+Linux follows this link without a look at the path. Source: proc_pid_cwd(5).
+"""
+
+_UNUSED: Final = range(60_706, 61_184)
+"""Numbers that no distribution gives to an account. Source: systemd.io/UIDS-GIDS."""
 
 
-def unprivileged_account(*paths: Path, log: Log) -> UnixAccount:
-    """The account of this process; if that is root, an unprivileged account that can access the paths.
+def server_account() -> UnixAccount:
+    """The account of this process; if that is root, one that no user has and no other program runs as.
 
-    A folder above a path that only root may traverse, such as `/root`, is made traversable for its group, and the
-    account joins that group: other users still cannot traverse the folder, and the account cannot list it.
+    It has a number and no name, so nothing has to be created, and nothing is left behind.
 
     Raises:
-        KeyError: the system has no user `nobody`.
-        OSError: the mode of such a folder cannot be changed.
+        FileNotFoundError: this process is root's, and the system has no `/proc/self/cwd` as Linux has.
     """
     if os.geteuid() != 0:
         return UnixAccount()
-    entry = pwd.getpwnam(_UNPRIVILEGED_USER)
-    groups = {_traversing_group(folder, log) for path in paths for folder in _restricted_folders(path)}
-    return UnixAccount(entry.pw_uid, entry.pw_gid, tuple(sorted(groups)))
+    OWN_FOLDER.stat()
+    number = next(number for number in _UNUSED if not _has_name(number))
+    return UnixAccount(number, number, ())
 
 
-def _restricted_folders(path: Path) -> Iterator[Path]:
-    """The path and the folders above it that not all users may traverse, outermost first."""
-    folder = path.resolve()
-    return (each for each in (*reversed(folder.parents), folder) if not each.stat().st_mode & stat.S_IXOTH)
+def initdb_account() -> UnixAccount:
+    """The account of this process; if that is root, `nobody`: initdb wants an account with a name.
+
+    Raises:
+        KeyError: the system has no user `nobody`.
+    """
+    if os.geteuid() != 0:
+        return UnixAccount()
+    entry = pwd.getpwnam("nobody")
+    return UnixAccount(entry.pw_uid, entry.pw_gid, ())
 
 
-def _traversing_group(folder: Path, log: Log) -> int:
-    """The id of the folder's group, which may traverse the folder from now on."""
-    found = folder.stat()
-    if not found.st_mode & stat.S_IXGRP:
-        folder.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXGRP)
-        log(f"chmod g+x {folder}: PostgreSQL refuses to run as root, and its account must traverse this folder")
-    return found.st_gid
+def _has_name(number: int) -> bool:
+    try:
+        pwd.getpwuid(number)
+    except KeyError:
+        return False
+    return True

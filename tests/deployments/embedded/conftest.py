@@ -25,10 +25,7 @@ Up = Callable[[Path], "subprocess.Popen[bytes]"]
 
 @pytest.fixture(scope="session")
 def new_data_dir() -> Iterator[NewDataDir]:
-    """Creates data directories outside of pytest's temporary directory.
-
-    Each pytest session makes the latter inaccessible to other users, and root runs PostgreSQL as another user.
-    """
+    """Creates data directories with short paths: PostgreSQL's socket is in one."""
     created: list[Path] = []
 
     def create() -> Path:

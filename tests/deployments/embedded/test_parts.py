@@ -14,8 +14,6 @@ from deployments.embedded.errors import PartFailedError, PortBusyError
 from deployments.embedded.parts import Part
 from deployments.embedded.ports import choose_port
 from deployments.embedded.processes import DATA_DIR_VARIABLE, find_process, identify, other_processes
-from deployments.embedded.services.database import find_postgres
-from tests.deployments.embedded.conftest import NewDataDir
 from tests.deployments.embedded.up import IDLE
 
 NOT_SET = threading.Event()
@@ -109,19 +107,3 @@ def test_an_orphaned_process_is_found_by_its_variable_and_others_are_not(tmp_pat
         for process in (orphan, other):
             process.kill()
             process.wait()
-
-
-def test_postgresql_runs_if_the_path_is_too_long_for_its_socket(new_data_dir: NewDataDir) -> None:
-    data_dir = new_data_dir() / ("deep " * 12) / ("deeper " * 12)
-    (data_dir / "logs").mkdir(parents=True)
-    postgres = find_postgres(data_dir, {}, print)
-    assert postgres
-    postgres.prepare()
-    process = postgres.part().start()
-    try:
-        process.wait_until_ready(NOT_SET)
-        assert "/tmp/" in postgres.url
-    finally:
-        process.stop(NOT_SET)
-        process.part.after_stop()
-    assert not postgres.socket_folder.exists()

@@ -42,8 +42,8 @@ def works(stack: EmbeddedStack) -> bool:
         "s3",
         endpoint_url=stack.description.aws_endpoint_url,
         region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=stack.description.access_key,
+        aws_secret_access_key=stack.description.environment["AWS_SECRET_ACCESS_KEY"],
     )
     try:
         call(f"{stack.description.prefect_api_url}/work_pools/filter", {})

@@ -2,6 +2,7 @@
 
 import configparser
 import inspect
+import json
 import os
 import re
 import shlex
@@ -28,7 +29,9 @@ from deployments.settings import Settings
 FOLDER: Final = Path(__file__).parents[3] / "deployments" / "systemd"
 INSTALLED: Final = "/opt/sensor-ingest/.venv/bin"
 UNITS: Final = sorted(FOLDER.glob("*.service"))
-EXAMPLES: Final = sorted(FOLDER.glob("*.env.example"))
+EXAMPLES: Final = sorted(FOLDER.glob("*.example"))
+WITH_SECRETS: Final = "set -a; . %d/secrets; exec "
+"""What the shell of a unit does before the command; `%d` is the folder of the unit's credentials."""
 
 each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
@@ -41,10 +44,18 @@ def service(unit: Path) -> configparser.SectionProxy:
     return parsed["Service"]
 
 
+def shell_line(unit: Path) -> str:
+    """What the shell of the unit runs."""
+    shell, option, line = shlex.split(service(unit)["ExecStart"])
+    assert ["/bin/sh", "-c"] == [shell, option]
+    return line
+
+
 def variables(example: Path, *, commented: bool = False) -> dict[str, str]:
     """The variables that the file sets; with `commented`, also those in comments."""
     pattern = r"^#?([A-Z_]+)=(.*)$" if commented else r"^([A-Z_]+)=(.*)$"
-    return dict(re.findall(pattern, example.read_text(encoding="utf-8"), re.MULTILINE))
+    found = re.findall(pattern, example.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: value.strip("'") for name, value in found}
 
 
 def test_there_is_a_unit_for_each_part() -> None:
@@ -63,7 +74,7 @@ def test_systemd_verifies_the_unit(unit: Path, tmp_path: Path) -> None:
 
 @each_unit
 def test_the_command_of_a_unit_exists_and_accepts_its_options(unit: Path) -> None:
-    program, *arguments = shlex.split(service(unit)["ExecStart"])
+    program, *arguments = shlex.split(shell_line(unit).removeprefix(WITH_SECRETS))
     options = {argument for argument in arguments if argument.startswith("--")}
     name = Path(program).name
     assert f"{INSTALLED}/{name}" == program
@@ -87,6 +98,8 @@ def test_a_unit_restarts_does_not_run_as_root_and_contains_no_secrets(unit: Path
     settings = service(unit)
     assert settings["Restart"] == "always"
     assert settings["User"] not in ("", "root")
+    assert settings["User"] == settings["Group"] == settings["StateDirectory"]
+    assert f"/var/lib/{settings['User']}" == settings["WorkingDirectory"]
     assert "Environment" not in settings
     for name, value in {
         "NoNewPrivileges": "yes",
@@ -94,8 +107,43 @@ def test_a_unit_restarts_does_not_run_as_root_and_contains_no_secrets(unit: Path
         "ProtectHome": "yes",
         "CapabilityBoundingSet": "",
         "KillMode": "mixed",
+        "UMask": "0077",
     }.items():
         assert settings[name] == value, name
+    assert re.fullmatch(r"[1-9]0%", settings["MemoryMax"])
+
+
+def test_each_unit_has_a_user_of_its_own_but_for_the_process_that_forks_the_workers_runs() -> None:
+    users = {unit.stem.removeprefix("sensor-ingest-"): service(unit)["User"] for unit in UNITS}
+    assert users.pop("warm") == users["worker"]
+    assert len(users) == len(set(users.values()))
+    assert {"continue"} == {
+        service(FOLDER / f"sensor-ingest-{part}.service")["OOMPolicy"] for part in ("warm", "worker")
+    }
+
+
+def test_the_server_cannot_ask_for_the_machines_credentials() -> None:
+    """The addresses of the instance metadata service. Source: "Instance metadata options" of the EC2 user guide."""
+    denied = {unit.stem: service(unit).get("IPAddressDeny", "").split() for unit in UNITS}
+    assert ["169.254.169.254", "fd00:ec2::254"] == denied.pop("sensor-ingest-server")
+    assert [[]] * 3 == list(denied.values())  # relay and runs have the machine's role
+
+
+@each_unit
+def test_a_unit_reads_its_secrets_from_a_credential_and_its_process_is_the_command(unit: Path, tmp_path: Path) -> None:
+    name, source = service(unit)["LoadCredential"].split(":")
+    assert source.replace(".secrets", ".env") == service(unit)["EnvironmentFile"]
+    shutil.copy(FOLDER / f"{Path(source).name}.example", tmp_path / name)
+    line = shell_line(unit)
+    assert line.startswith(WITH_SECRETS)
+    shown = f"exec {sys.executable} -c 'import os, json; print(json.dumps([os.getpid(), dict(os.environ)]))'"
+    shell = ["/bin/sh", "-c", WITH_SECRETS.replace("%d", str(tmp_path)).removesuffix("exec ") + shown]
+    with subprocess.Popen(shell, env={}, stdout=subprocess.PIPE, text=True) as process:
+        pid, environment = json.loads(process.communicate()[0])
+    assert process.pid == pid  # systemd's MAINPID
+    expected = variables(FOLDER / f"{Path(source).name}.example")
+    assert expected
+    assert expected.items() <= environment.items()
 
 
 WORKER: Final = """
@@ -125,6 +173,7 @@ def test_a_stopping_worker_terminates_its_runs_first() -> None:
 @each_unit
 def test_each_environment_file_has_an_example(unit: Path) -> None:
     assert (FOLDER / f"{Path(service(unit)['EnvironmentFile']).name}.example").is_file()
+    assert (FOLDER / f"{Path(service(unit)['LoadCredential']).name}.example").is_file()
 
 
 @each_example
@@ -154,17 +203,18 @@ def test_the_warm_process_sees_the_folders_of_runs_and_ends_after_the_worker() -
     assert "\nJoinsNamespaceOf=sensor-ingest-worker.service\n" in unit
 
 
-def test_no_example_contains_a_secret() -> None:
-    for example in EXAMPLES:
-        for name, value in variables(example).items():
-            if "AUTH_STRING" in name or "CONNECTION_URL" in name:
-                assert "CHANGE-ME" in value, name
+@each_example
+def test_secrets_are_in_files_of_their_own_and_examples_have_none(example: Path) -> None:
+    for name, value in variables(example).items():
+        is_secret = "AUTH_STRING" in name or "CONNECTION_URL" in name
+        assert is_secret == (".secrets" in example.name), name
+        assert is_secret == ("CHANGE-ME" in value), name
 
 
 def test_the_server_listens_on_loopback_requires_credentials_and_uses_postgresql() -> None:
-    server = variables(FOLDER / "server.env.example")
+    server = variables(FOLDER / "server.env.example") | variables(FOLDER / "server.secrets.example")
     assert server["PREFECT_SERVER_API_HOST"] == "127.0.0.1"
     assert server["PREFECT_SERVER_DATABASE_CONNECTION_URL"].startswith("postgresql+asyncpg://")
-    client = variables(FOLDER / "client.env.example")
+    client = variables(FOLDER / "client.env.example") | variables(FOLDER / "client.secrets.example")
     assert server["PREFECT_SERVER_API_AUTH_STRING"] == client["PREFECT_API_AUTH_STRING"]
     assert f"http://127.0.0.1:{server['PREFECT_SERVER_API_PORT']}/api" == client["PREFECT_API_URL"]
