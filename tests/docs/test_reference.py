@@ -272,7 +272,7 @@ def _template(name: str) -> Any:  # noqa: ANN401 - YAML of any shape
 def test_parameters_and_outputs_on_the_page_about_aws_are_those_of_the_templates() -> None:
     about_aws = page("docs/how-to/run-it-in-aws.md")
     code = "\n".join(about_aws.code)
-    templates = {name: _template(name) for name in ("stack.yaml", "ecs.yaml", "feed.yaml")}
+    templates = {name: _template(name) for name in ("stack.yaml", "ecs.yaml", "feed.yaml", "monitoring.yaml")}
     deploys = re.findall(
         r"--template-file deployments/aws/(\S+) (.*?--parameter-overrides.*)", code.replace("\\\n", " ")
     )

@@ -42,6 +42,7 @@ CASES: Final[dict[str, tuple[str, dict[str, object]]]] = {
     "stack of existing things": ("stack.yaml", MAIL | EXISTING),
     "ecs": ("ecs.yaml", ECS),
     "ecs with a key": ("ecs.yaml", ECS | {"KmsKeyArn": KEY, "PrefectApiPort": 4200}),
+    "monitoring": ("monitoring.yaml", {"AlarmTopicArn": "arn", "EcsStack": "ecs", "HoursWithoutLoad": 24}),
     "feed": ("feed.yaml", FEED),
     "feed with a key": ("feed.yaml", FEED | {"KmsKeyArn": KEY}),
 }
@@ -270,3 +271,21 @@ def test_the_worker_may_pass_two_roles_to_tasks_only() -> None:
     passing = [each for _, each in statements(resources) if "iam:PassRole" in as_list(each["Action"])]
     assert [len(each["Resource"]) for each in passing] == [2]
     assert passing[0]["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+
+
+# ---- Alarms ---------------------------------------------------------------------------------------------------------
+
+
+def test_alarms_notify_a_topic_cloudwatch_15(resources: Resources) -> None:
+    for name, _, alarm in of_type(resources, "CloudWatch::Alarm"):
+        assert alarm["AlarmActions"], name
+        assert alarm["TreatMissingData"] in ("breaching", "notBreaching"), name
+
+
+def test_an_alarm_looks_back_no_longer_than_cloudwatch_permits() -> None:
+    """Seven days with periods of an hour, else one day. Source: "PutMetricAlarm", CloudWatch API reference."""
+    template = rendered("monitoring.yaml", AlarmTopicArn="arn", EcsStack="ecs", HoursWithoutLoad=168)
+    for name, _, alarm in of_type(template["Resources"], "CloudWatch::Alarm"):
+        metrics = [each["MetricStat"]["Period"] for each in alarm.get("Metrics", []) if "MetricStat" in each]
+        period = alarm.get("Period") or max(metrics)
+        assert period * int(alarm["EvaluationPeriods"]) <= (7 if period >= 3600 else 1) * 86400, name
