@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it carries no types
 
 from blocks.domain.errors import StackFailedError, StackMissingError
@@ -329,3 +330,58 @@ def test_no_statement_allows_all_actions_or_all_resources(aws: Aws, stack: Stack
         for sid, statement in statements(aws, role).items():
             assert "*" not in json.dumps(statement["Action"]), sid
             assert statement["Resource"] != "*", sid
+
+
+# ---- What exists already --------------------------------------------------------------------------------------------
+
+
+def test_existing_things_are_used_and_none_is_created_in_their_place(aws: Aws, stack: StackOutputs) -> None:
+    """The things of one stack are existing ones for another: bucket, queues, tables and sender."""
+
+    def arn(url: str) -> str:
+        answer = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return str(answer["Attributes"]["QueueArn"])
+
+    queue, dead = arn(stack.queue_url), arn(stack.dead_letter_queue_url)
+    existing = {
+        "ExistingBucketName": stack.bucket_name,
+        "ExistingQueueArn": queue,
+        "ExistingDeadLetterQueueArn": dead,
+        "ExistingReadingsTableName": stack.readings_table_name,
+        "ExistingFilesTableName": stack.files_table_name,
+        "CreateSender": "no",
+    }
+    cloudformation = aws.client("cloudformation")
+    second = ensure_stack(cloudformation, "stack-of-existing", PARAMETERS | existing)
+    made = cloudformation.describe_stack_resources(StackName="stack-of-existing")["StackResources"]
+    assert {each["LogicalResourceId"] for each in made} == {
+        "FileArrived",
+        "RelayPolicy",
+        "RelayRole",
+        "RunPolicy",
+        "RunRole",
+    }
+    for name in ("bucket_name", "processed_bucket_name", "readings_table_name", "files_table_name", "sender_address"):
+        assert getattr(second, name) == getattr(stack, name)
+    assert second.queue_url.rpartition("/")[2] == stack.queue_url.rpartition("/")[2]
+    for one, other in ((stack.run_role_arn, second.run_role_arn), (stack.relay_role_arn, second.relay_role_arn)):
+        theirs, ours = statements(aws, one), statements(aws, other)
+        assert {sid: each for sid, each in ours.items() if sid != "ReadOutputs"} == {
+            sid: each for sid, each in theirs.items() if sid != "ReadOutputs"
+        }
+    names = [each["Name"] for each in aws.client("events").list_rules()["Rules"]]
+    [rule] = [each for each in names if each.startswith("stack-of-existing")]
+    [target] = aws.client("events").list_targets_by_rule(Rule=rule)["Targets"]
+    assert (target["Arn"], target["DeadLetterConfig"]) == (queue, {"Arn": dead})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"ExistingQueueArn": "arn:aws:sqs:eu-central-1:000000000000:theirs"}, "needs ExistingDeadLetterQueueArn"),
+        ({"BucketName": "new-one", "ExistingBucketName": "old-one"}, "set one of them"),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(aws: Aws, parameters: dict[str, str], reason: str) -> None:
+    with pytest.raises(ClientError, match=reason):
+        ensure_stack(aws.client("cloudformation"), "stack-of-contradictions", PARAMETERS | parameters)
