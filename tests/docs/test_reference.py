@@ -285,6 +285,17 @@ def test_parameters_and_outputs_on_the_page_about_aws_are_those_of_the_templates
     assert {parameter for each in templates.values() for parameter in each["Parameters"]} == described
 
 
+def test_parameters_and_outputs_on_the_page_about_terraform_are_those_of_the_templates() -> None:
+    text = page("docs/how-to/terraform.md").text
+    stacks = re.findall(r"deployments/aws/(\w+\.yaml)\"\)(.*?)\n}", text, re.DOTALL)
+    assert {"stack.yaml", "monitoring.yaml"} == {name for name, _ in stacks}
+    for name, body in stacks:
+        given = set(re.findall(r"^    ([A-Z]\w+) += ", body, re.MULTILINE))
+        required = {key for key, each in _template(name)["Parameters"].items() if "Default" not in each}
+        assert required <= given <= _template(name)["Parameters"].keys(), name
+    assert set(re.findall(r'outputs\["(\w+)"\]', text)) <= _template("stack.yaml")["Outputs"].keys()
+
+
 # ---- Contributing ---------------------------------------------------------------------------------------------------
 
 
