@@ -68,7 +68,7 @@ def test_refused_and_failed_files_reach_the_channel_and_loaded_ones_do_not() -> 
     assert SLACK in recipe
     with webhook() as (url, posted):
         data = {"what": "{{subject}}", "text": "{{body}}"}
-        channel = CustomWebhookNotificationBlock(name="channel", url=url, json_data=data)
+        channel = CustomWebhookNotificationBlock(name="channel", url=url, json_data=data, headers=None, cookies=None)
         exec(recipe.replace(SLACK, "channel_of_the_test"), {"channel_of_the_test": channel})  # noqa: S102 - from our page
 
         def is_posted() -> bool:
