@@ -29,6 +29,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     DO_NOT_TRACK=1
 USER 10001
+# In ECS all else is read-only. A volume has the owner and mode that its folder has here.
+# Source: "Use bind mounts with Amazon ECS", Amazon ECS developer guide.
+VOLUME ["/home/sensor-ingest", "/tmp"]
 WORKDIR /app
 # What runs, worker and relay import is there.
 RUN python -c "import deployments.relay.relay, flows.ingest, flows.notify, flows.sweep, prefect_aws.workers.ecs_worker"

@@ -53,6 +53,7 @@ check: $(READY)  ## format, lint, types, the direction of imports and the AWS te
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/cfn-lint deployments/aws/*.yaml
+	$(BIN)/python -m pytest -q tests/deployments/aws/test_template_rules.py
 
 format: $(READY)  ## rewrite the code in the project's format
 	$(BIN)/ruff format .

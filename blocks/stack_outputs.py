@@ -57,7 +57,7 @@ class CloudFormationOutputs(BaseModel):
         """
         stack = find_stack(stack_name, cloudformation_client)
         outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])} if stack else {}
-        missing = {to_pascal(field) for field in cls.model_fields} - outputs.keys()
+        missing = {to_pascal(name) for name, field in cls.model_fields.items() if field.is_required()} - outputs.keys()
         if missing:
             meta = cloudformation_client.meta
             raise cls.missing_error(stack_name, meta.region_name, meta.endpoint_url, sorted(missing) if stack else ())
@@ -80,6 +80,8 @@ class StackOutputs(CloudFormationOutputs):
     relay_role_arn: str
     run_role_arn: str
     region: str
+    kms_key_arn: str | None = None
+    """Key that the stack's parameters name for bucket, queues and tables; None if AWS's keys encrypt them."""
 
     @property
     def target_bucket(self) -> str | None:

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from blocks.domain.feed.descriptor import Feed
 from blocks.domain.feed.keys import key_of
-from blocks.stack_outputs import find_stack
+from blocks.stack_outputs import StackOutputs, find_stack
 from deployments.aws.stack import ensure_template
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ def feed_parameters(feed: Feed, ingest_stack: str) -> dict[str, str]:
     if feed.storage.time_to_live:
         parameters["TimeToLiveAttribute"] = feed.storage.time_to_live.attribute
     return parameters
+
+
+def key_parameter(ingest_outputs: StackOutputs) -> dict[str, str]:
+    """The parameter that encrypts the table with the key of the ingest stack; empty if it has none."""
+    return {"KmsKeyArn": ingest_outputs.kms_key_arn} if ingest_outputs.kms_key_arn else {}
 
 
 def feed_stack_command(feed: Feed, ingest_stack: str, more: Mapping[str, str] | None = None) -> str:
@@ -73,7 +78,8 @@ def _ensure(session: "boto3.Session", ingest_stack: str, table: str, feed: Feed)
     cloudformation, name = session.client("cloudformation"), feed_stack_name(ingest_stack, table)
     if find_stack(name, cloudformation) is None and _exists(session, table):
         return
-    ensure_template(cloudformation, name, feed_parameters(feed, ingest_stack), TEMPLATE)
+    parameters = feed_parameters(feed, ingest_stack) | key_parameter(StackOutputs.read(ingest_stack, cloudformation))
+    ensure_template(cloudformation, name, parameters, TEMPLATE)
     if feed.storage.time_to_live:
         _ensure_time_to_live(session, table, feed.storage.time_to_live.attribute)
 

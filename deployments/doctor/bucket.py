@@ -1,5 +1,7 @@
-"""Checks of the bucket: existence, versioning, notifications, permissions of runs."""
+"""Checks of the bucket: existence, versioning, notifications, TLS, permissions of runs."""
 
+import json
+import shlex
 import uuid
 from functools import partial
 from http import HTTPStatus
@@ -67,6 +69,25 @@ def eventbridge(system: InspectedSystem) -> CheckResult:
     return ok("the bucket notifies EventBridge")
 
 
+def policy(system: InspectedSystem) -> CheckResult:
+    """The policy of the bucket refuses requests without TLS, as that of the template does."""
+    name, client = _zone(system).bucket, system.client_of(LandingZone, "s3")
+    try:
+        found = json.loads(client.get_bucket_policy(Bucket=name)["Policy"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
+            raise
+        found = {"Version": "2012-10-17", "Statement": []}
+    without_tls = {"Bool": {"aws:SecureTransport": "false"}}
+    if any(each["Effect"] == "Deny" and each.get("Condition") == without_tls for each in found["Statement"]):
+        return ok("requests without TLS are refused")
+    arn = f"arn:{client.meta.partition}:s3:::{name}"
+    refusal = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Condition": without_tls}
+    wanted = {**found, "Statement": [*found["Statement"], {**refusal, "Resource": [arn, f"{arn}/*"]}]}
+    remedy = f"aws s3api put-bucket-policy --bucket {name} --policy {shlex.quote(json.dumps(wanted))}"
+    return warning("the bucket accepts requests without TLS", remedy)
+
+
 def access(system: InspectedSystem) -> CheckResult:
     """Runs may list, read, delete and write; the check tries it on an object that does not exist and changes nothing.
 
@@ -96,5 +117,6 @@ CHECKS: Final = (
     Check("bucket", exists, ("stack",)),
     Check("bucket versioning", versioning, ("bucket",)),
     Check("bucket events", eventbridge, ("bucket",)),
+    Check("bucket policy", policy, ("bucket",)),
     Check("bucket access", access, ("bucket",)),
 )

@@ -9,7 +9,7 @@ from blocks.domain.feed.keys import key_of, key_text
 from blocks.domain.feed.selection import Feeds
 from blocks.feeds import saved_feeds
 from blocks.readings_table import ReadingsTable
-from deployments.aws.feed_stacks import feed_stack_command
+from deployments.aws.feed_stacks import feed_stack_command, key_parameter
 from deployments.doctor.check_results import Check, CheckResult, ok, problem, warning
 from deployments.doctor.system import InspectedSystem
 
@@ -42,7 +42,9 @@ def _table_of(feed: Feed, client: Any, system: InspectedSystem) -> CheckResult |
         found = client.describe_table(TableName=table)["Table"]
     except client.exceptions.ResourceNotFoundException:
         seen = f"the table {table} of the feed {feed.name} does not exist: files under {feed.prefix} wait"
-        return problem(seen, f"`sensor-ingest deploy`, or: {feed_stack_command(feed, stack)}")
+        return problem(
+            seen, f"`sensor-ingest deploy`, or: {feed_stack_command(feed, stack, key_parameter(system.outputs))}"
+        )
     types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
     key = tuple((each["AttributeName"], types[each["AttributeName"]]) for each in found["KeySchema"])
     if key != tuple(map(tuple, key_of(feed))):

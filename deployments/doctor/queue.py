@@ -1,6 +1,7 @@
 """Checks of the path from the bucket to the relay: rule, queue, policy, backlog, dead letters."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -16,6 +17,8 @@ _SLOTS_TAKEN: Final = "all run slots are taken: check the workers"
 _MAX_AGE_SECONDS: Final = 60
 """A relay with a free run slot receives a message within seconds."""
 _CONSEQUENCE: Final = "uploads start no run before the next sweep"
+_MAX_RECEIVE_COUNT: Final = 5
+"""As in the template."""
 _API_DESTINATION: Final = ":api-destination/"
 
 
@@ -29,7 +32,11 @@ def queue(system: InspectedSystem) -> CheckResult:
             raise
         return problem("the queue or its dead-letter queue does not exist", _DEPLOY_STACK)
     if json.loads(attributes.get("RedrivePolicy", "{}")).get("deadLetterTargetArn") != dead_letter_queue["QueueArn"]:
-        return problem("it has no dead-letter queue, so an invalid message is received again for ever", _DEPLOY_STACK)
+        redrive = {"deadLetterTargetArn": dead_letter_queue["QueueArn"], "maxReceiveCount": _MAX_RECEIVE_COUNT}
+        return problem(
+            "it has no dead-letter queue, so an invalid message is received again for ever",
+            _set_attribute(system.outputs.queue_url, "RedrivePolicy", redrive),
+        )
     return ok(attributes["QueueArn"])
 
 
@@ -62,12 +69,42 @@ def rule_target(system: InspectedSystem) -> CheckResult:
 
 
 def queue_policy(system: InspectedSystem) -> CheckResult:
-    """The policy of the queue lets the rule send."""
-    attributes = system.queue(system.outputs.queue_url)
-    statements = json.loads(attributes.get("Policy", "{}")).get("Statement", [])
-    if not any(_allows(each, attributes["QueueArn"], system.rule["Arn"]) for each in statements):
-        return problem(f"the queue's policy does not let the rule send: {_CONSEQUENCE}", _DEPLOY_STACK)
+    """The policies of the queue and of its dead-letter queue let the rule send."""
+    rule_arn = system.rule["Arn"]
+    for url, name, consequence in (
+        (system.outputs.queue_url, "queue", _CONSEQUENCE),
+        (system.outputs.dead_letter_queue_url, "dead-letter queue", "an event that cannot be delivered is lost"),
+    ):
+        attributes = system.queue(url)
+        policy = json.loads(attributes.get("Policy", "{}"))
+        statements = policy.get("Statement", [])
+        if not any(_allows(each, attributes["QueueArn"], rule_arn) for each in statements):
+            wanted = {
+                "Version": "2012-10-17",
+                **policy,
+                "Statement": [*statements, _send(attributes["QueueArn"], rule_arn)],
+            }
+            return problem(
+                f"the {name}'s policy does not let the rule send: {consequence}", _set_attribute(url, "Policy", wanted)
+            )
     return ok("the rule may send")
+
+
+def _send(queue_arn: str, rule_arn: str) -> dict[str, Any]:
+    """The statement that the template has for queues of its own."""
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": rule_arn}},
+    }
+
+
+def _set_attribute(queue_url: str, name: str, value: Mapping[str, Any]) -> str:
+    """What to type to set a queue's attribute: also right for a queue that the stack did not create."""
+    attributes = shlex.quote(json.dumps({name: json.dumps(value)}))
+    return f"aws sqs set-queue-attributes --queue-url {queue_url} --attributes {attributes}"
 
 
 def _allows(statement: Mapping[str, Any], queue_arn: str, rule_arn: str) -> bool:

@@ -48,7 +48,7 @@ def _unconditional(members: Iterable[Any] | None) -> list[Mapping[str, Any]]:
 
 
 def equals_template(block_type: type[AwsBlock], resource: str, system: InspectedSystem) -> CheckResult:
-    """The table exists with the keys, indexes and billing mode of the template, and is active."""
+    """The table exists with the keys, indexes, billing mode and protection of the template, and is active."""
     name, client = _table_name(system, block_type), system.client_of(block_type, "dynamodb")
     try:
         table = client.describe_table(TableName=name)["Table"]
@@ -73,6 +73,9 @@ def equals_template(block_type: type[AwsBlock], resource: str, system: Inspected
     if mode != declared["BillingMode"]:
         remedy = f"aws dynamodb update-table --table-name {name} --billing-mode PAY_PER_REQUEST"
         return warning(f"{name} is {mode}: a large file may be throttled", remedy)
+    if not table.get("DeletionProtectionEnabled"):
+        remedy = f"aws dynamodb update-table --table-name {name} --deletion-protection-enabled"
+        return warning(f"{name} has no deletion protection", remedy)
     return ok(f"{name}, {mode}, keys {_as_text(found[''])}")
 
 

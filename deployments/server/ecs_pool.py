@@ -20,6 +20,7 @@ CPU: Final = 1024
 MEMORY: Final = 2048
 """Memory of a run in MiB: Fargate's minimum with one core. docs/performance.md has the memory that a run uses."""
 
+_WRITABLE: Final = {"home": "/home/sensor-ingest", "tmp": "/tmp"}  # noqa: S108 - a path in a container
 _SECRETS: Final = {
     "PREFECT_API_AUTH_STRING": "prefect_api_auth_string_secret_arn",
     "PREFECT_API_KEY": "prefect_api_key_secret_arn",
@@ -73,7 +74,16 @@ def base_job_template(outputs: EcsOutputs, run_role_arn: str) -> dict[str, Any]:
     properties = template["variables"]["properties"]
     for name, value in _defaults(outputs, run_role_arn).items():
         properties[name]["default"] = value
+    _make_read_only(template["job_configuration"]["task_definition"])
     return template
+
+
+def _make_read_only(task_definition: dict[str, Any]) -> None:
+    """Let runs write to their home and to /tmp alone, which the image declares as volumes; as in ecs.yaml."""
+    [container] = task_definition["containerDefinitions"]
+    container["readonlyRootFilesystem"] = True
+    container["mountPoints"] = [{"sourceVolume": name, "containerPath": path} for name, path in _WRITABLE.items()]
+    task_definition["volumes"] = [{"name": name} for name in _WRITABLE]
 
 
 def _defaults(outputs: EcsOutputs, run_role_arn: str) -> dict[str, Any]:

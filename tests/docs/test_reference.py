@@ -272,7 +272,7 @@ def _template(name: str) -> Any:  # noqa: ANN401 - YAML of any shape
 def test_parameters_and_outputs_on_the_page_about_aws_are_those_of_the_templates() -> None:
     about_aws = page("docs/how-to/run-it-in-aws.md")
     code = "\n".join(about_aws.code)
-    templates = {name: _template(name) for name in ("stack.yaml", "ecs.yaml", "feed.yaml")}
+    templates = {name: _template(name) for name in ("stack.yaml", "ecs.yaml", "feed.yaml", "monitoring.yaml")}
     deploys = re.findall(
         r"--template-file deployments/aws/(\S+) (.*?--parameter-overrides.*)", code.replace("\\\n", " ")
     )
@@ -283,6 +283,17 @@ def test_parameters_and_outputs_on_the_page_about_aws_are_those_of_the_templates
     assert outputs <= templates["stack.yaml"]["Outputs"].keys() | templates["ecs.yaml"]["Outputs"].keys()
     described = set(names([row[0] for row in rows(about_aws.text, "parameter")]))
     assert {parameter for each in templates.values() for parameter in each["Parameters"]} == described
+
+
+def test_parameters_and_outputs_on_the_page_about_terraform_are_those_of_the_templates() -> None:
+    text = page("docs/how-to/terraform.md").text
+    stacks = re.findall(r"deployments/aws/(\w+\.yaml)\"\)(.*?)\n}", text, re.DOTALL)
+    assert {"stack.yaml", "monitoring.yaml"} == {name for name, _ in stacks}
+    for name, body in stacks:
+        given = set(re.findall(r"^    ([A-Z]\w+) += ", body, re.MULTILINE))
+        required = {key for key, each in _template(name)["Parameters"].items() if "Default" not in each}
+        assert required <= given <= _template(name)["Parameters"].keys(), name
+    assert set(re.findall(r'outputs\["(\w+)"\]', text)) <= _template("stack.yaml")["Outputs"].keys()
 
 
 # ---- Contributing ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it carries no types
 
 from blocks.domain.errors import StackFailedError, StackMissingError
@@ -150,10 +151,12 @@ def test_an_object_under_incoming_arrives_in_the_queue_and_one_under_processed_d
 def test_only_the_rule_may_send_to_the_queues(aws: Aws, stack: StackOutputs) -> None:
     for url in (stack.queue_url, stack.dead_letter_queue_url):
         attributes = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        [statement] = json.loads(attributes["Policy"])["Statement"]
+        statement, refusal = json.loads(attributes["Policy"])["Statement"]
         assert statement["Principal"] == {"Service": "events.amazonaws.com"}
         assert statement["Action"] == "sqs:SendMessage"
         assert ":rule/stack-under-test-FileArrived" in statement["Condition"]["ArnEquals"]["aws:SourceArn"]
+        assert refusal["Effect"] == "Deny"
+        assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
         assert attributes["SqsManagedSseEnabled"] == "true"
 
 
@@ -302,16 +305,17 @@ def test_runs_may_move_files_store_rows_and_send_mail_and_nothing_else(aws: Aws,
 
 def test_runs_may_send_mail_as_the_sender_only(aws: Aws, stack: StackOutputs) -> None:
     statement = statements(aws, stack.run_role_arn)["SendMailAsTheSender"]
-    assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": "sensors@example.com"}}
+    assert statement["Condition"]["StringEquals"] == {"ses:FromAddress": "sensors@example.com"}
 
 
 def test_runs_may_move_files_to_another_bucket_if_a_parameter_names_one(aws: Aws) -> None:
     parameters = PARAMETERS | {"ProcessedBucketName": "archive-of-others"}
     stack = ensure_stack(aws.client("cloudformation"), "stack-with-archive", parameters)
     assert stack.processed_bucket_name == "archive-of-others"
-    by_sid = statements(aws, stack.run_role_arn)
-    assert "arn:aws:s3:::archive-of-others/processed/*" in by_sid["PutWhereFilesGo"]["Resource"]
-    assert "arn:aws:s3:::archive-of-others" in by_sid["List"]["Resource"]
+    assert statements(aws, stack.run_role_arn)["PutInTheProcessedBucket"]["Resource"] == [
+        "arn:aws:s3:::archive-of-others",
+        "arn:aws:s3:::archive-of-others/processed/*",
+    ]
 
 
 def test_the_relay_reads_and_writes_the_ledger_and_no_other_table(aws: Aws, stack: StackOutputs) -> None:
@@ -328,8 +332,56 @@ def test_no_statement_allows_all_actions_or_all_resources(aws: Aws, stack: Stack
             assert statement["Resource"] != "*", sid
 
 
-def test_machines_and_ecs_tasks_may_assume_the_roles(aws: Aws, stack: StackOutputs) -> None:
-    for role_arn in (stack.relay_role_arn, stack.run_role_arn):
-        role = aws.client("iam").get_role(RoleName=role_arn.split("/")[-1])["Role"]
-        [statement] = role["AssumeRolePolicyDocument"]["Statement"]
-        assert statement["Principal"] == {"Service": ["ec2.amazonaws.com", "ecs-tasks.amazonaws.com"]}
+# ---- What exists already --------------------------------------------------------------------------------------------
+
+
+def test_existing_things_are_used_and_none_is_created_in_their_place(aws: Aws, stack: StackOutputs) -> None:
+    """The things of one stack are existing ones for another: bucket, queues, tables and sender."""
+
+    def arn(url: str) -> str:
+        answer = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return str(answer["Attributes"]["QueueArn"])
+
+    queue, dead = arn(stack.queue_url), arn(stack.dead_letter_queue_url)
+    existing = {
+        "ExistingBucketName": stack.bucket_name,
+        "ExistingQueueArn": queue,
+        "ExistingDeadLetterQueueArn": dead,
+        "ExistingReadingsTableName": stack.readings_table_name,
+        "ExistingFilesTableName": stack.files_table_name,
+        "CreateSender": "no",
+    }
+    cloudformation = aws.client("cloudformation")
+    second = ensure_stack(cloudformation, "stack-of-existing", PARAMETERS | existing)
+    made = cloudformation.describe_stack_resources(StackName="stack-of-existing")["StackResources"]
+    assert {each["LogicalResourceId"] for each in made} == {
+        "FileArrived",
+        "RelayPolicy",
+        "RelayRole",
+        "RunPolicy",
+        "RunRole",
+    }
+    for name in ("bucket_name", "processed_bucket_name", "readings_table_name", "files_table_name", "sender_address"):
+        assert getattr(second, name) == getattr(stack, name)
+    assert second.queue_url.rpartition("/")[2] == stack.queue_url.rpartition("/")[2]
+    for one, other in ((stack.run_role_arn, second.run_role_arn), (stack.relay_role_arn, second.relay_role_arn)):
+        theirs, ours = statements(aws, one), statements(aws, other)
+        assert {sid: each for sid, each in ours.items() if sid != "ReadOutputs"} == {
+            sid: each for sid, each in theirs.items() if sid != "ReadOutputs"
+        }
+    names = [each["Name"] for each in aws.client("events").list_rules()["Rules"]]
+    [rule] = [each for each in names if each.startswith("stack-of-existing")]
+    [target] = aws.client("events").list_targets_by_rule(Rule=rule)["Targets"]
+    assert (target["Arn"], target["DeadLetterConfig"]) == (queue, {"Arn": dead})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"ExistingQueueArn": "arn:aws:sqs:eu-central-1:000000000000:theirs"}, "needs ExistingDeadLetterQueueArn"),
+        ({"BucketName": "new-one", "ExistingBucketName": "old-one"}, "set one of them"),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(aws: Aws, parameters: dict[str, str], reason: str) -> None:
+    with pytest.raises(ClientError, match=reason):
+        ensure_stack(aws.client("cloudformation"), "stack-of-contradictions", PARAMETERS | parameters)

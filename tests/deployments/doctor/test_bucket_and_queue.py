@@ -1,6 +1,7 @@
 """A file was uploaded and no relay sees it: what the doctor finds about the bucket, the rule and the queue."""
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -73,7 +74,51 @@ def test_a_queue_whose_policy_does_not_let_the_rule_send(deployed_system: Deploy
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(other)})
     with repaired_by(lambda: sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})):
         found = deployed_system.result_of("queue policy")
-    assert_problem(found, "does not let the rule send", "stack.yaml")
+        assert_problem(found, "the queue's policy does not let the rule send", "aws sqs set-queue-attributes")
+        # The remedy, typed: its JSON is the attribute that the rule needs, beside the statements that were there.
+        attributes = json.loads(shlex.split(found.remedy)[-1])
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+        assert deployed_system.result_of("queue policy").level == "ok"
+        assert json.loads(attributes["Policy"])["Statement"][:-1] == other["Statement"]
+
+
+def test_a_dead_letter_queue_that_the_rule_may_not_send_to(deployed_system: DeployedSystem) -> None:
+    sqs, url = deployed_system.aws.client("sqs"), deployed_system.outputs.dead_letter_queue_url
+    policy = deployed_system.attributes(url)["Policy"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
+    with repaired_by(lambda: sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})):
+        found = deployed_system.result_of("queue policy")
+    assert_problem(found, "the dead-letter queue's policy does not let the rule send", f"--queue-url {url}")
+
+
+def test_a_queue_without_a_dead_letter_queue(deployed_system: DeployedSystem) -> None:
+    sqs, url = deployed_system.aws.client("sqs"), deployed_system.outputs.queue_url
+    redrive = deployed_system.attributes(url)["RedrivePolicy"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": ""})
+    with repaired_by(lambda: sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": redrive})):
+        found = deployed_system.result_of("queue")
+        assert_problem(found, "no dead-letter queue", "aws sqs set-queue-attributes")
+        attributes = json.loads(shlex.split(found.remedy)[-1])
+        assert json.loads(attributes["RedrivePolicy"]) == json.loads(redrive)
+
+
+def test_a_bucket_that_accepts_requests_without_tls(deployed_system: DeployedSystem) -> None:
+    s3, bucket = deployed_system.aws.client("s3"), deployed_system.outputs.bucket_name
+    policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    s3.delete_bucket_policy(Bucket=bucket)
+    with repaired_by(lambda: s3.put_bucket_policy(Bucket=bucket, Policy=policy)):
+        found = deployed_system.result_of("bucket policy")
+        assert_warning(found, "accepts requests without TLS", "aws s3api put-bucket-policy")
+        s3.put_bucket_policy(Bucket=bucket, Policy=shlex.split(found.remedy)[-1])
+        assert deployed_system.result_of("bucket policy").level == "ok"
+
+
+def test_a_table_without_deletion_protection(deployed_system: DeployedSystem) -> None:
+    dynamodb, table = deployed_system.aws.client("dynamodb"), deployed_system.outputs.files_table_name
+    dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+    with repaired_by(lambda: dynamodb.update_table(TableName=table, DeletionProtectionEnabled=True)):
+        found = deployed_system.result_of("files table")
+    assert_warning(found, "no deletion protection", "--deletion-protection-enabled")
 
 
 def test_messages_that_no_relay_receives(deployed_system: DeployedSystem, monkeypatch: pytest.MonkeyPatch) -> None:
