@@ -256,7 +256,7 @@ LOADING: Final = (
         "    if False:",
         ("tests/flows/test_ingest.py::test_a_settled_file_that_cannot_be_moved_is_reported_as_done_and_stays_due",),
         "the email has what the ledger says in place of the error, which is a protection of its own; only the reports of "
-        "the run differ, and `test_ingest_file.py` looks at them",
+        "the run differ, and `test_ingest.py` looks at them",
     ),
     Protection(
         "newer version: an announcement that the server loses is due after the load",
