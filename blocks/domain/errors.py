@@ -74,6 +74,17 @@ class PermissionMissingError(SensorIngestError):
         )
 
 
+class CredentialsInvalidError(SensorIngestError):
+    """The AWS credentials contain a character that no HTTP header may have. The text does not show them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The AWS access key or session token contains a line break or another control character, so no request can "
+            "be signed with it. It was probably copied with one: set it again where it comes from (the block of the "
+            "credentials, AWS_SESSION_TOKEN, or the file of credentials)."
+        )
+
+
 class BlockMissingError(SensorIngestError):
     """The Prefect server has no block of that name: this environment was never deployed to it."""
 

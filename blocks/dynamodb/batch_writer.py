@@ -149,6 +149,10 @@ class BatchWriter:
     def _acknowledge(self, batch: Batch, response: Response, sent_in: int) -> None:
         now, unprocessed = time.monotonic(), response.unprocessed
         accepted = batch.items - len(unprocessed)
+        if accepted < 0:
+            reason = f"a response that returns {len(unprocessed)} items of {batch.items} that were sent"
+            self._retry(batch, TableUnreachableError(self.table_name, reason, self._without_progress()))
+            return
         self._limiter.responded(sent_in, batch.items, accepted, now)
         self.acknowledged += accepted
         if accepted:
