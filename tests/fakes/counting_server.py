@@ -85,6 +85,12 @@ class Counting(asyncio.Protocol):
         if b".PutItem" in head:
             put = {"PutRequest": {"Item": json.loads(body)["Item"]}}
             body = json.dumps({"RequestItems": {"": [put]}}).encode()
+        if step != "hang":
+            self._follow(step, body)
+
+    def _follow(self, step: str, body: bytes) -> None:
+        """Answer as a step of the script says."""
+        table = self._server.table
         if step == "reset":
             self._transport.abort()
         elif step == "damaged":
@@ -100,7 +106,7 @@ class Counting(asyncio.Protocol):
         elif step == "trickle":
             self._transport.write(b"HTTP/1.1 200 .\r\nContent-Length: 1000000\r\n\r\n")
             self._trickle()
-        elif step != "hang":
+        else:
             status, answer = self._outcome(step, body)
             if delay := table.behaviour.delay_seconds:
                 asyncio.get_running_loop().call_later(delay, self._reply, status, answer)

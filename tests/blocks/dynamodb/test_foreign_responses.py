@@ -174,9 +174,9 @@ def test_rows_are_written_to_an_ipv6_address(sender: Any) -> None:  # noqa: ANN4
 @pytest.mark.parametrize("token", ["made-up\r\nX-Forged: 1", "made-up\nX-Forged: 1", "made-up\n"])
 def test_a_line_break_in_a_session_token_is_an_error_that_does_not_show_it(
     server: CountingServer,
-    sender: Any,
+    sender: Any,  # noqa: ANN401 - a literal
     token: str,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: ANN401 - a literal
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     environment = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "x", "AWS_SESSION_TOKEN": token}
     for name, value in environment.items():

@@ -57,7 +57,8 @@ def test_a_new_day_a_new_key_and_new_credentials_are_noticed() -> None:
 
 @pytest.mark.parametrize("bad", ["token\r\nx-forged: 1", "token\nx-forged:1", "token\x00"])
 def test_a_control_character_is_never_signed_as_part_of_a_header(bad: str) -> None:
-    for keys in (credentials_of("x", bad), ReadOnlyCredentials(bad, "x", None)):
+    other_key: Any = ReadOnlyCredentials(bad, "x", None)
+    for keys in (credentials_of("x", bad), other_key):
         with pytest.raises(CredentialsInvalidError) as raised:
             SIGNER.headers(b"{}", keys)
         assert "token" not in str(raised.value).replace("session token", "")
