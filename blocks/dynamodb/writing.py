@@ -8,6 +8,7 @@ from contextvars import copy_context
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
+from blocks.domain.text import OneLineLog
 from blocks.dynamodb.attributes import key_names
 from blocks.dynamodb.batch_writer import BatchWriter
 from blocks.dynamodb.boto3_transport import Boto3Transport
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Sender = Literal["fast", "boto3"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = OneLineLog(logging.getLogger(__name__))
 
 
 def write_batches(

@@ -1,6 +1,7 @@
 """Rejected lines: a CSV file of the first of them, the first few as objects, and the number of all by reason."""
 
 import codecs
+import re
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,6 +30,10 @@ NOT_STORED = "not_stored"
 # Source: OWASP, "CSV Injection": the characters with which a formula starts in a spreadsheet, full-width ones included.
 # Tabs and line ends, which OWASP lists too, are escaped before by `printable_lines`.
 _FORMULA = r" *[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}].*"
+# Where a comma is the decimal sign, a spreadsheet takes each semicolon for the start of a cell, also within quotes that
+# did not start the cell. A quote may come before the formula, as the file of rejects doubles it. Plain numbers stay.
+_LATER_FORMULA = r';[ "]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]'
+_LATER_CELL = re.compile(r';(?=[ "]*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20])(?! *[+-]?\d+(?:[.,]\d+)? *(?:;|$))')
 _PUNCTUATION = len('1,"reason","text"\n') - len("1reasontext")
 
 
@@ -133,8 +138,15 @@ def _printable_line(line: bytes) -> str:
 
 
 def escape_formulas(texts: pa.StringArray) -> pa.StringArray:
-    """The texts as cells that no spreadsheet evaluates: an apostrophe precedes each that could be a formula."""
+    """The texts as cells that no spreadsheet evaluates: an apostrophe precedes each that could be a formula.
+
+    So does one each part of a text that starts at a semicolon, but for numbers such as -5.
+    """
     formulas = full_match(texts, _FORMULA)
-    return (
-        pc.if_else(pa.array(formulas), pc.binary_join_element_wise("'", texts, ""), texts) if formulas.any() else texts
-    )
+    if formulas.any():
+        texts = pc.if_else(pa.array(formulas), pc.binary_join_element_wise("'", texts, ""), texts)
+    later = pc.match_substring_regex(texts, _LATER_FORMULA)
+    if pc.any(later).as_py():
+        escaped = [_LATER_CELL.sub(";'", text) for text in texts.filter(later).to_pylist()]
+        texts = pc.replace_with_mask(texts, later, pa.array(escaped, pa.string()))
+    return texts
