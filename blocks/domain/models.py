@@ -111,6 +111,10 @@ class StoredFile(SensorFile):
     landed_at: Annotated[UtcMoment, Field(description="When S3 received it, to the second.")]
 
 
+NOT_SHOWN: Final = "(not shown)"
+"""Stands for the text of a row where `show_rows` of the readings table's block is off."""
+
+
 class Reject(BaseModel):
     """One rejected row."""
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from blocks.domain.models import Reject
+from blocks.domain.models import NOT_SHOWN, Reject
 from blocks.domain.text import printable
 from flows.rows.arrays import Integers, full_match, to_integers
 from flows.rows.lines import line_contents
@@ -56,6 +56,7 @@ class RejectFile:
         self._rows_left = settings.max_stored_rejects
         self._bytes_left = settings.max_reject_bytes
         self._full = False
+        self._show_rows = settings.show_rows
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +100,7 @@ class RejectFile:
         self.stored += fitting
         shown = min(fitting, FIRST_REJECTS - len(self.first))
         for line, reason, text in zip(*(column[:shown].to_pylist() for column in rejects), strict=True):
-            self.first.append(Reject(line=line, reason=reason, text=text))
+            self.first.append(Reject(line=line, reason=reason, text=text if self._show_rows else NOT_SHOWN))
         return fitting
 
     def _open(self) -> None:
