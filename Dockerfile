@@ -3,7 +3,7 @@
 #     docker build --tag sensor-ingest .
 #
 # The tag below gets new patches of Python and Debian with each build. To have the same one every time, give its digest:
-# --build-arg BASE=python:3.11-slim-bookworm@sha256:…
+# --build-arg BASE=python:3.11-slim-bookworm@sha256:…, which `make pinned-base` prints.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-dask test-faults simulate protections strength soak check format lock clean
+.PHONY: help install demo test test-dask test-faults simulate fuzz audit sbom pinned-base protections strength soak check format lock clean
 
 help:     ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -38,6 +38,26 @@ simulate: $(READY)  ## many seeds of the simulation of who owns a file, SEEDS=10
 
 protections: $(READY)  ## removes each protection from a copy and names the tests that fail; writes docs/reliability.md
 	$(BIN)/python -m tests.faults.protections --write-report docs/reliability.md
+
+EXAMPLES ?= 20000
+fuzz: $(READY)  ## random answers, messages, rows and feeds to what parses them, EXAMPLES=20000 of each
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz
+
+IMAGE_LOCK := deployments/aws/image-requirements.lock
+audit:    ## known vulnerabilities of the locked packages (needs a network; a virtual environment of its own)
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.10,<3"
+	$(VENV)/audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock --requirement $(IMAGE_LOCK)
+
+SBOM ?= sbom.json
+sbom:     ## the packages of the image as CycloneDX JSON, in SBOM=sbom.json (needs a package index)
+	$(PYTHON) -m venv $(VENV)/sbom
+	$(VENV)/sbom/bin/python -m pip install --quiet --disable-pip-version-check "cyclonedx-bom>=7.5,<8"
+	$(VENV)/sbom/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file $(SBOM) $(IMAGE_LOCK)
+
+pinned-base:  ## the image's base with its digest, to give to docker build (needs docker and a network)
+	@base=$$(sed -n 's/^ARG BASE=//p' Dockerfile); docker pull --quiet $$base >/dev/null \
+		&& docker image inspect --format "BASE=$${base}@{{index (split (index .RepoDigests 0) \"@\") 1}}" $$base
 
 STRENGTH_SEEDS ?= 5000
 strength: $(READY)  ## as protections, with the simulation: how many seeds it needs to find each; writes docs/reliability.md

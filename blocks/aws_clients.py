@@ -10,7 +10,10 @@ from typing import Any, Final
 
 import boto3
 from botocore.config import Config
+from botocore.credentials import Credentials
 from prefect_aws.credentials import AwsCredentials
+
+from blocks.domain.errors import CredentialsInvalidError
 
 _SETTINGS: Final = {
     # botocore waits for 60 s, as long as a lease lasts: a renewal without an answer would be the only one.
@@ -28,7 +31,11 @@ _LOCK: Final = Lock()
 
 
 def client_of(credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401 - boto3's stubs overload it for every service
-    """The client of the service with these credentials; every call returns the same one."""
+    """The client of the service with these credentials; every call returns the same one.
+
+    Raises:
+        CredentialsInvalidError: key or token contain a character that no header may have.
+    """
     with _LOCK:
         return _client_of(credentials, service)
 
@@ -49,6 +56,10 @@ def _session_of(credentials: AwsCredentials) -> boto3.Session:
 
 
 def _client(session: boto3.Session, credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401 - as above
+    fixed = session.get_credentials()
+    # Others come from AWS. Without this check, http.client shows the token in the error that it raises.
+    if type(fixed) is Credentials and not f"{fixed.access_key}{fixed.token or ''}".isprintable():
+        raise CredentialsInvalidError
     settings = credentials.aws_client_parameters.get_params_override()
     if credentials.region_name is not None:
         settings["region_name"] = credentials.region_name

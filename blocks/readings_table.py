@@ -40,6 +40,11 @@ class ReadingsTable(AwsBlock):
         description="fast: over aiohttp. boto3: several times slower, for networks that only boto3 crosses.",
     )
     connections: int = Field(default=128, ge=1, le=1000, description="Concurrent calls of one load to the table.")
+    show_rows: bool = Field(
+        default=True,
+        description="Whether text of rejected rows is in reports, and so in events, parameters of runs, the page of a "
+        "run, emails and errors. The CSV of rejects in the bucket has it always.",
+    )
 
     def write(
         self,
@@ -79,4 +84,5 @@ class ReadingsTable(AwsBlock):
                 on_progress=on_progress,
                 fence=fence,
                 on_unanswered=on_unanswered,
+                show_rows=self.show_rows,
             )

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from blocks.domain.text import OneLineLog
+
 
 class Runtime:
     """What the machine, and the flow run that this code belongs to, offer. A simulator installs another one."""
@@ -44,15 +46,18 @@ class Runtime:
 
         return flow_run.id or ""
 
-    def log(self) -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
-        """The logger of the flow run, whose lines Prefect shows; outside of a run the one of this project."""
+    def log(self) -> "logging.Logger | logging.LoggerAdapter[Any]":
+        """The logger of the flow run, whose lines Prefect shows; outside of a run the one of this project.
+
+        Each message is one line, whatever is in the keys and errors that it shows.
+        """
         from prefect import get_run_logger  # noqa: PLC0415 - likewise
         from prefect.exceptions import MissingContextError  # noqa: PLC0415 - likewise
 
         try:
-            return get_run_logger()
+            return OneLineLog(get_run_logger())
         except MissingContextError:
-            return logging.getLogger("sensor-ingest")
+            return OneLineLog(logging.getLogger("sensor-ingest"))
 
     def emit(self, event: str, resource: Mapping[str, str], payload: Mapping[str, Any]) -> None:
         """Send an event to the Prefect server; it may get lost."""

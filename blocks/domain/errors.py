@@ -4,12 +4,17 @@ import copyreg
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from blocks.domain.text import printable
+
 if TYPE_CHECKING:
     from blocks.domain.models import IngestReport, SweepReport
 
 
 class SensorIngestError(Exception):
-    """Base of all errors that this project raises on purpose; its text is written for people."""
+    """Base of all errors that this project raises on purpose; its text is written for people.
+
+    The text is one line, also if a key or an answer in it has line breaks: a traceback in a log shows it as it is.
+    """
 
     retryable: ClassVar[bool] = False
     """Whether the step that raised it is tried again in the same run. Most of these errors would only come again."""
@@ -19,6 +24,12 @@ class SensorIngestError(Exception):
 
     permanent: ClassVar[bool] = False
     """Whether no later load of the same version could end otherwise: the file is settled as `failed` at once."""
+
+    lines: ClassVar[bool] = False
+    """Whether the text has several lines on purpose. Nothing in it is from a file, its key, or an answer to a load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("\n".join(map(printable, text.split("\n"))) if self.lines else printable(text))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with its text, as `__init__` takes other arguments: the process of a shard sends it to the run."""
@@ -71,6 +82,17 @@ class PermissionMissingError(SensorIngestError):
         super().__init__(
             f"AWS refused {permission} on {resource}. Grant it to the credentials of the block {block!r} "
             "(deployments/aws/stack.yaml has the policy that runs need), then start the run again."
+        )
+
+
+class CredentialsInvalidError(SensorIngestError):
+    """The AWS credentials contain a character that no HTTP header may have. The text does not show them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The AWS access key or session token contains a line break or another control character, so no request can "
+            "be signed with it. It was probably copied with one: set it again where it comes from (the block of the "
+            "credentials, AWS_SESSION_TOKEN, or the file of credentials)."
         )
 
 
@@ -229,6 +251,8 @@ class PoolTypeError(SensorIngestError):
 
 class StackFailedError(SensorIngestError):
     """CloudFormation could not create or update the stack."""
+
+    lines = True
 
     def __init__(self, stack: str, status: str, reasons: Iterable[str]) -> None:
         super().__init__("\n  ".join([f"The CloudFormation stack {stack!r} is {status}:", *reasons]))

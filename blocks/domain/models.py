@@ -53,11 +53,13 @@ class KeyedModel(BaseModel):
 
     @property
     def uri(self) -> str:
+        """The address, with the key as S3 has it: it finds the object. What shows it makes it printable."""
         return s3_uri(self.bucket, self.key)
 
     @property
     def name(self) -> str:
-        return file_name(self.key)
+        """The last part of the key, as it is shown in names of runs, titles and logs."""
+        return printable(file_name(self.key))
 
 
 class SensorFile(KeyedModel):
@@ -107,6 +109,10 @@ class StoredFile(SensorFile):
     """One object as S3 describes it now."""
 
     landed_at: Annotated[UtcMoment, Field(description="When S3 received it, to the second.")]
+
+
+NOT_SHOWN: Final = "(not shown)"
+"""Stands for the text of a row where `show_rows` of the readings table's block is off."""
 
 
 class Reject(BaseModel):
@@ -233,7 +239,7 @@ class SweepReport(BaseModel):
         """One line for each thing that was taken up."""
         lines = [f"set to Crashed: {printable(name)}" for name in self.crashed]
         lines += [f"cancelled: {printable(name)}" for name in self.cancelled]
-        lines += [f"announced again: {file.uri}" for file in self.announced]
+        lines += [f"announced again: {printable(file.uri)}" for file in self.announced]
         lines += [f"resumed: {printable(name)}" for name in self.resumed]
         lines += [f"email scheduled: {printable(each.flow_run_name)}" for each in self.notifications]
         return "\n".join(lines) or "nothing to take up"

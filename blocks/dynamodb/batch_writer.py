@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from blocks.domain.errors import ThrottledError
+from blocks.domain.models import NOT_SHOWN
 from blocks.dynamodb.errors import NoResponseError, RowRefusedError, TableUnreachableError
 from blocks.dynamodb.rate_limiter import RateLimiter
 from blocks.dynamodb.request_bodies import body_of
@@ -52,6 +53,8 @@ class BatchWriter:
     """Called with the number of items acknowledged so far, after each block of bodies."""
     key: tuple[str, ...] = ()
     """The attributes of the key, to find two items with one key; none if they are not known."""
+    show_rows: bool = True
+    """Whether an error about a row shows it, and what DynamoDB says about it."""
     acknowledged: int = 0
 
     def run(self, blocks: Iterator[list[bytes]]) -> int:
@@ -149,6 +152,10 @@ class BatchWriter:
     def _acknowledge(self, batch: Batch, response: Response, sent_in: int) -> None:
         now, unprocessed = time.monotonic(), response.unprocessed
         accepted = batch.items - len(unprocessed)
+        if accepted < 0:
+            reason = f"a response that returns {len(unprocessed)} items of {batch.items} that were sent"
+            self._retry(batch, TableUnreachableError(self.table_name, reason, self._without_progress()))
+            return
         self._limiter.responded(sent_in, batch.items, accepted, now)
         self.acknowledged += accepted
         if accepted:
@@ -202,5 +209,7 @@ class BatchWriter:
         return None
 
     def _row_error(self, item: dict[str, Any], response: Response) -> RowRefusedError:
+        if not self.show_rows:
+            return RowRefusedError(self.table_name, NOT_SHOWN, f"{response.code}, whose message is not shown either")
         values = [str(value) for typed in item.values() for value in typed.values()]
         return RowRefusedError(self.table_name, ",".join(values)[:SHOWN_CHARACTERS], response.message)

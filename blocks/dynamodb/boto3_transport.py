@@ -77,11 +77,14 @@ class Boto3Transport:
         except HTTPClientError as error:
             self._on_unanswered()  # botocore reports no request whose answer broke off
             raise NoResponseError(str(error)) from error
-        except ResponseParserError:
+        except (ResponseParserError, UnicodeDecodeError, AttributeError, TypeError, RecursionError) as error:
+            # botocore raises the others for bytes that are no text, and for JSON that is no object or is nested deeply.
             self._on_unanswered()
-            raise
-        tables: Any = response.get("UnprocessedItems", {})
-        return Response(200, [put for puts in tables.values() for put in puts])
+            raise NoResponseError(f"a response that is none of DynamoDB's: {error}") from error
+        if "UnprocessedItems" not in response:
+            self._on_unanswered()
+            raise NoResponseError("a response with status 200 that does not say what was written")
+        return Response(200, [put for puts in response["UnprocessedItems"].values() for put in puts])
 
     async def renew(self) -> None:
         self._client = _with_events(await asyncio.to_thread(self._renew))

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from blocks.dynamodb.errors import NoResponseError
+
 THROTTLED: Final = frozenset(
     {
         "ProvisionedThroughputExceededException",
@@ -24,6 +26,8 @@ INVALID: Final = "ValidationException"
 OPERATION: Final = "BatchWriteItem"
 
 _ALL_ACKNOWLEDGED: Final = b'{"UnprocessedItems":{}}'
+_SHOWN_BYTES: Final = 200
+"""Bytes that an error shows of a body that is none of DynamoDB's."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,23 @@ class Response:
         """The response in DynamoDB's JSON.
 
         Raises:
-            ValueError: a body with status 200 is not JSON, so it comes from something in between.
+            NoResponseError: it is not from DynamoDB, but from something in between: a status that DynamoDB does not
+                send, or a 200 that does not say which items it leaves unprocessed.
+
+        Source: "BatchWriteItem", Amazon DynamoDB API reference: without unprocessed items, the map is there and empty.
         """
+        if body == _ALL_ACKNOWLEDGED and status == 200:  # noqa: PLR2004 - OK
+            return ALL_ACKNOWLEDGED
         if status == 200:  # noqa: PLR2004 - OK
-            if body == _ALL_ACKNOWLEDGED:
-                return ALL_ACKNOWLEDGED
-            tables = json.loads(body).get("UnprocessedItems") or {}
-            return cls(status, [put for puts in tables.values() for put in puts])
+            return cls(status, _unprocessed_of(body))
+        if status < 400:  # noqa: PLR2004 - the first of the errors
+            raise NoResponseError(f"a response with status {status}, which DynamoDB does not send: {_shown(body)}")
         try:
             error = json.loads(body)
-            code = str(error.get("__type", "")).rpartition("#")[2]
+            code = str(error.get("__type", "")).rpartition("#")[2] or f"Http{status}"
             return cls(status, code=code, message=str(error.get("message") or error.get("Message") or code))
-        except (ValueError, AttributeError):
-            return cls(status, code=f"Http{status}", message=body[:200].decode(errors="replace"))
+        except (ValueError, AttributeError, RecursionError):
+            return cls(status, code=f"Http{status}", message=_shown(body))
 
     @property
     def throttled(self) -> bool:
@@ -74,3 +82,18 @@ class Response:
 
 
 ALL_ACKNOWLEDGED: Final = Response(200)
+
+
+def _unprocessed_of(body: bytes) -> list[Any]:
+    """The `PutRequest`s of a body with status 200."""
+    try:
+        puts = [put for puts in json.loads(body)["UnprocessedItems"].values() for put in puts]
+        if all(type(put["PutRequest"]["Item"]) is dict for put in puts):
+            return puts
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        pass
+    raise NoResponseError(f"a response with status 200 that does not say what was written: {_shown(body)}")
+
+
+def _shown(body: bytes) -> str:
+    return repr(body[:_SHOWN_BYTES].decode(errors="replace"))

@@ -12,6 +12,8 @@ from hmac import digest
 from typing import Final, Protocol
 from urllib.parse import quote
 
+from blocks.domain.errors import CredentialsInvalidError
+
 TARGET: Final = "DynamoDB_20120810.BatchWriteItem"
 CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 
@@ -48,7 +50,14 @@ class Signer:
     _days_key: bytes = field(default=b"", repr=False)
 
     def headers(self, body: bytes, credentials: Credentials) -> dict[str, str]:
-        """The headers of the request, without those about the length of the body."""
+        """The headers of the request, without those about the length of the body.
+
+        Raises:
+            CredentialsInvalidError: key or token contain a character that no header may have, such as a line break:
+                what follows it would be a header of its own, and would be signed.
+        """
+        if not (credentials.access_key + (credentials.token or "")).isprintable():
+            raise CredentialsInvalidError
         timestamp = self.now().strftime("%Y%m%dT%H%M%SZ")
         headers = {"content-type": CONTENT_TYPE, "host": self.host, "x-amz-date": timestamp}
         if credentials.token:

@@ -24,16 +24,23 @@ from botocore.exceptions import SSLError
 from yarl import URL
 
 from blocks.dynamodb.errors import NoResponseError
+from blocks.dynamodb.request_bodies import REQUEST_BYTES
 from blocks.dynamodb.responses import Response
 from blocks.dynamodb.signing import Credentials, Signer
 
 if TYPE_CHECKING:
-    from aiohttp import ClientRequest
+    from aiohttp import ClientRequest, ClientResponse
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
 NOT_SENT: Final = (ClientConnectorError, ConnectionTimeoutError, ClientHttpProxyError)
 """Errors of aiohttp without a connection to DynamoDB, so that it cannot have got the request."""
+
+RESPONSE_BYTES: Final = 2 * REQUEST_BYTES
+"""The longest body of a response: all items of a request unprocessed, in a longer JSON than ours."""
+
+_READ_TIMEOUTS_IN_ALL: Final = 10
+"""A whole exchange takes at most so many times as long as DynamoDB may be silent, however slowly an answer trickles."""
 
 SERVER_ERROR: Final = 500
 """Statuses from here on leave open whether a write was executed, or will be.
@@ -54,7 +61,9 @@ class Endpoint:
 
     @property
     def host(self) -> str:
-        return self.url.hostname or ""
+        """The host as URLs and the header `Host` have it: an IPv6 address in brackets."""
+        host = self.url.hostname or ""
+        return f"[{host}]" if ":" in host else host
 
     @property
     def port(self) -> int:
@@ -116,6 +125,7 @@ class FastTransport:
         Raises:
             NoResponseError: there was no complete response; DynamoDB may have executed the call.
             SSLError: the certificate of the server is not valid for the endpoint.
+            CredentialsInvalidError: the credentials contain a character that no header may have.
         """
         try:
             response = await self._exchange(body)
@@ -143,7 +153,7 @@ class FastTransport:
         response = await self._session.post(
             self._url, data=body, headers=headers, proxy_headers=proxy_headers, allow_redirects=False
         )
-        content = await response.read()
+        content = await _bounded_body(response)
         if response.headers.get("x-amz-crc32", checksum := str(crc32(content))) != checksum:
             raise NoResponseError("the checksum of the response does not match")
         return Response.parse(response.status, content)
@@ -154,7 +164,7 @@ class FastTransport:
         return ClientSession(
             connector=_FencedConnector(self._fence, endpoint.tls),
             proxy=URL.build(scheme="http", host=proxy.hostname or "", port=proxy.port) if proxy else None,
-            timeout=ClientTimeout(connect=connect, sock_read=read),
+            timeout=ClientTimeout(total=connect + _READ_TIMEOUTS_IN_ALL * read, connect=connect, sock_read=read),
             skip_auto_headers=("Accept", "Accept-Encoding"),
             auto_decompress=False,  # the checksum is that of the body as it was sent
             cookie_jar=DummyCookieJar(),
@@ -189,6 +199,17 @@ class _FencedConnector(TCPConnector):
             connection.close()
             raise
         return connection
+
+
+async def _bounded_body(response: "ClientResponse") -> bytes:
+    content = bytearray()
+    while piece := await response.content.readany():
+        content += piece
+        if len(content) > RESPONSE_BYTES:
+            response.close()
+            raise NoResponseError(f"a response of more than {RESPONSE_BYTES:,} bytes, which DynamoDB does not send")
+    response.release()
+    return bytes(content)
 
 
 def _no_response(error: Exception) -> NoResponseError:

@@ -8,6 +8,7 @@ from contextvars import copy_context
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
+from blocks.domain.text import OneLineLog
 from blocks.dynamodb.attributes import key_names
 from blocks.dynamodb.batch_writer import BatchWriter
 from blocks.dynamodb.boto3_transport import Boto3Transport
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Sender = Literal["fast", "boto3"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = OneLineLog(logging.getLogger(__name__))
 
 
 def write_batches(
@@ -36,6 +37,7 @@ def write_batches(
     on_progress: Callable[[int], object],
     fence: Callable[[], object],
     on_unanswered: Callable[[], object],
+    show_rows: bool = True,
 ) -> int:
     """The number of rows written, all acknowledged by DynamoDB; raises as `BatchWriter.run` and `fence` do.
 
@@ -50,13 +52,14 @@ def write_batches(
         on_progress: called with the number of rows acknowledged so far, in another thread with the same context.
         fence: see `Transport`.
         on_unanswered: see `Transport`.
+        show_rows: whether the error about a row that DynamoDB refuses shows the row.
     """
     transport = transport_for(client, renewed_client, sender, fence=fence, on_unanswered=on_unanswered)
     rows = iter(batches)
     first = next(rows, None)
     key = key_names(first.schema) if first is not None else ()
     rows = chain([] if first is None else [first], rows)
-    writer = BatchWriter(transport, table_name, patience_seconds, connections, on_progress, key)
+    writer = BatchWriter(transport, table_name, patience_seconds, connections, on_progress, key, show_rows)
     return _apart_from_any_loop(lambda: writer.run(request_bodies_of(rows, table_name)))
 
 

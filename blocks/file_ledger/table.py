@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from blocks.aws_block import AwsBlock
 from blocks.domain.models import LedgerEntry, utc_text
+from blocks.domain.text import OneLineLog
 from blocks.file_ledger.table_clock import TableClock
 from blocks.runtime import runtime
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     Item = dict[str, AttributeValueTypeDef]
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = OneLineLog(logging.getLogger(__name__))
 
 DUE_INDEX: Final = "by-due-time"
 """Index of what is to be looked at again: claims of files, and emails. The template names it."""

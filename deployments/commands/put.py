@@ -28,13 +28,15 @@ def put(
     by_key = {key or file.name: file for file in files}
     if len(by_key) != len(files):
         raise typer.BadParameter("two have the same name; upload them one by one, each with a --key", param_hint="FILE")
+    from blocks.domain.text import printable
+
     use_stack(data_dir)
     uris = upload(by_key)
     if as_json:
         typer.echo(json.dumps({"files": list(uris)}))
     else:
         for uri in uris:
-            typer.echo(uri)
+            typer.echo(printable(uri))
 
 
 def upload(files: Mapping[str, Path]) -> Iterator[str]:

@@ -23,6 +23,8 @@ class ExtraMissingError(SensorIngestError):
 class PartFailedError(SensorIngestError):
     """A part of the embedded stack ended during its start, or was not ready in time."""
 
+    lines = True
+
     def __init__(self, part: str, problem: str, command: Sequence[str], log_file: Path) -> None:
         super().__init__(
             f"{part} {problem}.\n  Its command: {shlex.join(command)}\n  The end of its log, {log_file}:\n"

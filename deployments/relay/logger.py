@@ -1,6 +1,8 @@
-"""The logger of the relay's modules; the `relay` command sets its level."""
+"""The logger of the relay's modules, with one line for each message; the `relay` command sets its level."""
 
 import logging
 from typing import Final
 
-log: Final = logging.getLogger("relay")
+from blocks.domain.text import OneLineLog
+
+log: Final = OneLineLog(logging.getLogger("relay"))

@@ -17,6 +17,8 @@ PROJECT_FOLDER: Final = Path(__file__).parents[2]
 class DeployError(SensorIngestError):
     """`prefect deploy --all` failed; the message contains its output."""
 
+    lines = True
+
 
 def prefect_deploy_all(environment: Mapping[str, str]) -> str:
     """The output of the command, which creates or updates all deployments of `prefect.yaml`.

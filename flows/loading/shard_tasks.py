@@ -9,12 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from prefect import flow, get_run_logger, task, unmapped
+from prefect import flow, task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from blocks.domain.errors import DaskMissingError, ShardsDifferError
 from blocks.domain.models import RowCounts, SensorFile
+from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 from flows.loading.large_files import LargeFiles
 from flows.loading.lease import Lease, ShardClaim, shard_lease
@@ -99,7 +100,7 @@ def write_shard(
 
     They are the rows of the partition keys of this shard.
     """
-    blocks, log = run_blocks(), get_run_logger()
+    blocks, log = run_blocks(), runtime().log()
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace, shard_lease(blocks.file_ledger, claim) as lease:
         with blocks.landing_zone.opened(file) as body:
             validated = validate_file(body, Path(workspace), settings)

@@ -168,7 +168,7 @@ def publish_report(reports: list[FileReport]) -> None:
 
 def _settings(landed_as: str) -> ValidationSettings:
     feed, key_values = run_blocks().feeds.of_key(landed_as)
-    return ValidationSettings(feed=feed, key_values=key_values)
+    return ValidationSettings(feed=feed, key_values=key_values, show_rows=run_blocks().readings_table.show_rows)
 
 
 def _table_of(validated: ValidatedFile) -> ReadingsTable:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.events.actions import ResumeFlowRun
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
@@ -22,6 +21,7 @@ from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
 from blocks.domain.models import FileReport, Notification
 from blocks.domain.names import NOTIFY_FLOW, deployment_name
 from blocks.file_ledger.emails import version_of
+from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 from flows.notification.collecting import EmailCollection
 from flows.notification.run_parameters import fit_into_parameters
@@ -88,7 +88,7 @@ def send_later(reports: Sequence[FileReport], wait_seconds: float, notify: "Noti
         try:
             found = client.read_deployment_by_name(deployment_name(NOTIFY_FLOW))
         except ObjectNotFound:
-            get_run_logger().warning(
+            runtime().log().warning(
                 "There is no deployment %s (`sensor-ingest deploy` makes it): this process waits and sends the email.",
                 deployment_name(NOTIFY_FLOW),
             )
@@ -96,7 +96,7 @@ def send_later(reports: Sequence[FileReport], wait_seconds: float, notify: "Noti
         child = _create_subflow(client, found, files, wait_seconds, due_at, email_id)
     run_blocks().file_ledger.assigned(email_id, str(child.id))
     state = child.state_name or "?"
-    get_run_logger().info("The email about the files is due at %s: subflow %s, %s.", due_at, child.name, state)
+    runtime().log().info("The email about the files is due at %s: subflow %s, %s.", due_at, child.name, state)
     return Notification(flow_run_id=str(child.id), flow_run_name=child.name, state=state, due_at=due_at)
 
 
@@ -169,7 +169,7 @@ def _create_subflow(  # noqa: PLR0917 - private, and called once
     except PrefectHTTPStatusError as error:
         if error.response.is_server_error:
             raise
-        get_run_logger().warning("This server refuses to create a paused run (%s): the email is scheduled.", error)
+        runtime().log().warning("This server refuses to create a paused run (%s): the email is scheduled.", error)
         return create(Scheduled(scheduled_time=due_at))
 
 

@@ -15,6 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from blocks.domain.errors import DeploymentMissingError
 from blocks.domain.limits import RUNS_AT_ONCE
 from blocks.domain.names import FILES_QUEUE, INGEST_FLOW, WORK_POOL, deployment_name
+from blocks.domain.text import OneLineLog
 from blocks.runtime import runtime
 
 INGEST_DEPLOYMENT: Final = deployment_name(INGEST_FLOW)
@@ -31,7 +32,7 @@ _STATES_WITH_SLOT: Final = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING")
 _DUE_WITHIN: Final = timedelta(seconds=60)
 """A run scheduled for later occupies no slot yet."""
 
-log: Final = logging.getLogger(__name__)
+log: Final = OneLineLog(logging.getLogger(__name__))
 
 
 class Slots(Protocol):

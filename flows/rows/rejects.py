@@ -1,6 +1,7 @@
 """Rejected lines: a CSV file of the first of them, the first few as objects, and the number of all by reason."""
 
 import codecs
+import re
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from blocks.domain.models import Reject
+from blocks.domain.models import NOT_SHOWN, Reject
 from blocks.domain.text import printable
 from flows.rows.arrays import Integers, full_match, to_integers
 from flows.rows.lines import line_contents
@@ -29,6 +30,10 @@ NOT_STORED = "not_stored"
 # Source: OWASP, "CSV Injection": the characters with which a formula starts in a spreadsheet, full-width ones included.
 # Tabs and line ends, which OWASP lists too, are escaped before by `printable_lines`.
 _FORMULA = r" *[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}].*"
+# Where a comma is the decimal sign, a spreadsheet takes each semicolon for the start of a cell, also within quotes that
+# did not start the cell. A quote may come before the formula, as the file of rejects doubles it. Plain numbers stay.
+_LATER_FORMULA = r';[ "]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]'
+_LATER_CELL = re.compile(r';(?=[ "]*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20])(?! *[+-]?\d+(?:[.,]\d+)? *(?:;|$))')
 _PUNCTUATION = len('1,"reason","text"\n') - len("1reasontext")
 
 
@@ -51,6 +56,7 @@ class RejectFile:
         self._rows_left = settings.max_stored_rejects
         self._bytes_left = settings.max_reject_bytes
         self._full = False
+        self._show_rows = settings.show_rows
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +100,7 @@ class RejectFile:
         self.stored += fitting
         shown = min(fitting, FIRST_REJECTS - len(self.first))
         for line, reason, text in zip(*(column[:shown].to_pylist() for column in rejects), strict=True):
-            self.first.append(Reject(line=line, reason=reason, text=text))
+            self.first.append(Reject(line=line, reason=reason, text=text if self._show_rows else NOT_SHOWN))
         return fitting
 
     def _open(self) -> None:
@@ -133,8 +139,15 @@ def _printable_line(line: bytes) -> str:
 
 
 def escape_formulas(texts: pa.StringArray) -> pa.StringArray:
-    """The texts as cells that no spreadsheet evaluates: an apostrophe precedes each that could be a formula."""
+    """The texts as cells that no spreadsheet evaluates: an apostrophe precedes each that could be a formula.
+
+    So does one each part of a text that starts at a semicolon, but for numbers such as -5.
+    """
     formulas = full_match(texts, _FORMULA)
-    return (
-        pc.if_else(pa.array(formulas), pc.binary_join_element_wise("'", texts, ""), texts) if formulas.any() else texts
-    )
+    if formulas.any():
+        texts = pc.if_else(pa.array(formulas), pc.binary_join_element_wise("'", texts, ""), texts)
+    later = pc.match_substring_regex(texts, _LATER_FORMULA)
+    if pc.any(later).as_py():
+        escaped = [_LATER_CELL.sub(";'", text) for text in texts.filter(later).to_pylist()]
+        texts = pc.replace_with_mask(texts, later, pa.array(escaped, pa.string()))
+    return texts

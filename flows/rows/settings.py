@@ -55,6 +55,9 @@ class ValidationSettings:
     max_reject_bytes: int = 4 * _MIB
     """The most bytes of stored rejected rows: a line of invisible characters is stored four times as long as it is."""
 
+    show_rows: bool = True
+    """Whether the first rejected rows of the result have their text. The stored ones have it always."""
+
     def __post_init__(self) -> None:
         """Check the settings.
 

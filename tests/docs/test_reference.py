@@ -230,6 +230,8 @@ def test_fields_of_large_files_are_those_of_the_code_with_their_defaults() -> No
 
 def _is_default(default: object, cell: str) -> bool:
     """Whether the cell starts with that default; defaults that are no text and no number are not compared."""
+    if isinstance(default, bool):
+        default = str(default).lower()
     if isinstance(default, float) and default.is_integer():
         default = int(default)
     return not isinstance(default, str | int | float) or cell.replace("`", "").startswith(str(default))

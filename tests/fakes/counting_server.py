@@ -85,6 +85,12 @@ class Counting(asyncio.Protocol):
         if b".PutItem" in head:
             put = {"PutRequest": {"Item": json.loads(body)["Item"]}}
             body = json.dumps({"RequestItems": {"": [put]}}).encode()
+        if step != "hang":
+            self._follow(step, body)
+
+    def _follow(self, step: str, body: bytes) -> None:
+        """Answer as a step of the script says."""
+        table = self._server.table
         if step == "reset":
             self._transport.abort()
         elif step == "damaged":
@@ -94,12 +100,23 @@ class Counting(asyncio.Protocol):
             pieces = b"a\r\n" + _TAKEN[:10] + b"\r\nd\r\n" + _TAKEN[10:] + b"\r\n0\r\n\r\n"
             self._server.table.take(body, clock())
             self._transport.write(b"HTTP/1.1 200 .\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces)
-        elif step != "hang":
+        elif step.startswith(("raw ", "end ")):
+            self._transport.write(step[4:].encode("latin-1"))
+            self._transport.close() if step.startswith("end ") else None
+        elif step == "trickle":
+            self._transport.write(b"HTTP/1.1 200 .\r\nContent-Length: 1000000\r\n\r\n")
+            self._trickle()
+        else:
             status, answer = self._outcome(step, body)
             if delay := table.behaviour.delay_seconds:
                 asyncio.get_running_loop().call_later(delay, self._reply, status, answer)
             else:
                 self._reply(status, answer)
+
+    def _trickle(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(b" ")
+            asyncio.get_running_loop().call_later(0.01, self._trickle)
 
     def _outcome(self, step: str, body: bytes) -> tuple[int, bytes]:
         if step != "ok":
@@ -160,23 +177,25 @@ class CountingServer:
             transport.write(f'HTTP/1.1 200 .\r\nETag: "1"\r\nContent-Length: {size}\r\n\r\n'.encode())
             await asyncio.get_running_loop().sendfile(transport, file)
 
-    async def serve(self, port: int = 0, tls: ssl.SSLContext | None = None) -> asyncio.Server:
+    async def serve(
+        self, port: int = 0, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1"
+    ) -> asyncio.Server:
         """Listen on the loopback interface, on any free port unless one is given."""
         server = await asyncio.get_running_loop().create_server(
-            lambda: Counting(self), "127.0.0.1", port, ssl=tls, backlog=1024
+            lambda: Counting(self), address, port, ssl=tls, backlog=1024
         )
-        scheme = "https" if tls else "http"
-        self.endpoint_url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        scheme, host = "https" if tls else "http", f"[{address}]" if ":" in address else address
+        self.endpoint_url = f"{scheme}://{host}:{server.sockets[0].getsockname()[1]}"
         return server
 
 
 @contextmanager
-def counting_server(tls: ssl.SSLContext | None = None) -> Iterator[CountingServer]:
+def counting_server(tls: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> Iterator[CountingServer]:
     """A server in a thread of this process, for tests."""
     server, ready, loop = CountingServer(), threading.Event(), asyncio.new_event_loop()
 
     async def serve() -> None:
-        listening = await server.serve(tls=tls)
+        listening = await server.serve(tls=tls, address=address)
         ready.set()
         try:
             await asyncio.Event().wait()

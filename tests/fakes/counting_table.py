@@ -27,8 +27,8 @@ class Behaviour:
     burst_seconds: float = 0.1
     """How much of the limit is saved up while nothing comes; a whole batch at least, as a real table's 300 s are."""
     script: list[str] = field(default_factory=list)
-    """Answers to the first requests, one each: `reset`, `hang`, `damaged`, `chunked`, a status like `500`,
-    `400 CODE`, or `ok`."""
+    """Answers to the first requests, one each: `reset`, `hang`, `trickle`, `damaged`, `chunked`, a status like `500`,
+    `400 CODE`, `raw ` or `end ` and the bytes of a response (the latter closes the connection), or `ok`."""
     refused_value: str | None = None
     """A value that makes the table refuse any batch it is in, as something that it cannot store."""
     key: Sequence[str] = ("sensor_id", "timestamp")

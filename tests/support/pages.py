@@ -80,4 +80,4 @@ _ALL: Final = [Page(path) for path in sorted((PROJECT / "docs").rglob("*.md"))]
 GUIDE_PAGES: Final = [each for each in _ALL if each.path.parent.name != "decisions"]
 """The pages below docs/, without the decisions."""
 
-PAGES: Final = [*(page(name) for name in ("README.md", "AGENTS.md", "CHANGELOG.md")), *_ALL]
+PAGES: Final = [*(page(name) for name in ("README.md", "AGENTS.md", "CHANGELOG.md", "SECURITY.md")), *_ALL]

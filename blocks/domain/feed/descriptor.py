@@ -76,6 +76,8 @@ class Feed(Described):
 class FeedInvalidError(SensorIngestError):
     """A descriptor asks for what is not supported, or contradicts itself."""
 
+    lines = True
+
     def __init__(self, source: str, faults: list[Fault]) -> None:
         """List the faults; `source` is a path, or the name of a block."""
         lines = "".join(f"\n  {fault}" for fault in faults)

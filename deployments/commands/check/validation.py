@@ -28,7 +28,7 @@ from flows.rows import ValidatedFile, ValidationSettings, validate_file
 EXIT_CODES: Final[dict[Verdict, int]] = {"accepted": 0, "partly": 3, "refused": 4}
 _WORDS: Final[dict[Verdict, str]] = {"accepted": "accepted", "partly": "accepted in part", "refused": "refused"}
 
-_STORE_ALL: Final = {"max_stored_rejects": sys.maxsize, "max_reject_bytes": sys.maxsize}
+_STORE_ALL: Final[dict[str, Any]] = {"max_stored_rejects": sys.maxsize, "max_reject_bytes": sys.maxsize}
 ITEMS_SHOWN: Final = 3
 
 LARGE_BYTES: Final = 16 * 2**20

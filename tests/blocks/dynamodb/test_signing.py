@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import pytest
 from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blocks.domain.errors import CredentialsInvalidError
 from blocks.dynamodb.signing import CONTENT_TYPE, TARGET, Signer
 
 TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)
@@ -51,6 +53,15 @@ def test_a_new_day_a_new_key_and_new_credentials_are_noticed() -> None:
             signer.now = partial(datetime.__add__, moment, timedelta(days=days))
             authorization = signer.headers(b"{}", keys)["authorization"]
             assert (days == 0) == (expected == authorization)
+
+
+@pytest.mark.parametrize("bad", ["token\r\nx-forged: 1", "token\nx-forged:1", "token\x00"])
+def test_a_control_character_is_never_signed_as_part_of_a_header(bad: str) -> None:
+    other_key: Any = ReadOnlyCredentials(bad, "x", None)
+    for keys in (credentials_of("x", bad), other_key):
+        with pytest.raises(CredentialsInvalidError) as raised:
+            SIGNER.headers(b"{}", keys)
+        assert "token" not in str(raised.value).replace("session token", "")
 
 
 def test_no_secret_is_in_what_a_log_would_show() -> None:

@@ -167,3 +167,13 @@ def test_an_error_in_reading_the_rows_is_handed_on(table: ReadingsTable) -> None
 
     with pytest.raises(OSError, match="the disk is gone"):
         table.write(broken())  # type: ignore[arg-type] # an iterator of frames, if it lives
+
+
+def test_a_refused_row_is_not_shown_where_rows_are_not_to_be_shown(
+    make_table: MakeTable, server: CountingServer
+) -> None:
+    server.behave(refused_value="30.10")
+    with pytest.raises(RowRefusedError, match=r"refused the row \(not shown\): ValidationException") as raised:
+        make_table(show_rows=False).write([rows(50)])
+    assert "0000-0002" not in str(raised.value)
+    assert "as asked for" not in str(raised.value)

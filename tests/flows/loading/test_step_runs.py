@@ -22,7 +22,7 @@ GOOD = "2222-2222,1483906366,1.5\n"
 
 
 @pytest.mark.parametrize("kind", [as_task_run, within_task_run])
-@pytest.mark.parametrize(("error", "tries"), [(OSError("reset"), 4), (ArchiveError("s3://b/k", "changed"), 1)])
+@pytest.mark.parametrize(("error", "tries"), [(OSError("reset"), 4), (ArchiveError("s3://b/k has changed"), 1)])
 def test_a_step_is_tried_again_after_what_may_pass_and_only_then(
     world: World,  # noqa: ARG001 - its server
     monkeypatch: pytest.MonkeyPatch,

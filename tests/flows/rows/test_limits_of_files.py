@@ -1,5 +1,6 @@
 """Files that are too large for tests/data, and the settings that bound the memory and time of validation."""
 
+import csv
 import gzip
 import io
 import pickle
@@ -280,6 +281,32 @@ def test_no_cell_of_the_reject_file_starts_with_a_formula(tmp_path: Path) -> Non
     file = validated("".join(f"{start}1+1\n" for start in starts).encode(), tmp_path, reject_limit=1)
     cells = [cell for row in read_csv(cast("Path", file.rejects_path)) for cell in row]
     assert [] == [cell for cell in cells if cell.lstrip().startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))]
+
+
+STARTS = ["=", "+", "-", "@", " =", '"=', '""=', ' "=', "\t=", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
+
+
+def test_no_cell_starts_with_a_formula_where_semicolons_separate_cells(tmp_path: Path) -> None:
+    lines = [f"0000-0001;{start}1+1;{start}A1" for start in STARTS]
+    file = validated("".join(f"{line}\n" for line in lines).encode(), tmp_path, reject_limit=1)
+    text = cast("Path", file.rejects_path).read_text(encoding="utf-8")
+    cells = [cell for row in csv.reader(text.splitlines(), delimiter=";") for cell in row]
+    pieces = [piece for line in text.splitlines() for piece in line.split(";")]  # a spreadsheet that ignores quotes
+    formula = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+    assert [] == [cell for cell in [*cells, *pieces] if cell.lstrip(' "').startswith(formula)]
+    assert lines == [reject.text.replace("\\t", "\t") for reject in file.first_rejects] + lines[10:]
+
+
+@pytest.mark.parametrize("line", ["a;-5;+5,3", "a; -0.5 ;-1", "a;5;b=c;d-e", "a;", "a;b@example.com"])
+def test_numbers_after_a_semicolon_and_other_text_are_stored_as_they_are(tmp_path: Path, line: str) -> None:
+    file = validated(f"{line}\n".encode(), tmp_path, reject_limit=1)
+    assert [line] == [text for _, _, text in read_csv(cast("Path", file.rejects_path))]
+
+
+def test_text_in_the_place_of_a_number_is_no_number(tmp_path: Path) -> None:
+    file = validated(b"a;-1+2;-5x;+cmd|' /C calc'!A0;-1 -2\n", tmp_path, reject_limit=1)
+    [(_, _, text)] = read_csv(cast("Path", file.rejects_path))
+    assert "a;'-1+2;'-5x;'+cmd|' /C calc'!A0;'-1 -2" == text
 
 
 @pytest.mark.parametrize(
