@@ -255,8 +255,8 @@ LOADING: Final = (
         "    if lease and lease.settled:  # the key stays due until the file has left `incoming/`",
         "    if False:",
         ("tests/flows/test_ingest.py::test_a_settled_file_that_cannot_be_moved_is_reported_as_done_and_stays_due",),
-        "the email has what the ledger says in place of the error, which is a protection of its own; only the reports of "
-        "the run differ, and `test_ingest.py` looks at them",
+        "the email has what the ledger says in place of the error, which is a protection of its own; only the reports "
+        "of the run differ, and `test_ingest.py` looks at them",
     ),
     Protection(
         "newer version: an announcement that the server loses is due after the load",
