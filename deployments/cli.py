@@ -17,6 +17,7 @@ from deployments.commands.redrive import redrive
 from deployments.commands.relay import relay
 from deployments.commands.retry import retry
 from deployments.commands.run import run
+from deployments.commands.status import status
 from deployments.commands.sweep import sweep
 from deployments.commands.up import up
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, up, env, put, check, run, history, sweep, deploy, relay, doctor, redrive, retry):
+for command in (demo, up, env, put, check, run, status, history, sweep, deploy, relay, doctor, redrive, retry):
     app.command()(command)
 app.add_typer(feed, name="feed")
 

@@ -3,12 +3,12 @@
 import json
 import shlex
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from deployments.aws.queue_metrics import OLDEST_AGE, readings
 from deployments.doctor.check_results import Check, CheckResult, ok, problem, warning
 from deployments.doctor.system import InspectedSystem
 
@@ -150,20 +150,11 @@ def backlog(system: InspectedSystem) -> CheckResult:
 
 def _oldest_age_seconds(system: InspectedSystem, queue_arn: str) -> float | None:
     """Age of the oldest message in seconds, a minute late, from CloudWatch: SQS has no such attribute."""
-    now = datetime.now(UTC)
     try:
-        points = system.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/SQS",
-            MetricName="ApproximateAgeOfOldestMessage",
-            Dimensions=[{"Name": "QueueName", "Value": queue_arn.rpartition(":")[2]}],
-            StartTime=now - timedelta(minutes=15),
-            EndTime=now,
-            Period=60,
-            Statistics=["Maximum"],
-        )["Datapoints"]
+        newest = next(iter(readings(system.client("cloudwatch"), queue_arn, OLDEST_AGE)), None)
     except (BotoCoreError, ClientError):
-        points = []
-    return max(points, key=lambda point: point["Timestamp"])["Maximum"] if points else None
+        return None
+    return newest.value if newest else None
 
 
 def dead_letters(system: InspectedSystem) -> CheckResult:

@@ -1,19 +1,16 @@
 """Check of warm starts: whether the processes of runs are forked, if the command of the work pool asks for that."""
 
-import shlex
-from itertools import pairwise
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from blocks.domain.names import WORK_POOL
 from deployments.doctor.check_results import Check, CheckResult, ok, warning
 from deployments.doctor.system import InspectedSystem
-from deployments.warm_starts.status import status
+from deployments.warm_starts.status import socket_of, status
 
 
 def warm_starts(system: InspectedSystem) -> CheckResult:
     """The warm process answers and forks. Without it runs start all the same, seconds later."""
-    socket = _socket(system.prefect.read_work_pool(WORK_POOL).base_job_template)
+    socket = socket_of(system.prefect.read_work_pool(WORK_POOL).base_job_template)
     if socket is None:
         return ok("not used: each run starts an interpreter of its own")
     try:
@@ -24,16 +21,6 @@ def warm_starts(system: InspectedSystem) -> CheckResult:
     if found.problem:
         return warning(f"runs start seconds later: {found.problem}", "see docs/how-to/warm-starts.md")
     return ok(f"{found.forked} runs forked, {found.running} of them running")
-
-
-def _socket(template: dict[str, Any]) -> Path | None:
-    """The socket that launchers of that job template connect to; None if it starts runs otherwise."""
-    variables = template.get("variables", {}).get("properties", {})
-    words = shlex.split(variables.get("command", {}).get("default") or "")
-    for word, following in pairwise(words):
-        if Path(word).parts[-2:] == ("warm_starts", "launcher.py"):
-            return Path(following)
-    return None
 
 
 CHECKS: Final = (Check("warm starts", warm_starts, ("work pool",)),)

@@ -1,8 +1,12 @@
 """Asks a warm process how it is."""
 
 import json
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from .launcher import LENGTH, connect
 from .warm_process import STATUS_REQUEST
@@ -38,3 +42,13 @@ def status(path: Path, timeout_seconds: float = 5) -> Status:
         return Status(**json.loads(answer))
     except (TypeError, ValueError) as error:
         raise OSError(f"what listens on {path} is no warm process of this version") from error
+
+
+def socket_of(base_job_template: Mapping[str, Any]) -> Path | None:
+    """The socket that launchers of that work pool connect to; None if it starts runs otherwise."""
+    variables = base_job_template.get("variables", {}).get("properties", {})
+    words = shlex.split(variables.get("command", {}).get("default") or "")
+    for word, following in pairwise(words):
+        if Path(word).parts[-2:] == ("warm_starts", "launcher.py"):
+            return Path(following)
+    return None

@@ -53,6 +53,18 @@ def test_a_dropped_file_is_loaded_moved_waited_for_and_emailed_about(system: Sys
     assert [f"{sample.name}: 7 rows loaded"] == [mail.subject for mail in system.mails_about(sample.name)]
 
 
+def test_status_shows_the_stack_and_the_last_file(system: System) -> None:
+    seen = json.loads(system.run("-m", "deployments.cli", "status", "--json"))
+    assert (True, [], {}) == (seen["healthy"], seen["needs_a_person"], seen["unanswered"])
+    assert (["embedded"], True, "warm") == (
+        [each["name"] for each in seen["workers"]["online"]],
+        seen["relay"]["alive"],
+        seen["starts"]["kind"],
+    )
+    assert "of the embedded stack" in seen["relay"]["sign"]
+    assert "incoming/tutorial sämple+1.csv" in {each["key"] for each in seen["ledger"]["newest"]}
+
+
 def test_the_runs_were_forked_from_the_warm_process(system: System) -> None:
     found = warm_status(system.stack)
     assert (None, True) == (found.problem, found.forked >= 1)

@@ -9,7 +9,7 @@ ANYWHERE = frozenset({"blocks/domain", "flows/report", "flows/rows"})
 """Folders whose tests share next to nothing: each may run on any worker."""
 BY_FUNCTION = frozenset({"faults"})
 """Folders whose tests take so long that each function is a scope of its own: more stacks, but side by side."""
-WITH_A_DEPLOYED_SYSTEM = frozenset({"deployments/doctor", "deployments/relay"})
+WITH_A_DEPLOYED_SYSTEM = frozenset({"deployments/commands/status", "deployments/doctor", "deployments/relay"})
 """Folders that are kept together: a server that everything is deployed to takes half a minute to prepare."""
 LONGEST_FIRST = ("flows", "e2e", "deployments/embedded")
 """Folders that would keep one worker busy after all others have finished, if they came last."""

@@ -13,12 +13,17 @@ from rich.text import Text
 from blocks.domain.models import LedgerEntry
 from blocks.domain.s3_keys import parse_s3_uri
 from blocks.domain.text import printable
-from blocks.saved_blocks import load_blocks
 from flows.report.wording import number, utc_minute
 
 _AGE: Final = re.compile(r"(\d+)\s*([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_COLOURS: Final = {"archived": "green", "refused": "red", "failed": "red", "missing": "red", "superseded": "yellow"}
+STATUS_COLOURS: Final = {
+    "archived": "green",
+    "refused": "red",
+    "failed": "red",
+    "missing": "red",
+    "superseded": "yellow",
+}
 
 
 def ledger_entries(file: str | None, since: datetime | None, limit: int) -> list[LedgerEntry]:
@@ -28,6 +33,8 @@ def ledger_entries(file: str | None, since: datetime | None, limit: int) -> list
         BlockMissingError: the Prefect server has no saved blocks.
         ValueError: `file` is not an `s3://` address.
     """
+    from blocks.saved_blocks import load_blocks
+
     ledger = load_blocks().file_ledger
     if file is None:
         return ledger.with_emails(list(ledger.newest(limit, since)))
@@ -73,7 +80,7 @@ def _table(found: Sequence[LedgerEntry]) -> Table:
         when, file, result, *counts = _cells(entry)
         if entry.problem:
             file = f"{file}\n{printable(entry.problem)}"
-        table.add_row(when, Text(file, overflow="fold"), Text(result, _COLOURS.get(entry.status, "")), *counts)
+        table.add_row(when, Text(file, overflow="fold"), Text(result, STATUS_COLOURS.get(entry.status, "")), *counts)
     return table
 
 
@@ -86,11 +93,12 @@ def _cells(entry: LedgerEntry) -> list[str]:
         number(entry.rows),
         number(entry.loaded),
         number(entry.rejected),
-        "" if took is None else _duration(took),
+        "" if took is None else duration_text(took),
     ]
 
 
-def _duration(took: timedelta) -> str:
+def duration_text(took: timedelta) -> str:
+    """`4 s`, `12 min`, `3 h`; 0 s for a negative one."""
     seconds = max(0, round(took.total_seconds()))
     if seconds < 100:  # noqa: PLR2004 - below two minutes, seconds are more precise
         return f"{seconds} s"

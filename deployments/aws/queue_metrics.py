@@ -1,0 +1,40 @@
+"""What CloudWatch says about an SQS queue: the last values of one of its metrics."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple
+
+OLDEST_AGE: Final = "ApproximateAgeOfOldestMessage"
+EMPTY_RECEIVES: Final = "NumberOfEmptyReceives"
+"""Calls of ReceiveMessage that returned no message: a relay without work makes three a minute."""
+RECEIVED: Final = "NumberOfMessagesReceived"
+
+_WINDOW: Final = timedelta(minutes=15)
+_PERIOD_SECONDS: Final = 60
+"""SQS sends its metrics each minute. Source: "Available CloudWatch metrics for Amazon SQS", SQS developer guide."""
+
+
+class Reading(NamedTuple):
+    """The value of a metric in the minute that began at that time."""
+
+    at: datetime
+    value: float
+
+
+def readings(
+    cloudwatch: Any,  # noqa: ANN401 - its stubs are not installed
+    queue_arn: str,
+    metric: str,
+    statistic: Literal["Maximum", "Sum"] = "Maximum",
+) -> list[Reading]:
+    """The values of the last 15 minutes, the newest first; the newest is a minute or two old."""
+    now = datetime.now(UTC)
+    points = cloudwatch.get_metric_statistics(
+        Namespace="AWS/SQS",
+        MetricName=metric,
+        Dimensions=[{"Name": "QueueName", "Value": queue_arn.rpartition(":")[2]}],
+        StartTime=now - _WINDOW,
+        EndTime=now,
+        Period=_PERIOD_SECONDS,
+        Statistics=[statistic],
+    )["Datapoints"]
+    return sorted((Reading(each["Timestamp"], each[statistic]) for each in points), reverse=True)
