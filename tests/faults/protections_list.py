@@ -280,6 +280,8 @@ LOADING: Final = (
         "    as_read, now = ledger.claim_of(file.bucket, file.key), _found(file)",
         "    now, as_read = _found(file), ledger.claim_of(file.bucket, file.key)",
         ("tests/simulation/test_announcements.py",),
+        "the event comes between two calls, and the run dies between two others, as above; "
+        "`test_announcements.py` plays every pair of calls",
     ),
     Protection(
         "announcement: a reload and a load from the archive keep it",
