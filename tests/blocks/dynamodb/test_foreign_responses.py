@@ -79,6 +79,13 @@ def test_unprocessed_items_that_cannot_be_sent_again_are_not_believed(puts: str)
         Response.parse(200, f'{{"UnprocessedItems":{{"readings":{puts}}}}}'.encode())
 
 
+def test_an_answer_that_is_cut_off_within_the_rows_that_it_returns_does_not_show_them() -> None:
+    cut_off = b'{"UnprocessedItems":{"readings":[{"PutRequest":{"Item":{"sensor_id":{"S":"0000-0001"}'
+    with pytest.raises(NoResponseError, match="85 bytes with UnprocessedItems") as raised:
+        Response.parse(200, cut_off)
+    assert "0000-0001" not in str(raised.value)
+
+
 @pytest.mark.parametrize("status", [204, 302, 304])
 def test_a_status_that_dynamodb_does_not_send_is_waited_for(server: CountingServer, status: int) -> None:
     server.behave(script=[response("", "Location: http://127.0.0.1:9/", "Content-Length: 0", status=status)])
