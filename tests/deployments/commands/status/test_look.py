@@ -275,6 +275,9 @@ def test_prefect_cloud_is_asked_less_often(monkeypatch: pytest.MonkeyPatch) -> N
     assert prefect_parts.is_cloud()
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     assert not prefect_parts.is_cloud()
+    monkeypatch.delenv("PREFECT_API_URL")
+    with temporary_settings({PREFECT_API_URL: "https://api.prefect.cloud/api/accounts/1/workspaces/2"}):  # a profile
+        assert prefect_parts.is_cloud()
 
 
 def test_one_document_cannot_be_watched() -> None:
