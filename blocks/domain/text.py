@@ -15,8 +15,10 @@ def printable(text: str) -> str:
     r"""The text on one line, with unprintable characters spelled out: a tab as `\t`, a NUL as `\x00`.
 
     Unprintable are also the controls of C1, such as the CSI that starts a terminal's commands, and those that change
-    the direction of text (U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069).
+    the direction of text (U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069).
     """
+    if text.isprintable():  # nearly all are: 0.1 microseconds for a key, instead of 3
+        return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 

@@ -203,12 +203,14 @@ class _FencedConnector(TCPConnector):
 
 async def _bounded_body(response: "ClientResponse") -> bytes:
     content = bytearray()
-    while piece := await response.content.readany():
-        content += piece
-        if len(content) > RESPONSE_BYTES:
-            response.close()
-            raise NoResponseError(f"a response of more than {RESPONSE_BYTES:,} bytes, which DynamoDB does not send")
-    response.release()
+    try:
+        while len(content) <= RESPONSE_BYTES and (piece := await response.content.readany()):
+            content += piece
+    finally:
+        # Closes the connection unless all was read. Else it stays open for as long as something holds the error.
+        response.release()
+    if len(content) > RESPONSE_BYTES:
+        raise NoResponseError(f"a response of more than {RESPONSE_BYTES:,} bytes, which DynamoDB does not send")
     return bytes(content)
 
 

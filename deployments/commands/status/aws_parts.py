@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.request import ProxyHandler, build_opener
@@ -121,7 +122,7 @@ class AwsParts:
         return max(calls, default=None)
 
     def _oldest_age_seconds(self, queue_arn: str) -> float | None:
-        if age := _metrics().get("oldest_age_seconds"):
+        if age := relay_series().get("oldest_age_seconds"):
             return age
         with suppress(BotoCoreError, ClientError):  # unknown, as it is a minute after the queue was made
             return next((reading.value for reading in readings(self.client("cloudwatch"), queue_arn, OLDEST_AGE)), None)
@@ -169,17 +170,16 @@ def _process_here() -> Relay | None:
 
 
 def _metrics_here() -> Relay | None:
-    metrics = _metrics()
-    return Relay(alive=True, sign="its metrics answer on this machine") if metrics else None
+    return Relay(alive=True, sign="its metrics answer on this machine") if relay_series() else None
 
 
-def _metrics() -> dict[str, float]:
-    """The series of the relay on this machine, at SENSOR_INGEST_METRICS_PORT; empty if none answers there."""
+def relay_series() -> dict[str, float]:
+    """The series of the relay on this machine, at SENSOR_INGEST_METRICS_PORT; empty if no relay answers there."""
     port = os.environ.get("SENSOR_INGEST_METRICS_PORT", "")
     if not port.isdecimal():
         return {}
     prefix = "sensor_ingest_relay_"
-    with suppress(OSError):
+    with suppress(OSError, HTTPException, ValueError):  # nothing listens there, or something else
         url = f"http://127.0.0.1:{port}/metrics"
         with build_opener(ProxyHandler({})).open(url, timeout=_TIMEOUT_SECONDS) as answer:
             lines = answer.read().decode().splitlines()

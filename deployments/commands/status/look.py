@@ -63,8 +63,10 @@ class System:
 def _settle(future: "Future[Seen]", call: Callable[[], Seen]) -> None:
     try:
         future.set_result(call())
-    except Exception as error:  # noqa: BLE001 - those who wait for it get it
+    except BaseException as error:  # Ctrl-C, too: the threads that wait for it would never end
         future.set_exception(error)
+        if not isinstance(error, Exception):
+            raise
 
 
 def _seen(answer: Callable[[], Seen]) -> Seen | Unanswered:

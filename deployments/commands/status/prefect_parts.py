@@ -115,7 +115,12 @@ def starts(pool: dict[str, Any]) -> Starts:
 
 def is_cloud() -> bool:
     """Whether the server is Prefect Cloud, which limits the requests a minute."""
-    return "prefect.cloud" in os.environ.get("PREFECT_API_URL", "")
+    url = os.environ.get("PREFECT_API_URL")
+    if url is None:  # Prefect's profile may name it; then Prefect is imported in any case
+        from prefect.settings import get_current_settings
+
+        url = get_current_settings().api.url or ""
+    return "prefect.cloud" in url
 
 
 def _worker(found: dict[str, Any]) -> Worker:

@@ -20,7 +20,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 OPEN_PATH: Final = "/_ministack/health"
 """Says which services the emulator has; asked before any client has a key."""
 
-_LOOPBACK: Final = re.compile(rb"(?:http://)?(?:127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
+_LOOPBACK: Final = re.compile(rb"(?:http://)?(?:127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
 _CREDENTIAL: Final = re.compile(rb"Credential=([^/,\s]+)")
 _KEYS_IN_QUERY: Final = (b"X-Amz-Credential", b"AWSAccessKeyId")
 """Parameters of presigned URLs, of signature version 4 and 2."""

@@ -27,8 +27,12 @@ class OwnConnections(AutoHTTPProtocol):  # type: ignore[misc,valid-type] # it is
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        if user_of(transport.get_extra_info("peername"), transport.get_extra_info("sockname")) not in USERS:
-            transport.abort()
+        user = None
+        try:
+            user = user_of(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
+        finally:  # asyncio goes on with a connection when this method raises
+            if user not in USERS:
+                transport.abort()
 
 
 if __name__ == "__main__":

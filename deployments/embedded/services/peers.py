@@ -25,13 +25,17 @@ _ANSWER: Final = struct.Struct("=BB2x48x12xI")
 def user_of(client: Address, server: Address) -> int | None:
     """The number of the user who has that connection open; None if the client has closed it, or the system cannot say.
 
-    It takes 25 microseconds. A closed connection has no user any more, so a client that is gone counts as unknown.
+    It takes 25 microseconds. A closed connection has no user any more, so a client that is gone counts as unknown. So
+    does everyone while this process has no file descriptor left to ask with, which another user can bring about.
     """
     addresses = _SOCKET.pack(client[1], server[1], socket.inet_aton(client[0]), socket.inet_aton(server[0]))
     body = _REQUEST_BODY.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, 1 << _ESTABLISHED) + addresses + _NO_INTERFACE
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
-        kernel.send(_HEADER.pack(_HEADER.size + len(body), _BY_FAMILY, _REQUEST, 0, 0) + body)
-        answer = kernel.recv(4096)
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
+            kernel.send(_HEADER.pack(_HEADER.size + len(body), _BY_FAMILY, _REQUEST, 0, 0) + body)
+            answer = kernel.recv(4096)
+    except OSError:
+        return None
     if _HEADER.unpack_from(answer)[1] != _BY_FAMILY:  # an error instead
         return None
     _, state, user = _ANSWER.unpack_from(answer, _HEADER.size)

@@ -79,6 +79,13 @@ def test_unprocessed_items_that_cannot_be_sent_again_are_not_believed(puts: str)
         Response.parse(200, f'{{"UnprocessedItems":{{"readings":{puts}}}}}'.encode())
 
 
+def test_an_answer_that_is_cut_off_within_the_rows_that_it_returns_does_not_show_them() -> None:
+    cut_off = b'{"UnprocessedItems":{"readings":[{"PutRequest":{"Item":{"sensor_id":{"S":"0000-0001"}'
+    with pytest.raises(NoResponseError, match="85 bytes with UnprocessedItems") as raised:
+        Response.parse(200, cut_off)
+    assert "0000-0001" not in str(raised.value)
+
+
 @pytest.mark.parametrize("status", [204, 302, 304])
 def test_a_status_that_dynamodb_does_not_send_is_waited_for(server: CountingServer, status: int) -> None:
     server.behave(script=[response("", "Location: http://127.0.0.1:9/", "Content-Length: 0", status=status)])
@@ -139,6 +146,37 @@ def test_an_answer_that_trickles_is_not_waited_for_without_end(server: CountingS
     credentials = credentials_for(server.endpoint_url, {"read_timeout": 0.1, "connect_timeout": 0.1})
     assert 3 == ReadingsTable(table_name=TABLE, credentials=credentials).write([rows(3)])
     assert 2 == server.table.requests
+
+
+@pytest.mark.parametrize("end", ["timeout", "cancelled"])
+def test_a_connection_whose_answer_stops_half_way_is_closed_at_once(end: str) -> None:
+    async def send() -> bytes:
+        asked, closed = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+        async def answer_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"{}")
+            writer.write(b"HTTP/1.1 200 .\r\nContent-Length: 23\r\n\r\n{")
+            asked.set()
+            closed.set_result(await reader.read())
+            writer.close()
+
+        async with await asyncio.start_server(answer_half, "127.0.0.1", 0) as half:
+            url = f"http://127.0.0.1:{half.sockets[0].getsockname()[1]}"
+            client = client_of(credentials_for(url, {"read_timeout": 0.2 if end == "timeout" else 60}), "dynamodb")
+            transport = transport_for(client, lambda: None, "fast")  # type: ignore[arg-type,return-value] # as above
+            sending = asyncio.create_task(transport.send(b"{}"))
+            await asyncio.wait_for(asked.wait(), 10)
+            if end == "cancelled":
+                sending.cancel()
+            with pytest.raises((NoResponseError, asyncio.CancelledError)) as held:
+                await sending
+            try:
+                return await asyncio.wait_for(asyncio.shield(closed), 10)
+            finally:
+                await transport.close()
+                assert held
+
+    assert b"" == asyncio.run(send())
 
 
 # ---- IPv6 -----------------------------------------------------------------------------------------------------------

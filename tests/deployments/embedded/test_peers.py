@@ -1,13 +1,19 @@
 """Whose a connection on loopback is, as Linux says."""
 
+import asyncio
 import os
+import resource
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
 
+from deployments.embedded.services import guarded_server
+from deployments.embedded.services.guard import LocalPagesOnly
 from deployments.embedded.services.peers import can_tell, user_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says")
@@ -47,6 +53,49 @@ def test_a_connection_that_its_client_has_closed_has_no_user(server: socket.sock
 
 def test_a_connection_that_there_is_not_has_no_user(server: socket.socket) -> None:
     assert user_of(("127.0.0.1", 1), server.getsockname()) is None
+
+
+def test_a_connection_has_no_user_while_no_file_descriptor_is_left_to_ask_with(server: socket.socket) -> None:
+    with socket.create_connection(server.getsockname()) as client:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            assert user_of(client.getsockname(), server.getsockname()) is None
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+class Connected(asyncio.Transport):
+    """A transport of asyncio, as far as a protocol looks at it when a connection is made."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@pytest.mark.parametrize(("user", "refused"), [(os.geteuid(), False), (OTHER_USER, True), (None, True), ("?", True)])
+def test_a_connection_goes_on_only_if_its_user_is_known_and_allowed(
+    monkeypatch: pytest.MonkeyPatch, user: int | str | None, *, refused: bool
+) -> None:
+    def answer(*_: object) -> object:
+        if user == "?":
+            raise ZeroDivisionError
+        return user
+
+    monkeypatch.setattr(guarded_server, "user_of", answer)
+    transport = Connected()
+
+    async def connect() -> None:
+        config = Config(LocalPagesOnly, lifespan="off", log_config=None)
+        protocol = guarded_server.OwnConnections(config=config, server_state=ServerState(), app_state={})
+        protocol.connection_made(transport)
+
+    with suppress(ZeroDivisionError):
+        asyncio.run(connect())
+    assert refused == transport.aborted
 
 
 def test_the_answer_is_trusted_only_where_it_is_right_for_a_connection_of_this_process() -> None:

@@ -25,8 +25,9 @@ from deployments.cli import app
 from deployments.embedded.services.prefect import _server_settings
 from deployments.embedded.services.warm_process import MODULES, ONE_THREAD
 from deployments.settings import Settings
+from tests.support.pages import PROJECT
 
-FOLDER: Final = Path(__file__).parents[3] / "deployments" / "systemd"
+FOLDER: Final = PROJECT / "deployments" / "systemd"
 INSTALLED: Final = "/opt/sensor-ingest/.venv/bin"
 UNITS: Final = sorted(FOLDER.glob("*.service"))
 EXAMPLES: Final = sorted(FOLDER.glob("*.example"))
@@ -209,6 +210,13 @@ def test_secrets_are_in_files_of_their_own_and_examples_have_none(example: Path)
         is_secret = "AUTH_STRING" in name or "CONNECTION_URL" in name
         assert is_secret == (".secrets" in example.name), name
         assert is_secret == ("CHANGE-ME" in value), name
+
+
+def test_the_page_about_rotation_names_the_files_that_have_the_secrets() -> None:
+    page = (PROJECT / "docs" / "how-to" / "rotate-a-secret.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([A-Z_]+)` in `((?:server|client)\.\w+)`", page)
+    assert 3 == len(named)
+    assert [] == [each for each in named if each[0] not in variables(FOLDER / f"{each[1]}.example")]
 
 
 def test_the_server_listens_on_loopback_requires_credentials_and_uses_postgresql() -> None:

@@ -1,13 +1,15 @@
 """How a relay is heard, and what is asked of AWS beside that."""
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from blocks.stack_outputs import StackOutputs
-from deployments.commands.status.aws_parts import AwsParts, embedded_stack
+from deployments.commands.status.aws_parts import AwsParts, embedded_stack, relay_series
 from deployments.commands.status.seen import Queue, Relay
 from deployments.embedded import StackDescription
 from deployments.embedded.process_id import ProcessId
@@ -81,6 +83,26 @@ def test_a_relay_with_metrics_on_this_machine_is_heard_and_knows_the_age(
     finally:
         sqs.purge_queue(QueueUrl=outputs.queue_url)
     assert (1, 42.0) == (queue.waiting, queue.oldest_age_seconds)
+
+
+@pytest.mark.parametrize(
+    "said", [b"SSH-2.0-OpenSSH_9.2\r\n", b'HTTP/1.0 200 OK\r\n\r\nsensor_ingest_relay_x{a="b"} many 1\n\xff']
+)
+def test_what_else_listens_on_the_port_of_the_metrics_is_no_relay_and_hides_nothing(
+    said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("SENSOR_INGEST_METRICS_PORT", str(server.getsockname()[1]))
+
+        def speak() -> None:
+            with server.accept()[0] as client:
+                client.recv(1000)
+                client.sendall(said)
+
+        other = Thread(target=speak)
+        other.start()
+        assert {} == relay_series()
+        other.join()
 
 
 def test_messages_in_flight_are_a_sign_of_a_relay(aws_parts: AwsParts) -> None:

@@ -5,7 +5,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from datetime import UTC, datetime
+from threading import Thread
 from urllib.error import HTTPError
 
 import pytest
@@ -18,6 +20,7 @@ from blocks.domain.names import EMAILS_QUEUE, INGEST_FLOW, WORK_POOL
 from blocks.stack_outputs import StackOutputs
 from deployments.cli import app
 from deployments.commands.status import prefect_parts
+from deployments.commands.status.aws_parts import AwsParts
 from deployments.commands.status.look import System
 from deployments.commands.status.seen import Count, Queue, Relay, Runs, Status, Unanswered, Workers, troubles
 from deployments.settings import QUEUE_LIMITS
@@ -215,6 +218,26 @@ def test_a_server_that_nothing_was_deployed_to(
     assert "`sensor-ingest deploy` makes it" in remedies(seen)
 
 
+def test_ctrl_c_while_the_stack_is_looked_for_ends_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AwsParts, "prepare", interrupted)
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+    raised: list[BaseException] = []
+
+    def look() -> None:
+        try:
+            System().look()
+        except KeyboardInterrupt as error:
+            raised.append(error)
+
+    looking = Thread(target=copy_context().run, args=(look,), daemon=True)
+    looking.start()
+    looking.join(60)
+    assert 1 == len(raised)
+
+
 # ---- The command ----------------------------------------------------------------------------------------------------
 
 
@@ -252,6 +275,9 @@ def test_prefect_cloud_is_asked_less_often(monkeypatch: pytest.MonkeyPatch) -> N
     assert prefect_parts.is_cloud()
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     assert not prefect_parts.is_cloud()
+    monkeypatch.delenv("PREFECT_API_URL")
+    with temporary_settings({PREFECT_API_URL: "https://api.prefect.cloud/api/accounts/1/workspaces/2"}):  # a profile
+        assert prefect_parts.is_cloud()
 
 
 def test_one_document_cannot_be_watched() -> None:
