@@ -30,7 +30,14 @@ class OneLineLog(Adapter):
     """A logger whose messages are one line each, whatever text from outside is in them: see `printable`."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:  # noqa: ANN401 - as logging has it
-        """Log the message, formatted with its arguments, at this level."""
+        """Log the message, formatted with its arguments, at this level; beside them if they do not fit."""
         if self.isEnabledFor(level):
             stack = {"stacklevel": kwargs.pop("stacklevel", 1) + 1}  # not this line, but the one that logs
-            super().log(level, "%s", printable(str(msg) % args if args else str(msg)), **kwargs, **stack)
+            super().log(level, "%s", printable(_formatted(str(msg), args)), **kwargs, **stack)
+
+
+def _formatted(text: str, args: tuple[object, ...]) -> str:
+    try:
+        return text % args if args else text
+    except (TypeError, ValueError):  # what raises here would end the load that has something to say
+        return f"{text} {args}"

@@ -58,6 +58,18 @@ def test_a_log_message_is_one_line_whatever_a_key_or_an_error_in_it_has(caplog: 
     assert {"test_text.py"} == {record.filename for record in caplog.records}
 
 
+@pytest.mark.parametrize(("text", "args"), [("%s and %s", ("a\n",)), ("%d", ("a\n",)), ("100 % of %s", ("a\n",))])
+def test_a_message_that_its_arguments_do_not_fit_raises_nothing(
+    caplog: pytest.LogCaptureFixture, text: str, args: tuple[object, ...]
+) -> None:
+    with caplog.at_level(logging.INFO):
+        OneLineLog(logging.getLogger("text")).info(text, *args)
+    [record] = caplog.records
+    assert record.getMessage().isprintable()
+    assert text in record.getMessage()
+    assert "a\\n" in record.getMessage()
+
+
 def test_every_logger_of_the_project_writes_one_line_for_each_message() -> None:
     sources = [path for folder in ("blocks", "flows", "deployments") for path in (PROJECT / folder).rglob("*.py")]
     found = [
