@@ -45,7 +45,10 @@ def log_lines() -> list[str]:
 
 @pytest.fixture(scope="session")
 def stack(new_data_dir: NewDataDir, log_lines: list[str]) -> Iterator[EmbeddedStack]:
-    with EmbeddedStack(new_data_dir(), relay_command=IDLE, log=log_lines.append) as stack:
+    data_dir = new_data_dir() / "data"
+    data_dir.mkdir()
+    data_dir.chmod(0o755)  # as an older version may have made it
+    with EmbeddedStack(data_dir, relay_command=IDLE, log=log_lines.append) as stack:
         yield stack
 
 

@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from websockets.typing import Origin, Subprotocol
 
 from deployments.embedded import EmbeddedStack
+from deployments.embedded.errors import DataDirBusyError
 from deployments.embedded.services.mailbox import mails
 from tests.deployments.embedded.conftest import NewDataDir
 from tests.deployments.embedded.up import IDLE
@@ -276,15 +277,20 @@ def test_with_the_setting_the_prefect_server_asks_for_an_auth_string_that_all_pa
         assert "admin:secret" == stack.description.environment["PREFECT_API_AUTH_STRING"]
 
 
-def test_the_folder_above_the_data_directory_is_as_it_was(tmp_path: Path) -> None:
-    tmp_path.chmod(0o711)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data").chmod(0o755)
+def test_the_folder_above_the_data_directory_is_as_it_was(stack: EmbeddedStack) -> None:
+    folder = stack.description.data_dir
+    assert (0o700, 0o700) == (mode_of(folder.parent), mode_of(folder))
+
+
+def test_a_stack_that_does_not_start_gives_the_umask_back(stack: EmbeddedStack) -> None:
     umask = os.umask(0o022)
     try:
-        with pytest.raises(SystemExit), EmbeddedStack(tmp_path / "data", log=lambda _: None) as stack:
-            raise SystemExit(stack.description.data_dir.stat().st_mode & 0o777 != 0o700)
+        with pytest.raises(DataDirBusyError):
+            EmbeddedStack(stack.description.data_dir).__enter__()
         assert 0o022 == os.umask(0o022)
     finally:
         os.umask(umask)
-    assert 0o711 == stat.S_IMODE(tmp_path.stat().st_mode)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)

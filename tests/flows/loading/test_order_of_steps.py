@@ -17,6 +17,7 @@ from flows.loading import tasks
 from flows.loading.step_runs import within_task_run
 
 FILE = SensorFile(bucket="landing", key="incoming/a.csv", version_id="v1")
+TABLE = SimpleNamespace(show_rows=True)
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 ENTRY = LedgerEntry(bucket="landing", key=FILE.key, version="v1", status="loading", claimed_at=NOW)
 
@@ -63,7 +64,8 @@ class Lease:
 @pytest.fixture
 def zone(monkeypatch: pytest.MonkeyPatch) -> Zone:
     zone = Zone()
-    monkeypatch.setattr(tasks, "run_blocks", lambda: SimpleNamespace(landing_zone=zone, feeds=Feeds([SENSOR_READINGS])))
+    blocks = SimpleNamespace(landing_zone=zone, feeds=Feeds([SENSOR_READINGS]), readings_table=TABLE)
+    monkeypatch.setattr(tasks, "run_blocks", lambda: blocks)
     monkeypatch.setattr(tasks, "_emit", lambda *_: None)
     return zone
 
