@@ -172,13 +172,16 @@ class FaultProxy:
         if call.headers.get("if-none-match") != "*":
             return forward(call)
         with self._copying:
-            return s3_error(412, "PreconditionFailed") if self._exists(call.path) else forward(call)
+            return s3_error(412, "PreconditionFailed") if self._target_exists(call) else forward(call)
 
-    def _exists(self, path: str) -> bool:
+    def _target_exists(self, copy: Call) -> bool:
+        """Whether there is an object at the target of the copy; asked with the key of who copies."""
         upstream = HTTPConnection(LOOPBACK, self.target_port, timeout=60)
         with closing(upstream):
-            upstream.request("HEAD", path)
-            return upstream.getresponse().status == HTTPStatus.OK
+            upstream.request("HEAD", copy.path, headers={"Authorization": copy.headers["authorization"]})
+            status = upstream.getresponse().status
+        assert status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}, f"the emulator answers {status} to HEAD {copy.path}"
+        return status == HTTPStatus.OK
 
 
 class _Server(ThreadingHTTPServer):
