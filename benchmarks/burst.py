@@ -19,11 +19,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -37,6 +37,8 @@ from deployments.server.prefect_yaml import prefect_deploy_all
 from flows.notification.wait import wait_tag
 
 PLAIN_RELAY = (sys.executable, str(Path(__file__).with_name("burst_plain_relay.py")))
+
+T = TypeVar("T")
 
 failed: list[str] = []
 
@@ -135,28 +137,31 @@ WAYS = {"warm": None, "plain": shlex.join(ENGINE_COMMAND)}
 def latency(watch: Watch, times: int) -> None:
     """In turns, so that both ways see the same machine."""
     ways = WAYS if "warm" in watch.stack.description.parts else {"plain": WAYS["plain"]}
-    steps: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-    for number in range(times * len(ways)):
-        way = list(ways)[number % len(ways)]
-        watch.start_runs_with(ways[way])
-        steps[way].append(one_file(watch, number))
-        watch.start_runs_with(None)
+    steps = in_turns(watch, ways, times, lambda number: one_file(watch, number))
     print(f"one file of {ROWS} rows on an idle stack, medians of {times} (min-max), seconds:")
     print(f"    {'':34}" + "".join(f" {way:>20}" for way in ways))
     for name in next(iter(steps.values()))[0]:
         texts = [spread([each[name] for each in steps[way]]) for way in ways]
         print(f"    {name:34}" + "".join(f" {text:>20}" for text in texts))
-    peaks: dict[str, list[float]] = {way: [] for way in ways}
-    for number in range(PEAKS * len(ways)):
-        way = list(ways)[number % len(ways)]
-        watch.start_runs_with(ways[way])
-        peaks[way].append(peak_of_a_run(watch))
-        watch.start_runs_with(None)
+    peaks = in_turns(watch, ways, PEAKS, lambda _: peak_of_a_run(watch))
     texts = [spread(peaks[way], digits=0) for way in ways]
     print(f"    {f'peak USS of a run, MiB, of {PEAKS}':34}" + "".join(f" {text:>20}" for text in texts))
     if "warm" in ways:
         forked = warm_status(watch.stack.description).forked
         check("runs were forked from the warm process", holds=forked >= times, seen=forked)
+
+
+def in_turns(
+    watch: Watch, ways: Mapping[str, str | None], times: int, measure: Callable[[int], T]
+) -> dict[str, list[T]]:
+    """What was measured so many times of each way; `measure` is given the number of the turn."""
+    found: dict[str, list[T]] = {way: [] for way in ways}
+    for number in range(times * len(ways)):
+        way = list(ways)[number % len(ways)]
+        watch.start_runs_with(ways[way])
+        found[way].append(measure(number))
+        watch.start_runs_with(None)
+    return found
 
 
 def spread(values: list[float], digits: int = 2) -> str:

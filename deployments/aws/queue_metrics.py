@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
-OLDEST_AGE: Final = "ApproximateAgeOfOldestMessage"
+from botocore.exceptions import BotoCoreError, ClientError
+
+_OLDEST_AGE: Final = "ApproximateAgeOfOldestMessage"
 EMPTY_RECEIVES: Final = "NumberOfEmptyReceives"
 """Calls of ReceiveMessage that returned no message: a relay without work makes three a minute."""
 RECEIVED: Final = "NumberOfMessagesReceived"
@@ -38,3 +40,15 @@ def readings(
         Statistics=[statistic],
     )["Datapoints"]
     return sorted((Reading(each["Timestamp"], each[statistic]) for each in points), reverse=True)
+
+
+def oldest_age_seconds(cloudwatch: Any, queue_arn: str) -> float | None:  # noqa: ANN401 - as above
+    """Age of the oldest message in seconds, a minute late: SQS has no such attribute.
+
+    None if it is not known, as in the first minute of a queue, or if CloudWatch cannot be asked.
+    """
+    try:
+        newest = next(iter(readings(cloudwatch, queue_arn, _OLDEST_AGE)), None)
+    except (BotoCoreError, ClientError):
+        return None
+    return newest.value if newest else None

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from deployments.aws.queue_metrics import OLDEST_AGE, readings
+from deployments.aws.queue_metrics import oldest_age_seconds
 from deployments.doctor.check_results import Check, CheckResult, ok, problem, warning
 from deployments.doctor.system import InspectedSystem
 
@@ -140,21 +140,12 @@ def backlog(system: InspectedSystem) -> CheckResult:
     )
     if not waiting:
         return ok(f"no message waits, {in_flight} in flight")
-    age = _oldest_age_seconds(system, attributes["QueueArn"])
+    age = oldest_age_seconds(system.client("cloudwatch"), attributes["QueueArn"])
     oldest = "of unknown age" if age is None else f"{age:.0f} s old"
     seen = f"{waiting} message(s) wait, the oldest {oldest}, {in_flight} in flight"
     if not in_flight and age is not None and age > _MAX_AGE_SECONDS:
         return warning(seen, f"is a relay running? If not, `sensor-ingest relay`; if so, {_SLOTS_TAKEN}")
     return warning(seen, f"if their number does not fall, start a relay (`sensor-ingest relay`), or {_SLOTS_TAKEN}")
-
-
-def _oldest_age_seconds(system: InspectedSystem, queue_arn: str) -> float | None:
-    """Age of the oldest message in seconds, a minute late, from CloudWatch: SQS has no such attribute."""
-    try:
-        newest = next(iter(readings(system.client("cloudwatch"), queue_arn, OLDEST_AGE)), None)
-    except (BotoCoreError, ClientError):
-        return None
-    return newest.value if newest else None
 
 
 def dead_letters(system: InspectedSystem) -> CheckResult:

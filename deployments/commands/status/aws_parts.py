@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from blocks.domain.s3_keys import is_folder, s3_uri
 from blocks.stack_outputs import StackOutputs, StackSettings
-from deployments.aws.queue_metrics import EMPTY_RECEIVES, OLDEST_AGE, RECEIVED, readings
+from deployments.aws.queue_metrics import EMPTY_RECEIVES, RECEIVED, oldest_age_seconds, readings
 from deployments.commands.status.seen import Count, Incoming, IncomingFile, Queue, Relay
 from deployments.embedded import StackDescription, running_stack
 from deployments.relay.sqs_queue import FAIL_FAST
@@ -122,11 +122,7 @@ class AwsParts:
         return max(calls, default=None)
 
     def _oldest_age_seconds(self, queue_arn: str) -> float | None:
-        if age := relay_series().get("oldest_age_seconds"):
-            return age
-        with suppress(BotoCoreError, ClientError):  # unknown, as it is a minute after the queue was made
-            return next((reading.value for reading in readings(self.client("cloudwatch"), queue_arn, OLDEST_AGE)), None)
-        return None
+        return relay_series().get("oldest_age_seconds") or oldest_age_seconds(self.client("cloudwatch"), queue_arn)
 
     def _sends_to_webhook(self) -> bool:
         with suppress(BotoCoreError, ClientError):  # who may not ask is the person who reads that no relay was heard

@@ -126,7 +126,7 @@ def test_messages_that_no_relay_receives(deployed_system: DeployedSystem, monkey
     sqs.send_message(QueueUrl=url, MessageBody="{}")
     with repaired_by(lambda: sqs.purge_queue(QueueUrl=url)):
         found = deployed_system.result_of("backlog")
-        monkeypatch.setattr(queue, "_oldest_age_seconds", lambda *_: 61.0)
+        monkeypatch.setattr(queue, "oldest_age_seconds", lambda *_: 61.0)
         old = deployed_system.result_of("backlog")
         sqs.receive_message(QueueUrl=url)
         sqs.send_message(QueueUrl=url, MessageBody="{}")
