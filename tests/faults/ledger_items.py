@@ -109,6 +109,10 @@ class LedgerItems:
             if item.get("waits_for") and (at := _moment(item.get("next_try_at"))) and at < now + within
         ]
 
+    def announced(self) -> list[str]:
+        """The files that a run was announced for which has not come: the server may not have made it yet."""
+        return [str(item["file"]) for item in self.items if item.get("next_try_at") and item.get("announcements")]
+
     def reloads(self) -> list[str]:
         """The files of which versions are to be written again, as rows of an older version may come after theirs."""
         return [str(item["file"]) for item in self.items if item["version"] == CLAIM_VERSION and item.get("reload_at")]
