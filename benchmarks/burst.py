@@ -5,6 +5,7 @@
     python -m benchmarks.burst --latency 10                  # one file on an idle stack, step by step, warm and plain
     python -m benchmarks.burst --idle 60                     # the CPU of each part while there is nothing to do
     python -m benchmarks.burst --waits 1000                  # so many emails paused, all due at nearly the same time
+    python -m benchmarks.burst --waits 200 --emails-at-once 2 4 6    # with so many runs of emails at once, in turns
 
 Each has a stack of its own, started and ended here, its files in a temporary folder; everything shares the machine.
 One run per file has Prefect's best settings: a run that waits for a slot is tried again every second, the worker polls
@@ -29,11 +30,13 @@ import psutil
 
 from benchmarks.burst_watch import ROWS, Watch, memory_curve, new_sensor, seconds, wait_for
 from blocks.domain.limits import PAUSE_TIMEOUT_SLACK_SECONDS
+from blocks.domain.names import EMAILS_QUEUE, FILES_QUEUE
 from deployments.embedded import EmbeddedStack
 from deployments.embedded.services.prefect import ENGINE_COMMAND
 from deployments.embedded.services.warm_process import warm_status
 from deployments.embedded.startup import RELAY_COMMAND
 from deployments.server.prefect_yaml import prefect_deploy_all
+from deployments.settings import EMAILS_AT_ONCE
 from flows.notification.wait import wait_tag
 
 PLAIN_RELAY = (sys.executable, str(Path(__file__).with_name("burst_plain_relay.py")))
@@ -313,6 +316,14 @@ def main() -> None:
     parser.add_argument("--idle", type=float, default=0, metavar="SECONDS")
     parser.add_argument("--waits", type=int, default=0, metavar="N")
     parser.add_argument(
+        "--emails-at-once",
+        type=int,
+        nargs="+",
+        default=[EMAILS_AT_ONCE],
+        metavar="N",
+        help="concurrent runs of --waits",
+    )
+    parser.add_argument(
         "--wait-seconds", type=float, default=0, help="the wait of those; 30 s and 0.1 s for each, if 0"
     )
     parser.add_argument("--patience", type=float, default=0, metavar="SECONDS")
@@ -326,7 +337,7 @@ def main() -> None:
     for limit in asked.limits if asked.plain else ():
         print(f"one run per file, {limit} at once:")
         with stack(PLAIN_RELAY, sqlite=asked.sqlite) as watch:
-            watch.set_run_limit(limit)
+            watch.set_limit(FILES_QUEUE, limit)
             plain[limit] = burst(watch, asked.plain, asked.patience or 120 + 30 * asked.plain)
     if rates and plain:
         best = max(plain, key=lambda limit: plain[limit])
@@ -339,8 +350,11 @@ def main() -> None:
             idle(watch, asked.idle)
     if asked.waits:
         wait_seconds = asked.wait_seconds or 30 + asked.waits / 10
-        with stack(notify_after=wait_seconds, sqlite=asked.sqlite) as watch:
-            waits(watch, asked.waits, wait_seconds)
+        for limit in asked.emails_at_once:
+            with stack(notify_after=wait_seconds, sqlite=asked.sqlite) as watch:
+                watch.set_limit(EMAILS_QUEUE, limit)
+                print(f"{limit} emails at once:")
+                waits(watch, asked.waits, wait_seconds)
     sys.exit(1 if failed else 0)
 
 

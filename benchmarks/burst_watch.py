@@ -14,9 +14,10 @@ import boto3
 import httpx
 import psutil
 
-from blocks.domain.names import FILES_QUEUE, WORK_POOL
+from blocks.domain.names import WORK_POOL
 from deployments.embedded import EmbeddedStack
 from deployments.embedded.services.mailbox import mails
+from deployments.settings import POOL_LIMIT
 
 if TYPE_CHECKING:
     from blocks.stack_outputs import StackOutputs
@@ -135,9 +136,11 @@ class Watch:
         variables = others | ({"command": command} if command else {})
         self.http.patch(f"/deployments/{found['id']}", json={"job_variables": variables}).raise_for_status()
 
-    def set_run_limit(self, limit: int) -> None:
-        url = f"/work_pools/{WORK_POOL}/queues/{FILES_QUEUE}"
-        self.http.patch(url, json={"concurrency_limit": limit}).raise_for_status()
+    def set_limit(self, queue: str, limit: int) -> None:
+        """Have so many runs of that queue at once; the pool has room for them, for as many others and for a sweep."""
+        pool = f"/work_pools/{WORK_POOL}"
+        self.http.patch(pool, json={"concurrency_limit": 2 * limit + POOL_LIMIT}).raise_for_status()
+        self.http.patch(f"{pool}/queues/{queue}", json={"concurrency_limit": limit}).raise_for_status()
 
     # Processes
 
