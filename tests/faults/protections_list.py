@@ -232,6 +232,7 @@ LOADING: Final = (
         "    if file.uri != archived_to and not zone.remove(file):\n        lease.key_stays_held = True",
         "    if file.uri != archived_to:\n        zone.remove(file)",
         ("tests/flows/loading/test_order_of_steps.py",),
+        "it spares time only: the event of the newer version brings a run to it, or else the sweep does",
     ),
     Protection(
         "failed load: its back-off is kept",
@@ -289,6 +290,7 @@ LOADING: Final = (
         "expected_by=min(filter(None, times), default=None))",
         "expected_by=None)",
         ("tests/simulation/test_announcements.py", f"{_LEDGER}/test_claims.py"),
+        "the run of an announcement must die while a reload begins; `test_announcements.py` plays it",
     ),
     Protection(
         "announcement: a reload that is due does not hide it",
@@ -312,6 +314,7 @@ LOADING: Final = (
         "    lease.key_stays_held = True  # nothing has looked whether another version has come\n",
         "",
         ("tests/simulation/test_announcements.py",),
+        "a version must land between two calls of a load that fails for good; `test_announcements.py` plays it",
     ),
     Protection(
         "announcement: what comes just before a reload is looked for after it",
@@ -319,6 +322,7 @@ LOADING: Final = (
         "        if is_from_incoming and not lease.key_stays_held:",
         "        if not lease.key_stays_held:",
         ("tests/flows/loading/test_ingest_file.py",),
+        "it spares time only: the run of that announcement comes to it, or else the key is due for it",
     ),
     Protection(
         "announcement: it counts although the lease has expired, if its run renews it",
@@ -326,6 +330,8 @@ LOADING: Final = (
         "        noted = self if self.claim_id is None else replace(self, expected_by=at)",
         "        noted = replace(self, expected_by=at) if self.is_held(now) else self",
         (f"{_LEDGER}/test_claims.py",),
+        "an announcement must come between the end of a lease and its late renewal, and the server must lose its run; "
+        "`test_claims.py` has these moments",
     ),
     Protection(
         "failed reload: no email says that its files failed",
@@ -333,6 +339,8 @@ LOADING: Final = (
         "    if lease and lease.is_reload:",
         "    if lease and lease.is_reload and not lease:",
         ("tests/flows/loading/test_ingest_file.py",),
+        "the oracle looks for versions that no email is about, not for words that one should not say; "
+        "`test_ingest_file.py` does",
     ),
     Protection(
         "failed reload: it is tried less and less often",
