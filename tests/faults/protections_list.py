@@ -629,6 +629,7 @@ EMAILS: Final = (
         '        return None if email.state == "sent" else ClaimedEmail(email, claim_id, asked_at)',
         "        return ClaimedEmail(email, claim_id, asked_at)",
         (f"{_LEDGER}/test_outbox.py",),
+        "it then finds that each recipient has its message, and sends nothing: only its answer differs",
     ),
     Protection(
         "email: each message is recorded before the next is sent",
@@ -650,6 +651,7 @@ EMAILS: Final = (
         '    with _kept(collection.keep, "email"):\n        yield collection',
         "    yield collection",
         ("tests/flows/notification/test_collecting.py",),
+        "the run is then taken for dead, and begins another email: each version is still in one",
     ),
     Protection(
         "email: a run that was taken for dead begins another one",

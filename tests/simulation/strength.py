@@ -104,7 +104,7 @@ def table(rows: Sequence[tuple[Protection, Found | None]]) -> list[str]:
 def _short(failure: str) -> str:
     """The failure without what differs from seed to seed."""
     text = re.sub(r"^\w+: |^\d+ problems: [\d.]+ s: ", "", re.sub(r"^\w+: ", "", failure))
-    text = re.split(r": (?:Claim\(|\{)", text, maxsplit=1)[0]
+    text = re.split(r": (?:\w+\(|\{)", text, maxsplit=1)[0]
     return text.replace("|", "\\|")[:140]
 
 
