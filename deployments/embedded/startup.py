@@ -15,6 +15,7 @@ from deployments.embedded.services.emulator import emulator_part, ensure_aws, ha
 from deployments.embedded.services.prefect import (
     ENGINE_COMMAND,
     make_process_pool,
+    open_to_other_users,
     server_part,
     start_engines_directly,
     worker_part,
@@ -85,6 +86,8 @@ class Startup:
 
     def _start_prefect(self) -> tuple[SupervisedPart | None, SupervisedPart]:
         """The warm process, if there is to be one, and the worker, both started but not yet ready."""
+        if warning := open_to_other_users(self.stack):
+            self.log(warning)
         self.supervisor.run(server_part(self.stack, self._start_database(), self.environment))
         make_process_pool(self.stack)
         resolve_stalled_runs(self.stack, self.log)

@@ -1,5 +1,6 @@
 """The Prefect server, its work pool, and the worker."""
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from deployments.embedded.description import StackDescription
 from deployments.embedded.health import answers, call
 from deployments.embedded.parts import Part, PartProcess
 from deployments.embedded.ports import LOOPBACK
+from deployments.embedded.services.peers import can_tell
 
 ENGINE_COMMAND: Final = (sys.executable, "-m", "prefect.engine")
 """Starts the process of a run."""
@@ -41,6 +43,16 @@ def server_part(stack: StackDescription, database_url: str, environment: Mapping
         log_file=stack.log_file("server"),
         ready=lambda _: answers(f"{stack.prefect_api_url}/health"),
         ready_within_seconds=120,  # the first start makes the tables
+    )
+
+
+def open_to_other_users(stack: StackDescription) -> str | None:
+    """A warning, if other users of this machine can use the API, which starts any program; None if they cannot."""
+    if stack.auth_string or can_tell(os.geteuid()):
+        return None
+    return (
+        "other users of this machine can use the Prefect API, as this system does not say whose a connection is; "
+        "to prevent it, stop the stack and set SENSOR_INGEST_AUTH_STRING=user:password (docs/security.md)"
     )
 
 

@@ -7,14 +7,19 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from deployments.embedded.services import guarded_server
+from deployments.embedded.description import StackDescription
+from deployments.embedded.processes import identify
+from deployments.embedded.services import guarded_server, prefect
 from deployments.embedded.services.guard import LocalPagesOnly
 from deployments.embedded.services.peers import can_tell, user_of
+from deployments.embedded.startup import Startup
+from deployments.embedded.supervisor import Supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says")
 
@@ -101,3 +106,32 @@ def test_a_connection_goes_on_only_if_its_user_is_known_and_allowed(
 def test_the_answer_is_trusted_only_where_it_is_right_for_a_connection_of_this_process() -> None:
     assert can_tell(os.geteuid())
     assert not can_tell(os.geteuid() + 1)
+
+
+@pytest.mark.parametrize(
+    ("system_can_tell", "auth_string", "warned"), [(False, None, True), (False, "a:b", False), (True, None, False)]
+)
+def test_a_start_says_if_other_users_can_use_the_prefect_api(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    system_can_tell: bool,
+    auth_string: str | None,
+    warned: bool,
+) -> None:
+    class DatabaseIsNextError(Exception):
+        pass
+
+    def start_database(_: Startup) -> str:
+        raise DatabaseIsNextError
+
+    environment = {"PREFECT_API_AUTH_STRING": auth_string} if auth_string else {}
+    stack = StackDescription(
+        data_dir=tmp_path, prefect_port=1, aws_port=2, environment=environment, supervisor=identify(os.getpid())
+    )
+    said: list[str] = []
+    monkeypatch.setattr(prefect, "can_tell", lambda _: system_can_tell)
+    monkeypatch.setattr(Startup, "_start_database", start_database)
+    with pytest.raises(DatabaseIsNextError):
+        Startup(stack, environment, Supervisor(said.append, print), said.append)._start_prefect()  # noqa: SLF001
+    assert warned == any("SENSOR_INGEST_AUTH_STRING" in line for line in said)
