@@ -1,5 +1,6 @@
 """The main job: load the files that have landed, move them, and after a wait email about them."""
 
+from queue import SimpleQueue
 from typing import Annotated, Any, Final
 
 from prefect import flow, unmapped
@@ -14,8 +15,9 @@ from blocks.domain.errors import IngestFailedError
 from blocks.domain.limits import LONGEST_WAIT_SECONDS
 from blocks.domain.models import FileReport, IngestReport, SensorFile
 from blocks.domain.names import INGEST_FLOW
+from blocks.file_ledger.claiming import EmailId
 from blocks.saved_blocks import run_blocks
-from flows.loading.ingest_file import ingest_file
+from flows.loading.ingest_file import ingest_file, ingest_files
 from flows.loading.large_files import LargeFiles
 from flows.loading.step_runs import FILES_WITH_STEPS
 from flows.loading.tasks import publish_report
@@ -74,14 +76,24 @@ def ingest_sensor_files(
     run_blocks().feeds  # noqa: B018 - a missing or invalid block fails the run here, once, and not file by file
     files = list({file.uri: file for file in objects}.values())  # each key once: its current version is loaded
     with email_collected(files, notify_after_seconds) as email:
-        show_steps = len(files) <= FILES_WITH_STEPS
-        loads = ingest_file.map(files, unmapped(large_files), unmapped(email), force=force, show_steps=show_steps)
-        reports = [report for file, load in zip(files, loads, strict=True) for report in _reports(file, load)]
-        reports = email.completed(reports)
+        reports = email.completed(_ingested(files, large_files, email, force=force))
         publish_report(reports, return_state=True)  # if it fails, the email is sent all the same
         news = [report for report in reports if not report.already_done]
         notification = notify_later(news, notify_after_seconds, notify, email)
     return _final_state(IngestReport(files=reports, notification=notification))
+
+
+def _ingested(files: list[SensorFile], large_files: LargeFiles, email: EmailId, *, force: bool) -> list[FileReport]:
+    """What became of each key. A task run has one of them, or, in a run of many, those that it takes off a queue."""
+    if len(files) <= FILES_WITH_STEPS:
+        loads = ingest_file.map(files, unmapped(large_files), unmapped(email), force=force)
+        return [report for file, load in zip(files, loads, strict=True) for report in _reports(file, load)]
+    waiting = SimpleQueue[SensorFile]()
+    for file in files:
+        waiting.put(file)
+    threads = range(1, FILES_AT_ONCE + 1)
+    shares = ingest_files.map(threads, unmapped(waiting), unmapped(large_files), unmapped(email), force=force)
+    return [report for share in shares.result() for report in share]
 
 
 def _reports(file: SensorFile, load: PrefectFuture[list[FileReport]]) -> list[FileReport]:

@@ -1,8 +1,9 @@
 """The story of one key: its versions are claimed, validated, written and archived, one after the other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -47,14 +48,49 @@ def ingest_file(
     email: EmailId = None,
     *,
     force: bool = False,
-    show_steps: bool = True,
+) -> list[FileReport]:
+    """As `ingest_key`, with a task run for each step."""
+    return ingest_key(file, large_files, email, as_task_run, force=force)
+
+
+@task(task_run_name="files, thread {thread}", cache_policy=NO_CACHE)
+def ingest_files(
+    thread: int,  # noqa: ARG001 - the name of the task run has it
+    waiting: "SimpleQueue[SensorFile]",
+    large_files: LargeFiles,
+    email: EmailId,
+    *,
+    force: bool,
+) -> list[FileReport]:
+    """What became of the keys that this task run took off the queue, which several share until it is empty.
+
+    A slow file keeps no other one waiting. One whose load fails ends with a report of the error.
+    """
+    reports = list[FileReport]()
+    for file in _taken_off(waiting):
+        reports += ingest_or_report(file, large_files, email, force=force)
+    return reports
+
+
+def ingest_or_report(
+    file: SensorFile, large_files: LargeFiles, email: EmailId, *, force: bool = False
+) -> list[FileReport]:
+    """As `ingest_key`, within the task run that it is called in; an error is logged, and becomes a report."""
+    try:
+        return ingest_key(file, large_files, email, within_task_run, force=force)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other files of the task run go on
+        runtime().log().exception("%s failed", file.uri)
+        return [report_of_error(file, error)]
+
+
+def ingest_key(
+    file: SensorFile, large_files: LargeFiles, email: EmailId, step: Step, *, force: bool = False
 ) -> list[FileReport]:
     """What became of the versions of one key that this run has dealt with: as a rule of one.
 
     The key is claimed, the rows of its current version are written, and only then the file is moved. A version that
     comes meanwhile is loaded next. Every step is idempotent, so another run can finish what this run leaves undone.
     """
-    step: Step = as_task_run if show_steps else within_task_run
     claim_id, reports = runtime().unique_id(), list[FileReport]()
     for _ in range(VERSIONS_PER_RUN):
         lease: Lease | None = None
@@ -83,6 +119,12 @@ def ingest_file(
         except AWS_ERRORS as error:  # what was loaded is reported all the same
             runtime().log().warning("The claim of %s could not be ended: %s", file.key, error)
     return reports
+
+
+def _taken_off(waiting: "SimpleQueue[SensorFile]") -> Iterator[SensorFile]:
+    with suppress(Empty):
+        while True:
+            yield waiting.get_nowait()
 
 
 def _done_in_spite_of(

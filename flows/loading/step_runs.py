@@ -1,7 +1,7 @@
-"""The steps of a file as task runs of their own, in a run of few files; within the file's task run, in a run of many.
+"""The steps of a file as task runs of their own, in a run of few files; within one that files share, in a run of many.
 
-A task run costs its process and the Prefect server about 30 ms of a core each, more than most steps take, and five task
-runs for each of 500 files are too many to look through. Retries are the same either way.
+A task run costs its process and the Prefect server some 10 ms of a core each, as much as most steps take, and thousands
+are too many to look through. Retries are the same either way.
 """
 
 from collections.abc import Callable

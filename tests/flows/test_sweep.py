@@ -17,7 +17,9 @@ from blocks.landing_zone import LandingZone
 from blocks.saved_blocks import load_blocks
 from flows import sweep as sweeping
 from flows.ingest import ingest_sensor_files
-from flows.loading.ingest_file import ingest_file
+from flows.loading.ingest_file import ingest_key
+from flows.loading.large_files import LargeFiles
+from flows.loading.step_runs import within_task_run
 from flows.notification.overdue import OverdueEmails
 from flows.notify import notify
 from flows.recovery.due_files import CLAIMED_WITHIN, take_up_due
@@ -150,7 +152,7 @@ def test_a_file_that_cannot_be_moved_is_announced_less_and_less_often(
             with table_time_later(60 * minutes):
                 taken_up = take_up_due(ledger, SetSlots(), announced, "incoming/")
                 if minutes == 0 or file.key in {each.key for each in taken_up}:
-                    ingest_file(file, show_steps=False)
+                    ingest_key(file, LargeFiles(), None, within_task_run)
 
     four_hours()
     assert 8 <= announced.times("incoming/immovable.csv") <= 12  # of 24 looks; later every hour

@@ -6,8 +6,9 @@ from typing import Any
 
 from blocks.domain.models import FileReport, SensorFile
 from blocks.file_ledger import FileLedger
-from flows.loading.ingest_file import ingest_file
+from flows.loading.ingest_file import ingest_key
 from flows.loading.large_files import LargeFiles
+from flows.loading.step_runs import within_task_run
 from flows.notification.collecting import EmailCollection
 from tests.simulation.faults import Faults
 from tests.simulation.prefect_server import Chances
@@ -52,4 +53,4 @@ def file(key: str = KEY, **named: Any) -> SensorFile:  # noqa: ANN401 - fields
 
 def ingested(found: SensorFile, email: EmailCollection | None = None, *, force: bool = False) -> list[FileReport]:
     """The reports of a run of `ingest` that is given this key."""
-    return ingest_file.fn(found, LargeFiles(), email, force=force, show_steps=False)
+    return ingest_key(found, LargeFiles(), email, within_task_run, force=force)

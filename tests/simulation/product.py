@@ -21,7 +21,7 @@ import flows.sweep
 from blocks.domain.errors import LeaseLostError
 from blocks.domain.feed.descriptor import SENSOR_READINGS
 from blocks.domain.feed.selection import Feeds
-from blocks.domain.models import FileReport, RowCounts, SensorFile
+from blocks.domain.models import FileReport, RowCounts
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.outbox import ClaimedEmail
 from blocks.landing_zone import LandingZone
@@ -33,13 +33,12 @@ from deployments.relay.relay import Relay
 from deployments.relay.sqs_queue import SqsQueue
 from deployments.relay.timings import Timings
 from deployments.relay.upkeep import Upkeep
-from flows.loading.ingest_file import ingest_file
+from flows.loading.ingest_file import ingest_or_report
 from flows.loading.large_files import LargeFiles
 from flows.loading.lease import Lease
 from flows.loading.step_runs import within_task_run
-from flows.notification.collecting import EmailCollection, email_collected
+from flows.notification.collecting import email_collected
 from flows.notification.overdue import take_up_overdue_emails
-from flows.report import report_of_error
 from flows.rows import ValidationSettings
 from tests.simulation.aws.events import LATEST_SECONDS
 from tests.simulation.aws.events import announce as announce_objects
@@ -197,17 +196,10 @@ class Product:
     def _ingest(self, run: Run) -> None:
         files = list({file.uri: file for file in run.parameters["objects"]}.values())
         with email_collected(files, WAIT_SECONDS) as email:
-            loads = mapped(partial(self._reports, email=email), files, FILES_AT_ONCE)
+            loads = mapped(partial(ingest_or_report, large_files=LargeFiles(), email=email), files, FILES_AT_ONCE)
             reports = email.completed([report for reports in loads for report in reports])
             unnotified = [report for report in reports if not report.already_done]
             flows.notification.wait.notify_later(unnotified, WAIT_SECONDS, None, email)  # type: ignore[arg-type]
-
-    def _reports(self, file: SensorFile, email: EmailCollection) -> list[FileReport]:
-        try:
-            return ingest_file.fn(file, LargeFiles(), email, show_steps=False)
-        except Exception as error:  # noqa: BLE001 - as the flow makes a report of any error
-            runtime().log().warning("%s: %r", file.uri, error)
-            return [report_of_error(file, error)]
 
     def _notify(self, run: Run) -> None:
         flows.notify.notify.fn(run.parameters["files"], 0, run.parameters["email_id"])

@@ -16,6 +16,8 @@ from blocks.file_ledger import FileLedger
 from blocks.file_ledger.outbox import Outbox
 from blocks.landing_zone import LandingZone
 from blocks.runtime import runtime
+from flows.loading.ingest_file import ingest_or_report
+from flows.loading.large_files import LargeFiles
 from flows.loading.lease import lease_kept
 from flows.notification.collecting import EmailCollection
 from flows.notify import notify
@@ -113,7 +115,7 @@ def test_a_version_that_was_settled_without_an_answer_and_whose_lease_was_lost_t
             raise EndpointConnectionError(endpoint_url="https://dynamodb")
 
         monkeypatch.setattr(FileLedger, "settle", without_answer)
-        reports = product._reports(file(), email)
+        reports = ingest_or_report(file(), LargeFiles(), email)
         told.extend(each for each in email.completed(reports) if not each.already_done)
         [first] = [each for each in ledger.entries_of(BUCKET, KEY) if each.epoch == 1]
         assert ("archived", "e1") == (first.status, first.email_id)
@@ -194,7 +196,7 @@ def test_a_look_that_fails_after_a_reload_sends_no_email(monkeypatch: pytest.Mon
         monkeypatch.setattr(LandingZone, "describe", out_of_order)
         monkeypatch.setattr(FileLedger, "claim_reload", reloaded)
         email = collection(ledger)
-        reports = email.completed(product._reports(file(), email))
+        reports = email.completed(ingest_or_report(file(), LargeFiles(), email))
         assert ledger.claim_of(BUCKET, KEY).reload_tries == 0
         assert [] == [(each.status, each.problem) for each in reports if not each.already_done]
 
@@ -214,7 +216,7 @@ def test_an_outage_of_s3_sends_no_email_that_a_file_failed_that_was_loaded_befor
         monkeypatch.setattr(LandingZone, "describe", away)
         email = collection(ledger)
         # The key is due, as the run died before it ended its claim; or the event came twice.
-        reports = email.completed(product._reports(file(), email))
+        reports = email.completed(ingest_or_report(file(), LargeFiles(), email))
         assert [] == [(each.status, each.problem) for each in reports if not each.already_done]
 
     played(body)

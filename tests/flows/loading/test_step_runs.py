@@ -1,6 +1,9 @@
 """What is tried again is the same, whether a step is a task run of its own or a part of the file's."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import pytest
@@ -10,10 +13,11 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.runtime import flow_run
 
 from blocks.domain.errors import ArchiveError
-from blocks.domain.models import SensorFile
+from blocks.domain.models import FileReport, SensorFile
 from flows import ingest
-from flows.ingest import ingest_sensor_files
-from flows.loading import tasks
+from flows.ingest import FILES_AT_ONCE, ingest_sensor_files
+from flows.loading import claiming, ingest_file, tasks
+from flows.loading.large_files import LargeFiles
 from flows.loading.step_runs import as_task_run, within_task_run
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -53,9 +57,9 @@ def test_a_step_whose_pauses_are_not_listed_is_refused_rather_than_tried_less_of
         within_task_run(tasks.archive_file.with_options(retries=3, retry_delay_seconds=2))
 
 
-@pytest.mark.parametrize(("most", "task_runs"), [(2, 2 * 5), (1, 2 * 1)])
-def test_a_run_of_many_files_makes_one_task_run_for_each(
-    world: World, monkeypatch: pytest.MonkeyPatch, most: int, task_runs: int
+@pytest.mark.parametrize(("most", "of_files", "shared"), [(2, 2 * 5, 0), (1, 0, FILES_AT_ONCE)])
+def test_many_files_of_a_run_share_task_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch, most: int, of_files: int, shared: int
 ) -> None:
     monkeypatch.setattr(ingest, "FILES_WITH_STEPS", most)
     runs = []
@@ -67,7 +71,40 @@ def test_a_run_of_many_files_makes_one_task_run_for_each(
     assert state.name == "Completed"
     # The server learns of task runs from events: of the report, which ends last, when it knows of all before.
     made = eventually(lambda: _names_if_reported(runs[0]), 60, "the task run of the report")
-    assert task_runs == len([name for name in made if "-of-" in name])
+    assert of_files == len([name for name in made if "-of-" in name])
+    assert shared == len({name for name in made if name.startswith("files, thread ")})
+
+
+def test_a_file_of_many_that_fails_fails_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "FILES_WITH_STEPS", 0)
+    monkeypatch.setattr(ingest, "FILES_AT_ONCE", 1)
+    monkeypatch.setattr(claiming, "LOOK_AGAIN_SECONDS", (0,))
+    missing = f"s3://{world.outputs.bucket_name}/incoming/never-landed.csv"
+    uris = [missing, world.put(GOOD, "incoming/after-a-failure.csv")]
+    state = ingest_sensor_files(list(map(SensorFile.model_validate, uris)), 0, return_state=True)
+    assert state.name == "PartlyFailed"
+    found = {report.name: report.status for report in state.result().files}  # type: ignore[attr-defined] # the stub says State
+    assert {"never-landed.csv": "missing", "after-a-failure.csv": "archived"} == found
+
+
+def test_a_slow_file_keeps_none_of_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, others_are_done = SimpleQueue[SensorFile](), Event()
+
+    def loaded(file: SensorFile, *_: object, **__: object) -> list[FileReport]:
+        if file.name == "0.csv":
+            assert others_are_done.wait(30)
+        elif file.name == "9.csv":
+            others_are_done.set()
+        return [FileReport(bucket=file.bucket, key=file.key, status="archived")]
+
+    monkeypatch.setattr(ingest_file, "ingest_or_report", loaded)
+    for number in range(10):
+        waiting.put(SensorFile(bucket="landing", key=f"incoming/{number}.csv"))
+    with ThreadPoolExecutor(2) as threads:
+        shares = threads.map(lambda n: ingest_file.ingest_files.fn(n, waiting, LargeFiles(), None, force=False), (1, 2))
+        assert sorted(f"{number}.csv" for number in range(10)) == sorted(
+            each.name for share in shares for each in share
+        )
 
 
 def _names_if_reported(flow_run_id: Any) -> list[str]:  # noqa: ANN401 - Prefect's runtime says no type
