@@ -22,11 +22,15 @@ import pytest
 from prefect.events.worker import EventsWorker
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import (
+    PREFECT_API_BLOCKS_REGISTER_ON_START,
     PREFECT_API_URL,
     PREFECT_HOME,
+    PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION,
     PREFECT_SERVER_ANALYTICS_ENABLED,
     PREFECT_SERVER_DATABASE_CONNECTION_URL,
     PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL,
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE,
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL,
     temporary_settings,
 )
 from prefect.settings.legacy import Setting
@@ -37,6 +41,20 @@ from tests.support.waiting import eventually
 REGION = "eu-central-1"
 SERVER_START_SECONDS = 180
 """Far more than an idle machine needs; with a load of 13 on two processors, 60 were not enough."""
+
+
+SERVER_SETTINGS: dict[Setting, Any] = {
+    PREFECT_SERVER_ANALYTICS_ENABLED: False,
+    PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: 0.2,
+    # By default each state of a task run is a transaction of its own. SQLite then refuses other writers, and a client
+    # repeats what was refused after 2 s: half of the time that tests of flows took.
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE: 200,
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL: 1,
+    # No test needs blocks that it does not save itself, and looking for them imports Dask, for 2 s of a start.
+    PREFECT_API_BLOCKS_REGISTER_ON_START: False,
+    PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION: False,
+}
+"""Of the servers of tests, which use SQLite."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +109,9 @@ def running_prefect_server(
     home: Path, empty_database: Path, more_settings: Mapping[Setting, Any] | None = None
 ) -> Iterator[str]:
     """The API address of a server of its own, with its database in that folder."""
-    settings: dict[Setting, Any] = {
+    settings = SERVER_SETTINGS | {
         PREFECT_HOME: home,
-        PREFECT_SERVER_ANALYTICS_ENABLED: False,
         PREFECT_SERVER_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{home}/prefect.db",
-        PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: 0.2,
     }
     server = SubprocessASGIServer(port=free_port())
     with temporary_settings(settings | dict(more_settings or {})), prepared(home / "prefect.db", empty_database):

@@ -17,7 +17,7 @@ from blocks.saved_blocks import save_blocks
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import ensure_stack
 from deployments.embedded.services.mailbox import Mail, mails
-from tests.support.servers import REGION, SERVER_START_SECONDS, Aws, prepared
+from tests.support.servers import REGION, SERVER_SETTINGS, SERVER_START_SECONDS, Aws, prepared
 
 PLANTED_SECRET = "planted-Secret+0f3a9c/what-nobody-may-see"
 
@@ -81,5 +81,6 @@ def harness(folder: Path, empty_database: Path) -> Iterator[None]:
     with ExitStack() as stack:
         with prepared(folder / "prefect-test.db", empty_database), pytest.MonkeyPatch.context() as patch:
             patch.setattr(utilities, "mkdtemp", lambda: str(folder))
+            stack.enter_context(temporary_settings(SERVER_SETTINGS))
             stack.enter_context(utilities.prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS))
         yield
