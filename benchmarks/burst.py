@@ -1,6 +1,7 @@
 """What happens when many files, or many emails, are due at once, on the real embedded stack.
 
     python -m benchmarks.burst --files 1000 --plain 60       # ours, then one run per file, at three limits
+    python -m benchmarks.burst --files 1000 --consumer       # ours, then a consumer of the queue without Prefect
     python -m benchmarks.burst --files 10000 --curve 10      # with the memory of relay and runs, every 10 s
     python -m benchmarks.burst --latency 10                  # one file on an idle stack, step by step, warm and plain
     python -m benchmarks.burst --idle 60                     # the CPU of each part while there is nothing to do
@@ -40,6 +41,7 @@ from deployments.settings import EMAILS_AT_ONCE
 from flows.notification.wait import wait_tag
 
 PLAIN_RELAY = (sys.executable, str(Path(__file__).with_name("burst_plain_relay.py")))
+CONSUMER = (sys.executable, str(Path(__file__).with_name("burst_consumer.py")))
 
 T = TypeVar("T")
 
@@ -70,8 +72,8 @@ def stack(relay: Sequence[str] = RELAY_COMMAND, notify_after: float = 1, *, sqli
 # ---- Many files ---------------------------------------------------------------------------------------------------
 
 
-def burst(watch: Watch, files: int, patience: float, curve_every: float = 0) -> float:
-    """Files per minute, from the first put to the last email."""
+def burst(watch: Watch, files: int, patience: float, curve_every: float = 0) -> tuple[float, float]:
+    """Seconds until so many files were out of incoming/, and until the last of their emails."""
     begun = time.monotonic()
     with memory_curve(watch, curve_every or 1) as curve:
         put = watch.put_many(files, 1)
@@ -86,13 +88,24 @@ def burst(watch: Watch, files: int, patience: float, curve_every: float = 0) -> 
 
         wait_for(lambda: all_notified() and watch.emailed() == files, patience - loaded, every=1)
         total = time.monotonic() - begun
-    rate = 60 * files / total
     print(f"{files:,} files: out of incoming/ after {loaded:.1f} s, emailed about after {total:.1f} s")
-    print(f"    {60 * files / loaded:,.0f} files/min loaded, {rate:,.0f} files/min emailed about")
+    print(f"    {60 * files / loaded:,.0f} files/min loaded, {60 * files / total:,.0f} files/min emailed about")
     check("nothing is left in incoming/", holds=archived, seen=watch.left_in_incoming())
     verify(watch, files)
     show_curve(curve, curve_every)
-    return rate
+    return loaded, total
+
+
+def consumed(watch: Watch, files: int, patience: float) -> float:
+    """Seconds until a consumer without Prefect has loaded so many files and moved them."""
+    begun = time.monotonic()
+    watch.put_many(files, 1)
+    archived = wait_for(lambda: watch.left_in_incoming() == 0, patience)
+    took = time.monotonic() - begun
+    print(f"{files:,} files: out of incoming/ after {took:.1f} s; a consumer without Prefect sends no email")
+    check("nothing is left in incoming/", holds=archived, seen=watch.left_in_incoming())
+    check("all rows are in the table", holds=watch.all_rows() == files * ROWS, seen=watch.all_rows())
+    return took
 
 
 def verify(watch: Watch, files: int) -> None:
@@ -225,23 +238,28 @@ def peak_of_a_run(watch: Watch) -> float:
 
 def idle(watch: Watch, for_seconds: float) -> None:
     """The share of a core that each part takes while no file comes."""
-    parts = {name: psutil.Process(part.pid) for name, part in watch.stack.description.parts.items()}
     time.sleep(20)  # the first minute after a start has work of its own; most of it is over by now
-    before = {name: cpu_with_children(part) for name, part in parts.items()}
+    before = cpu_of_parts(watch)
     begun = time.monotonic()
     time.sleep(for_seconds)
     took = time.monotonic() - begun
-    shares = {name: 100 * (cpu_with_children(part) - before[name]) / took for name, part in parts.items()}
+    shares = {name: 100 * (used - before[name]) / took for name, used in cpu_of_parts(watch).items()}
     print(f"idle for {took:.0f} s, % of a core: " + ", ".join(f"{name} {share:.1f}" for name, share in shares.items()))
     print(f"    all {sum(shares.values()):.1f}")
 
 
+def cpu_of_parts(watch: Watch) -> dict[str, float]:
+    """Seconds of CPU of each part of the stack since it started."""
+    parts = watch.stack.description.parts
+    return {name: cpu_with_children(psutil.Process(part.pid)) for name, part in parts.items()}
+
+
 def cpu_with_children(process: psutil.Process) -> float:
-    """Seconds of CPU of the process and those that it has started: PostgreSQL has one for each connection."""
+    """Seconds of CPU of the process and of those that it has started, also of those that have ended."""
     used = 0.0
     for each in (process, *process.children(recursive=True)):
         with suppress(psutil.Error):
-            used += sum(each.cpu_times()[:2])
+            used += sum(each.cpu_times()[:4])
     return used
 
 
@@ -260,10 +278,12 @@ def waits(watch: Watch, count: int, wait_seconds: float) -> None:
     )
     check("and no process runs a flow", holds=not watch.run_processes(), seen=dict(watch.processes()))
     wait_for(lambda: watch.count("notify", "PAUSED") < count, wait_seconds + 60)
-    resumed = time.monotonic()
+    resumed, before = time.monotonic(), cpu_of_parts(watch)
     wait_for(lambda: watch.count("notify", "COMPLETED", "FAILED", "CRASHED") == count, 60 + 10 * count, every=2)
     took = time.monotonic() - resumed
     print(f"    all ended {took:.0f} s after the first was resumed, {60 * count / took:.0f} a minute")
+    used = ", ".join(f"{name} {spent - before[name]:.0f}" for name, spent in cpu_of_parts(watch).items())
+    print(f"    seconds of CPU: {used}")
     late = [lateness(watch, run, wait_seconds) for run in created]  # in the order in which they are due
     print(f"    resumed after the wait by {min(late):.1f} to {max(late):.1f} s, median {statistics.median(late):.1f} s")
     waited_for = sum(each > 15 + place * took / count for place, each in enumerate(late))
@@ -306,10 +326,34 @@ def lateness(watch: Watch, run: dict[str, Any], wait_seconds: float) -> float:
     return seconds(resumed["timestamp"]) - seconds(paused["timestamp"]) - wait_seconds
 
 
+def many_files(asked: argparse.Namespace) -> None:
+    """A burst, and what it is compared with, one after another."""
+    patience = asked.patience or 120 + asked.files / 2
+    with stack(sqlite=asked.sqlite) as watch:
+        ours = burst(watch, asked.files, patience, asked.curve)
+    if asked.consumer:
+        with stack(CONSUMER, sqlite=asked.sqlite) as watch:
+            took = consumed(watch, asked.files, patience)
+        print(f"ours takes {ours[0] / took:.1f} times as long to the table as a consumer without Prefect")
+    plain: dict[int, tuple[float, float]] = {}
+    for limit in asked.limits if asked.plain else ():
+        print(f"one run per file, {limit} at once:")
+        with stack(PLAIN_RELAY, sqlite=asked.sqlite) as watch:
+            watch.set_limit(FILES_QUEUE, limit)
+            plain[limit] = burst(watch, asked.plain, asked.patience or 120 + 30 * asked.plain)
+    if plain:
+        for what, mine, theirs in zip(
+            ("to the table", "to the email"), ours, zip(*plain.values(), strict=True), strict=True
+        ):
+            ratio = (min(theirs) / asked.plain) / (mine / asked.files)
+            print(f"ours is {ratio:.1f} times as fast {what} as one run per file at the best limit")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=0)
     parser.add_argument("--plain", type=int, default=0, metavar="N", help="files for one run per file, to compare with")
+    parser.add_argument("--consumer", action="store_true", help="compare with a consumer without Prefect, too")
     parser.add_argument("--limits", type=int, nargs="+", default=[2, 4, 8], help="concurrent runs of --plain")
     parser.add_argument("--curve", type=float, default=0, metavar="SECONDS", help="print memory every so often")
     parser.add_argument("--latency", type=int, default=0, metavar="TIMES")
@@ -329,19 +373,8 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=0, metavar="SECONDS")
     parser.add_argument("--sqlite", action="store_true")
     asked = parser.parse_args()
-    rates = {}
     if asked.files:
-        with stack(sqlite=asked.sqlite) as watch:
-            rates["ours"] = burst(watch, asked.files, asked.patience or 120 + asked.files / 2, asked.curve)
-    plain: dict[int, float] = {}
-    for limit in asked.limits if asked.plain else ():
-        print(f"one run per file, {limit} at once:")
-        with stack(PLAIN_RELAY, sqlite=asked.sqlite) as watch:
-            watch.set_limit(FILES_QUEUE, limit)
-            plain[limit] = burst(watch, asked.plain, asked.patience or 120 + 30 * asked.plain)
-    if rates and plain:
-        best = max(plain, key=lambda limit: plain[limit])
-        print(f"ours is {rates['ours'] / plain[best]:.1f} times as fast as one run per file, {best} at once")
+        many_files(asked)
     if asked.latency:
         with stack(notify_after=3600, sqlite=asked.sqlite) as watch:
             latency(watch, asked.latency)
