@@ -48,6 +48,7 @@ def test_there_is_an_alarm_for_each_thing_that_is_to_be_watched(alarms: dict[str
         "EventsNotDelivered",
         "WritesThrottled",
         "LedgerThrottled",
+        "DueTimesThrottled",
         "NothingLoaded",
         "FilesFailed",
     }
@@ -55,7 +56,7 @@ def test_there_is_an_alarm_for_each_thing_that_is_to_be_watched(alarms: dict[str
         assert each["AlarmActions"] == each["OKActions"] == [TOPIC]
 
 
-def test_alarms_watch_the_resources_of_the_stack(alarms: dict[str, Any], outputs: StackOutputs) -> None:
+def test_alarms_watch_the_resources_of_the_stack(aws: Aws, alarms: dict[str, Any], outputs: StackOutputs) -> None:
     watched = {
         name: (alarm["MetricName"], alarm["Dimensions"][0]["Value"])
         for name, alarm in alarms.items()
@@ -66,8 +67,15 @@ def test_alarms_watch_the_resources_of_the_stack(alarms: dict[str, Any], outputs
     assert watched["FilesWait"] == ("ApproximateAgeOfOldestMessage", queue)
     assert watched["WritesThrottled"] == ("WriteThrottleEvents", outputs.readings_table_name)
     assert watched["LedgerThrottled"] == ("WriteThrottleEvents", outputs.files_table_name)
+    assert watched["DueTimesThrottled"] == watched["LedgerThrottled"]
+    assert alarms["DueTimesThrottled"]["Dimensions"][1]["Value"] in indexes_of(aws, outputs.files_table_name)
     assert watched["NothingLoaded"] == ("ConsumedWriteCapacityUnits", outputs.readings_table_name)
     assert alarms["NothingLoaded"]["EvaluationPeriods"] * alarms["NothingLoaded"]["Period"] == 24 * 3600
+
+
+def indexes_of(aws: Aws, table: str) -> set[str]:
+    described = aws.client("dynamodb").describe_table(TableName=table)["Table"]
+    return {index["IndexName"] for index in described["GlobalSecondaryIndexes"]}
 
 
 @pytest.mark.usefixtures("alarms")
