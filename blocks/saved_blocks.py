@@ -157,16 +157,16 @@ def save_blocks(
 
 
 def _save_credentials(credentials: AwsCredentials) -> AwsCredentials:
-    """The credentials as they are saved now: an emulator's are saved anew, those of AWS keep people's edits."""
+    """The credentials as they are saved now: keys and a new endpoint are saved, else the block keeps people's edits."""
     existing = find_block(AwsCredentials)
-    if existing and not _is_emulated(existing) and not _is_emulated(credentials):
+    if existing and credentials.aws_access_key_id is None and _endpoint(existing) == _endpoint(credentials):
         return existing
     credentials.save(BLOCK_NAME, overwrite=True)
     return credentials
 
 
-def _is_emulated(credentials: AwsCredentials) -> bool:
-    return credentials.aws_client_parameters.endpoint_url is not None
+def _endpoint(credentials: AwsCredentials) -> str | None:
+    return credentials.aws_client_parameters.endpoint_url
 
 
 def _load(block_type: type[B]) -> B:

@@ -54,20 +54,22 @@ def prepare_server() -> dict[str, Any]:
 
 
 def aws_credentials(settings: Settings) -> AwsCredentials:
-    """The credentials for runs: with an emulator its endpoint and keys; in AWS the region only, as runs have a role.
+    """The credentials for runs: region and endpoint; and the keys, if the endpoint is an emulator on this machine.
 
-    An emulator is an endpoint on loopback. Keys for any other one, such as an interface endpoint of a VPC, are those of
-    the person who deploys, and all who may use the Prefect API could read them.
+    Keys for any other endpoint, such as an emulator elsewhere or an interface endpoint of a VPC, are those of the
+    person who deploys, and all who may use the Prefect API could read them. There runs have a role, or keys in their
+    environment, or somebody adds keys to the block.
     """
     session = boto3.Session()
     keys = session.get_credentials()
+    parameters = AwsClientParameters(endpoint_url=settings.endpoint_url)
     if settings.endpoint_url is None or keys is None or not _is_loopback(settings.endpoint_url):
-        return AwsCredentials(region_name=session.region_name)
+        return AwsCredentials(region_name=session.region_name, aws_client_parameters=parameters)
     return AwsCredentials(
         region_name=session.region_name,
         aws_access_key_id=keys.access_key,
         aws_secret_access_key=SecretStr(keys.secret_key or ""),
-        aws_client_parameters=AwsClientParameters(endpoint_url=settings.endpoint_url),
+        aws_client_parameters=parameters,
     )
 
 

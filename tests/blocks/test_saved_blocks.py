@@ -222,6 +222,20 @@ def test_the_secret_is_there_for_those_who_ask_for_it(story: Story) -> None:
     assert {SecretStr(SECRET)} == secrets
 
 
+@pytest.mark.usefixtures("story")
+def test_keys_that_a_person_has_added_stay_until_the_endpoint_is_another_one() -> None:
+    def saved_for(endpoint: str) -> AwsCredentials:
+        parameters = AwsClientParameters(endpoint_url=endpoint)
+        save_blocks(OUTPUTS, AwsCredentials(region_name="eu-central-1", aws_client_parameters=parameters))
+        return AwsCredentials.load(BLOCK_NAME, _sync=True)  # type: ignore[return-value,call-arg] # as `async_dispatch` has it
+
+    assert saved_for("http://emulator:4566").aws_access_key_id is None
+    with_keys = {"aws_access_key_id": "added", "aws_secret_access_key": SecretStr(SECRET)}
+    saved_for("http://emulator:4566").model_copy(update=with_keys).save(BLOCK_NAME, overwrite=True)
+    assert "added" == saved_for("http://emulator:4566").aws_access_key_id
+    assert saved_for("http://elsewhere:4566").aws_access_key_id is None
+
+
 # ---- Edited into what cannot work ---------------------------------------------------------------------------------
 
 

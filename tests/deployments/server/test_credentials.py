@@ -33,14 +33,14 @@ def test_runs_get_the_keys_of_an_emulator_on_this_machine(monkeypatch: pytest.Mo
         "http://127.0.0.1@evil.example/",
     ],
 )
-def test_a_persons_keys_are_not_saved_for_any_other_endpoint(
+def test_for_any_other_endpoint_runs_get_the_endpoint_and_not_a_persons_keys(
     monkeypatch: pytest.MonkeyPatch, endpoint: str | None
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     if endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     saved = aws_credentials(Settings())
-    assert (None, None, None) == (
+    assert (None, None, endpoint) == (
         saved.aws_access_key_id,
         saved.aws_secret_access_key,
         saved.aws_client_parameters.endpoint_url,
