@@ -1,18 +1,24 @@
-"""The work pool whose runs are ECS tasks, configured from the outputs of `aws/ecs.yaml`."""
+"""The work pool for runs in ECS, configured from the outputs of `aws/ecs.yaml`: as tasks, or in the worker's task."""
 
-from typing import Annotated, Any, Final
+import shlex
+from typing import Annotated, Any, Final, Literal
 
 import boto3
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.workers.process import ProcessWorker
 from prefect_aws.workers.ecs_worker import ECSWorker
 
 from blocks.domain.errors import EcsStackMissingError, PoolTypeError
 from blocks.domain.names import WORK_POOL
 from blocks.stack_outputs import CloudFormationOutputs, CommaSeparated, StackOutputs
 
-TYPE: Final = ECSWorker.type
+LAUNCHER: Final = (
+    *("/opt/venv/bin/python", "-I", "-S"),
+    *("/app/deployments/warm_starts/launcher.py", "/home/sensor-ingest/warm.sock"),
+)
+"""Starts a run in the worker's task. The paths are those of the image, and of the worker's command in ecs.yaml."""
 
 CPU: Final = 1024
 """CPU units of a run; 1,024 units are one core."""
@@ -33,6 +39,7 @@ class EcsOutputs(CloudFormationOutputs):
     missing_error = EcsStackMissingError
 
     image: str
+    runs_in: Literal["tasks", "worker"] = "tasks"
     run_family: str
     cluster_arn: str
     execution_role_arn: str
@@ -50,19 +57,30 @@ def ensure_ecs_pool(client: SyncPrefectClient, stack: str, ecs_stack: str) -> No
 
     Raises:
         EcsStackMissingError: `ecs_stack` does not exist, or another template created it.
-        PoolTypeError: a pool of that name exists, and its type is not `ecs`.
+        PoolTypeError: a pool of that name exists, and its type is not that of such runs: `ecs`, or `process`.
         StackMissingError: `stack` does not exist, or another template created it.
     """
     cloudformation = boto3.client("cloudformation")
     run_role_arn = StackOutputs.read(stack, cloudformation).run_role_arn
-    template = base_job_template(EcsOutputs.read(ecs_stack, cloudformation), run_role_arn)
+    outputs = EcsOutputs.read(ecs_stack, cloudformation)
+    if outputs.runs_in == "tasks":
+        pool_type, template = ECSWorker.type, base_job_template(outputs, run_role_arn)
+    else:
+        pool_type, template = ProcessWorker.type, process_job_template()
     try:
-        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type=TYPE, base_job_template=template))
+        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type=pool_type, base_job_template=template))
     except ObjectAlreadyExists:
         found = client.read_work_pool(WORK_POOL)
-        if found.type != TYPE:
-            raise PoolTypeError(WORK_POOL, found.type, TYPE) from None
+        if found.type != pool_type:
+            raise PoolTypeError(WORK_POOL, found.type, pool_type) from None
         client.update_work_pool(WORK_POOL, WorkPoolUpdate(base_job_template=template))
+
+
+def process_job_template() -> dict[str, Any]:
+    """The base job template of the installed Prefect for processes, which the launcher of warm starts starts."""
+    template = ProcessWorker.get_default_base_job_template()
+    template["variables"]["properties"]["command"]["default"] = shlex.join(LAUNCHER)
+    return template
 
 
 def base_job_template(outputs: EcsOutputs, run_role_arn: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ CASES: Final[dict[str, tuple[str, dict[str, object]]]] = {
     "stack of existing things": ("stack.yaml", MAIL | EXISTING),
     "ecs": ("ecs.yaml", ECS),
     "ecs with a key": ("ecs.yaml", ECS | {"KmsKeyArn": KEY, "PrefectApiPort": 4200}),
+    "ecs with runs in the worker": ("ecs.yaml", ECS | {"RunsIn": "worker"}),
     "monitoring": ("monitoring.yaml", {"AlarmTopicArn": "arn", "EcsStack": "ecs", "HoursWithoutLoad": 24}),
     "feed": ("feed.yaml", FEED),
     "feed with a key": ("feed.yaml", FEED | {"KmsKeyArn": KEY}),

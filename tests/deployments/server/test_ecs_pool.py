@@ -5,7 +5,12 @@ No task is started: the requests are validated against botocore's description of
 
 import asyncio
 import json
+import os
 import re
+import shlex
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +25,17 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import FlowRun, WorkPool
 from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorker
 
+import deployments.preloaded
 from blocks.domain.errors import EcsStackMissingError, PoolTypeError
 from blocks.stack_outputs import StackOutputs
 from deployments.aws.stack import TEMPLATE, ensure_stack
 from deployments.server import ecs_pool
-from deployments.server.ecs_pool import EcsOutputs, base_job_template, ensure_ecs_pool
+from deployments.server.ecs_pool import LAUNCHER, EcsOutputs, base_job_template, ensure_ecs_pool
 from deployments.server.prefect_yaml import prefect_yaml
+from tests.support.rendered_template import rendered
 from tests.support.servers import REGION, Aws
 
+PROJECT: Final = Path(__file__).parents[3]
 STACK: Final = "with-ecs"
 ECS_STACK: Final = "with-ecs-ecs"
 ECS_TEMPLATE: Final = Path(str(TEMPLATE)).with_name("ecs.yaml").read_text(encoding="utf-8")
@@ -210,6 +218,83 @@ def test_a_process_pool_is_not_converted_to_an_ecs_pool(prefect: SyncPrefectClie
     prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     with pytest.raises(PoolTypeError, match=r"is of type process, not ecs.*prefect work-pool delete"):
         ensure_ecs_pool(prefect, STACK, ECS_STACK)
+
+
+# ---- Runs in the worker's task --------------------------------------------------------------------------------------
+
+
+def worker_container(**parameters: object) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The worker's task and its container, for these parameters of ecs.yaml."""
+    given = {"Image": IMAGE, "VpcId": "vpc", "SubnetIds": "subnet", "PrefectApiUrl": "https://a/api"}
+    resources = rendered("ecs.yaml", **given, PrefectSecretArn=SECRET, **parameters)["Resources"]
+    assert ("WorkerRole" in resources) is (parameters.get("RunsIn", "tasks") == "tasks")
+    task = resources["WorkerTask"]["Properties"]
+    [container] = task["ContainerDefinitions"]
+    return task, container
+
+
+@pytest.mark.usefixtures("here", "outputs")
+def test_the_pool_for_runs_in_the_workers_task_starts_processes_with_the_launcher(
+    prefect: SyncPrefectClient, outputs: EcsOutputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_worker = outputs.model_copy(update={"runs_in": "worker"})
+    monkeypatch.setattr(EcsOutputs, "read", lambda *_: in_worker)
+    ensure_ecs_pool(prefect, STACK, ECS_STACK)
+    made = prefect.read_work_pool(POOL)
+    command = shlex.split(made.base_job_template["variables"]["properties"]["command"]["default"])
+    assert ("process", list(LAUNCHER)) == (made.type, command)
+    monkeypatch.setattr(EcsOutputs, "read", lambda *_: outputs)
+    with pytest.raises(PoolTypeError, match=r"is of type process, not ecs"):
+        ensure_ecs_pool(prefect, STACK, ECS_STACK)
+
+
+def test_the_launcher_is_where_the_image_has_it() -> None:
+    interpreter, *_, launcher, _ = LAUNCHER
+    dockerfile = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    [[app]] = {tuple(re.findall(r"^WORKDIR (\S+)$", stage, re.MULTILINE)) for stage in dockerfile.split("\nFROM ")[1:]}
+    assert (PROJECT / Path(launcher).relative_to(app)).is_file()
+    assert f"python -m venv {Path(interpreter).parents[1]}\n" in dockerfile
+
+
+def test_a_worker_with_runs_in_its_task_has_their_role_and_the_size_asked_for() -> None:
+    task, container = worker_container(RunsIn="worker", WorkerCpu=4096, WorkerMemory=8192)
+    assert ("4096", "8192") == (task["Cpu"], task["Memory"])
+    assert "${IngestStack}-RunRoleArn" == task["TaskRoleArn"]["Fn::ImportValue"]["Fn::Sub"]
+    assert {"PREFECT_WORKER_QUERY_SECONDS", "OPENBLAS_NUM_THREADS"} <= {
+        each["Name"] for each in container["Environment"]
+    }
+    alone, _ = worker_container()
+    assert ("256", "1024", ["WorkerRole", "Arn"]) == (alone["Cpu"], alone["Memory"], alone["TaskRoleArn"]["Fn::GetAtt"])
+
+
+def test_the_workers_command_starts_the_warm_process_and_then_the_worker(tmp_path: Path) -> None:
+    """The line runs here, with a folder of the test's in place of the home, and a worker that waits for the socket."""
+    _, container = worker_container(RunsIn="worker")
+    shell, option, line = container["Command"]
+    socket, here = LAUNCHER[-1], str(tmp_path / "warm.sock")
+    assert 1 == line.count(f"-m deployments.warm_starts {socket} {deployments.preloaded.__name__};")
+    worker = tmp_path / "prefect"
+    worker.write_text(f'#!/bin/sh\nwhile ! [ -S {here} ]; do sleep 0.1; done\necho "$@"\n')
+    worker.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    with subprocess.Popen(
+        [shell, option, line.replace(socket, here)],
+        cwd=PROJECT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout
+            began = process.stdout.readline()
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # as ECS does with what the worker leaves
+    assert "worker start --pool sensor-ingest --type process --install-policy never\n" == began
+
+
+# ---- Errors ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("here", "main_stack")
