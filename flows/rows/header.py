@@ -12,6 +12,9 @@ Columns = tuple[str | None, ...]
 
 SHOWN_NAMES = 10
 
+DELIMITERS = (",", ";", "\t", "|")
+"""Delimiters that files have by mistake, or after a change at their sender."""
+
 
 class FileColumns:
     """The columns that files of a feed may have. A header decides their order; without one it is that of the schema."""
@@ -36,7 +39,7 @@ class FileColumns:
             if self._has_header:
                 raise RefusedError("its first line is the header, and longer than a line may be")
             return False, self._fields
-        columns = tuple(self._by_name.get(name) or self._by_name.get(name.casefold()) for name in line)
+        columns = tuple(map(self._field, line))
         found = [name for name in columns if name]
         is_complete = len(set(found)) == len(found) == len(self._fields)
         if self._has_header:
@@ -46,6 +49,9 @@ class FileColumns:
             self._check(line, columns)
             return True, columns
         return False, self._in_order(len(line))
+
+    def _field(self, name: str) -> str | None:
+        return self._by_name.get(name) or self._by_name.get(name.casefold())
 
     def _in_order(self, count: int) -> Columns:
         """The columns of a file without a header whose first line has so many fields."""
@@ -69,7 +75,7 @@ class FileColumns:
         if len(set(found)) < len(found):
             problem = f"names {_shown([name for name in self._fields if found.count(name) > 1])} more than once"
         elif not found:
-            problem = "names none of the fields"
+            problem = f"names none of the fields{self._by_another_delimiter(line)}"
         elif missing:
             problem = f"does not name {_shown(missing)}"
         elif others and self._match not in {"subset", "partial"}:
@@ -78,6 +84,18 @@ class FileColumns:
             problem = f"does not name {_shown(self._fields)} in this order"
         if problem:
             raise RefusedError(f"its first line is the header, and {problem}; fieldsMatch is {self._match}")
+
+    def _by_another_delimiter(self, line: Sequence[str]) -> str:
+        """What to do if another delimiter separates names of fields in the line; nothing if none does."""
+        text, quote = self.layout.delimiter.join(line), self.layout.quote or ""
+        named = {
+            other: sum(self._field(name.strip().strip(quote)) is not None for name in text.split(other))
+            for other in DELIMITERS
+        }
+        best = max(named, key=lambda other: named[other])
+        if named[best] <= 1:
+            return ""
+        return f" (separated by {best!r} it names {named[best]}; dialect.delimiter is {self.layout.delimiter!r})"
 
 
 def _shown(names: Sequence[str]) -> str:

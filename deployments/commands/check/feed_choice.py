@@ -15,7 +15,8 @@ def chosen_feed(file: str, feed: str | None, key: str | None) -> ChosenFeed:
     Args:
         file: a path, or an address, whose key is taken if none is given.
         feed: the name of a feed, or the path of a descriptor; a name has neither slash nor dot.
-        key: the key that the file would land under.
+        key: the key that the file would land under. With a feed that is named, that of an address need not be one: the
+            file may have been moved, to `refused/` for example.
 
     Raises:
         FeedInvalidError: the descriptor declares no feed that can be used.
@@ -24,14 +25,18 @@ def chosen_feed(file: str, feed: str | None, key: str | None) -> ChosenFeed:
         OSError: the descriptor cannot be read.
         ValueError: the address is invalid, or the key does not say what the feed's prefix asks for.
     """
-    key = key or (parse_s3_uri(file)[1] if file.startswith("s3://") else None)
     if feed:
-        return _with_values(_named(feed), key)
+        return _with_values(_named(feed), key, address=file)
+    key = key or _key_of(file)
     if key is None:
         return ChosenFeed(SENSOR_READINGS, {})
     from deployments.commands.feed.known import known_feeds  # Prefect, which a plain check does not need
 
     return Feeds(each.feed for each in known_feeds()).of_key(key)
+
+
+def _key_of(address: str) -> str | None:
+    return parse_s3_uri(address)[1] if address.startswith("s3://") else None
 
 
 def _named(feed: str) -> Feed:
@@ -42,8 +47,10 @@ def _named(feed: str) -> Feed:
     return known_feed(feed)
 
 
-def _with_values(feed: Feed, key: str | None) -> ChosenFeed:
+def _with_values(feed: Feed, key: str | None, address: str) -> ChosenFeed:
     prefix = Prefix.parsed(feed.prefix)
+    if key is None and prefix.values(_key_of(address) or ""):
+        key = _key_of(address)
     if key is None and not prefix.fields:
         return ChosenFeed(feed, {})
     covered = prefix.values(key or "")
