@@ -12,6 +12,7 @@ import pytest
 
 from tests.iam.installation import Installation, installed
 from tests.iam.localemu import Localemu, running_localemu
+from tests.support.servers import REGION
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,7 +44,10 @@ def existing(localemu: Localemu) -> Installation:
     """A stack with a bucket that a team had, without versions; files move to another one. Mail goes to a domain only."""
     s3 = localemu.client("s3")
     for bucket in ("landing-of-a-team", "archive-of-a-team"):
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_bucket_notification_configuration(
+        Bucket="landing-of-a-team", NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
     return installed(
         localemu,
         "existing",

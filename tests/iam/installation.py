@@ -136,5 +136,8 @@ def _credentials(session: boto3.Session, aws: Localemu) -> AwsCredentials:
         aws_access_key_id=keys.access_key,
         aws_secret_access_key=SecretStr(keys.secret_key),
         aws_session_token=keys.token,
-        aws_client_parameters=AwsClientParameters(endpoint_url=aws.endpoint_url, verify_cert_path=aws.certificate),
+        # Without `verify`, prefect-aws forgets the path when it loads the block.
+        aws_client_parameters=AwsClientParameters(
+            endpoint_url=aws.endpoint_url, verify=True, verify_cert_path=aws.certificate
+        ),
     )
