@@ -16,7 +16,7 @@ from tests.support.servers import REGION
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    python = Path(sys.prefix) / "localemu" / "bin" / "python"
+    python = Path(sys.prefix) / "iam" / "bin" / "python"
     parser.addoption("--localemu", type=Path, default=python, help="The Python that localemu is installed for.")
 
 
@@ -41,7 +41,10 @@ def main(localemu: Localemu) -> Installation:
 
 @pytest.fixture(scope="session")
 def existing(localemu: Localemu) -> Installation:
-    """A stack with a bucket that a team had, without versions; files move to another one. Mail goes to a domain only."""
+    """A stack with a bucket that a team had, without versions; loaded files move to another one.
+
+    Mail goes to recipients of one domain only.
+    """
     s3 = localemu.client("s3")
     for bucket in ("landing-of-a-team", "archive-of-a-team"):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -238,7 +238,7 @@ STORIES = (
     Job.relay_that_stops,
 )
 WITH_VERSIONS = (Job.newer_version_meanwhile,)
-"""Without versions, the bytes that were loaded are gone by then: that load fails, and the next one loads the new ones."""
+"""Without versions, the bytes that were loaded are gone by then: that load fails, and the next one has the new ones."""
 
 
 def _not_now(*_: object, **__: object) -> NoReturn:

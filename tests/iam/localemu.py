@@ -27,6 +27,7 @@ OTHER_ACCOUNT: Final = "111111111111"
 _PROJECT: Final = Path(__file__).parents[2]
 _AS_A_SERVICE: Final = "made-up-token-of-services"
 _START_SECONDS: Final = 180
+_NOT_CHECKED: Final = "made-up"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Localemu:
         return mails
 
 
-def session_of(key: str, secret: str = "made-up", token: str | None = None) -> boto3.Session:
+def session_of(key: str, secret: str = _NOT_CHECKED, token: str | None = None) -> boto3.Session:
     return boto3.Session(key, secret, token, region_name=REGION)
 
 
@@ -112,7 +113,7 @@ def running_localemu(python: Path, folder: Path) -> Iterator[Localemu]:
         "DECISIONS": str(localemu.decided),
     }
     log = folder / "localemu.log"
-    command = [python, "-m", "tests.iam.emulator"]
+    command = [str(python), "-m", "tests.iam.emulator"]
     with (
         log.open("wb") as output,
         subprocess.Popen(
@@ -130,9 +131,7 @@ def _answers(process: subprocess.Popen[bytes], localemu: Localemu, log: Path) ->
     if process.poll() is not None:
         raise RuntimeError(f"localemu ended with {process.returncode}:\n{log.read_text()}")
     try:
-        answer = httpx.get(
-            f"http://127.0.0.1:{localemu.port}/_localemu/health", verify=NO_CERTIFICATES, timeout=5
-        )
+        answer = httpx.get(f"http://127.0.0.1:{localemu.port}/_localemu/health", verify=NO_CERTIFICATES, timeout=5)
     except httpx.HTTPError:
         return False
     return answer.is_success

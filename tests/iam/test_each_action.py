@@ -6,7 +6,6 @@ whose need localemu cannot show, with the reason. `docs/security.md` says the sa
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
@@ -37,7 +36,9 @@ class NotAbortedError(Exception):
 def landed(stack: Installation, **how: str) -> StoredFile:
     """A new file in `incoming/`, as a run describes it."""
     key = f"incoming/{uuid4()}.csv"
-    stack.aws.client("s3").put_object(Bucket=stack.outputs.bucket_name, Key=key, Body=b"0000-0001,1483906366,1\n", **how)
+    stack.aws.client("s3").put_object(
+        Bucket=stack.outputs.bucket_name, Key=key, Body=b"0000-0001,1483906366,1\n", **how
+    )
     head = stack.aws.client("s3").head_object(Bucket=stack.outputs.bucket_name, Key=key)
     return StoredFile(
         bucket=stack.outputs.bucket_name,

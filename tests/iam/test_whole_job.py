@@ -1,4 +1,4 @@
-"""The whole job with the roles of the template: all that relay and runs do is allowed, and all that is allowed is used."""
+"""The whole job with the roles of the template: all that it does is allowed, and all that is allowed is used."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -23,7 +23,7 @@ ONLY_ELSEWHERE: Final = {
         ("PutWhereFilesGo", "s3:AbortMultipartUpload"),
     },
 }
-"""What only a bucket with versions needs, or only one without; a copy in parts that fails is one to `processed/` here."""
+"""What only a bucket without versions needs, or only one with them. Copies in parts go to `processed/` here."""
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -14,7 +15,7 @@ def listen_on_loopback() -> None:
     """localemu listens on all interfaces, whatever `GATEWAY_LISTEN` says."""
     made = endpoints.TCP4ServerEndpoint.__init__
 
-    def on_loopback(endpoint: Any, reactor: Any, port: int, **options: Any) -> None:  # noqa: ANN401 - of twisted
+    def on_loopback(endpoint: Any, reactor: Any, port: int, **options: Any) -> None:
         made(endpoint, reactor, port, **{**options, "interface": "127.0.0.1"})
 
     endpoints.TCP4ServerEndpoint.__init__ = on_loopback
@@ -37,5 +38,5 @@ if __name__ == "__main__":
 
     delete_on_condition()
     decide_as_aws()
-    note_decisions(os.environ["DECISIONS"])
+    note_decisions(Path(os.environ["DECISIONS"]))
     main()

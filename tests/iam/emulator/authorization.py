@@ -1,16 +1,16 @@
-"""localemu as a program, with IAM as AWS has it for the calls that this project makes.
+"""The permissions that the calls of this project need in AWS, for localemu to decide on.
 
-It runs in the virtual environment of localemu, so it imports nothing of the project. localemu 1.3.2 decides by itself
-who calls and whether the policies allow it: principals, Allow and Deny, resources, conditions, bucket and queue policies.
-What a call asks for it does not know as well: here is, for the calls of the project, which actions a call needs on
-which resources. `docs/security.md` has a table of the differences. It also listens on loopback only, which localemu
-does not, whatever `GATEWAY_LISTEN` says.
+It runs in the virtual environment of localemu. localemu 1.3.2 decides by itself who calls, and whether policies allow a
+permission: principals, Allow and Deny, resources, conditions, policies of roles, buckets and queues. Which permissions
+a call needs it does not always know; for the calls of this project, they are here. `docs/security.md` has the
+differences.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import unquote
@@ -40,7 +40,7 @@ _needed: ContextVar[Needed | None] = ContextVar("needed", default=None)
 # buckets", Amazon S3 user guide; "GetObject", "CopyObject", Amazon S3 API reference.
 
 
-def _bucket(name: str) -> Any:  # noqa: ANN401 - of localemu
+def _bucket(name: str) -> Any:
     owner = s3_stores["000000000000"][AWS_REGION_US_EAST_1].global_bucket_map.get(name)
     return s3_stores[owner][AWS_REGION_US_EAST_1].buckets.get(name) if owner else None
 
@@ -147,7 +147,8 @@ def _query(request: Request) -> Iterator[Needed]:
 
 
 # ---- SES. Sources: "Actions, resources, and condition keys for Amazon Simple Email Service v2", Service Authorization
-# Reference. For a raw message SES asks for SendRawEmail: so the errors of aws-actionmailer-ses-ruby #10, nodemailer #1734.
+# Reference. That a raw message needs SendRawEmail is said by errors of AWS, in the issues aws-actionmailer-ses-ruby #10
+# and nodemailer #1734.
 
 
 def _send(request: Request) -> Iterator[Needed]:
@@ -221,15 +222,15 @@ def decide_as_aws() -> None:
     enforcer._build_conditions = conditions
 
 
-def note_decisions(path: str) -> None:
+def note_decisions(path: Path) -> None:
     """From now on, each decision about a role is a line of JSON in that file."""
     evaluate, lock = enforcer.PolicyEvaluator.evaluate, Lock()
 
-    def noted(evaluator: Any, *, caller: Any, action: str, resource: str, **more: Any) -> Any:  # noqa: ANN401
+    def noted(evaluator: Any, *, caller: Any, action: str, resource: str, **more: Any) -> Any:
         decision = evaluate(evaluator, caller=caller, action=action, resource=resource, **more)
         is_allowed = decision is enforcer.Decision.ALLOW
         line = {"role": caller.role_name, "action": action, "resource": resource, "allowed": is_allowed}
-        with lock, open(path, "a", encoding="utf-8") as file:
+        with lock, path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         return decision
 

@@ -14,9 +14,9 @@ def delete_on_condition() -> None:
     delete = S3Provider.delete_object
 
     @wraps(delete)
-    def delete_object(provider: Any, context: Any, bucket: str, key: str, **more: Any) -> Any:  # noqa: ANN401
+    def delete_object(provider: Any, context: Any, bucket: str, key: str, **more: Any) -> Any:
         if expected := more.pop("if_match", None):
-            _, found = provider._get_cross_account_bucket(context, bucket)  # noqa: SLF001 - of localemu
+            _, found = provider._get_cross_account_bucket(context, bucket)
             verify_object_equality_precondition_write(found, key, expected)
         return delete(provider, context, bucket, key, **more)
 

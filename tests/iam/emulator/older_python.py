@@ -40,9 +40,9 @@ def read_in_older_words() -> None:
     warnings.deprecated = deprecated  # type: ignore[attr-defined]
     compiled = SourceFileLoader.source_to_code
 
-    def source_to_code(loader: Any, data: Any, path: Any, **options: Any) -> Any:  # noqa: ANN401 - as it is called
+    def source_to_code(loader: Any, data: Any, path: Any, **options: Any) -> Any:
         if loader.name.partition(".")[0] == "localemu":
             data = in_older_words(bytes(data).decode()).encode()
         return compiled(loader, data, path, **options)
 
-    SourceFileLoader.source_to_code = source_to_code  # type: ignore[method-assign]
+    SourceFileLoader.source_to_code = source_to_code  # type: ignore[method-assign,assignment]
