@@ -61,6 +61,13 @@ class Job:
                 return found
         raise AssertionError(f"{names} were not announced, but {self.announced[before:]}")
 
+    def taken_up(self, name: str) -> SensorFile:
+        """The file of that name, which is due, as the relay announces it again."""
+        before = len(self.announced)
+        self.relay().take_up_due_files()
+        [file] = [each for each in self.announced[before:] if each.name == name]
+        return file
+
     def loaded(self, *files: SensorFile, force: bool = False) -> dict[str, FileReport]:
         """What a run reports of the files, by name; the last version of each."""
         return {report.name: report for report in ingest_files(*files, force=force)[1].files}
@@ -126,20 +133,21 @@ class Job:
             patch.setattr(ReadingsTable, "write", _not_now)
             assert "failed" == self.loaded(*self.relayed(name))[name].status
         with table_time_later(3600):
-            self.relay().take_up_due_files()
-            assert "archived" == self.loaded(self.announced[-1])[name].status
+            assert "archived" == self.loaded(self.taken_up(name))[name].status
         assert {Decimal(1)} == self.values_of("0003-0001")
 
     def file_that_fails_for_good(self) -> None:
         """A file whose loads fail too often moves to `failed/`."""
-        name = f"{self.stack.name}-poison.csv"
+        name, beside = f"{self.stack.name}-poison.csv", f"{self.stack.name}-beside.csv"
         self.drop(name, "0004-0001,1483906366,1\n")
         files = self.relayed(name)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ReadingsTable, "write", _broken)
             for _ in range(self.stack.ledger.attempts):
                 assert "failed" == self.loaded(*files)[name].status
-            self.loaded(*files)
+        self.drop(beside, "0004-0002,1483906366,1\n")  # another file is loaded, so this one is to blame
+        assert "archived" == self.loaded(*self.relayed(beside))[beside].status
+        self.loaded(*files)
         assert f"failed/{name}" in self.keys()
 
     def late_writes(self) -> None:
@@ -151,8 +159,7 @@ class Job:
         long_ago = datetime(2026, 1, 1, tzinfo=UTC)
         self.stack.ledger.change(file.bucket, file.key, lambda claim: claim.overtaken(0, "v0", long_ago))
         self._forget("0005-0001")
-        self.relay().take_up_due_files()
-        self.loaded(self.announced[-1])
+        self.loaded(self.taken_up(name))
         assert {Decimal(1)} == self.values_of("0005-0001")
 
     def load_by_force(self) -> None:

@@ -86,8 +86,11 @@ def copy_in_parts_and_fail(stack: Installation) -> None:
         patch.setattr(LandingZone, "copy_in_one_bytes", 0)
         with pytest.raises(ClientError, match="InvalidObjectState"):
             stack.zone.store_copy(landed(stack), "archived")
-    bucket = stack.outputs.processed_bucket_name
-    if stack.aws.client("s3").list_multipart_uploads(Bucket=bucket).get("Uploads"):
+    s3, bucket = stack.aws.client("s3"), stack.outputs.processed_bucket_name
+    left = s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    for upload in left:
+        s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    if left:
         raise NotAbortedError
 
 
