@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-dask test-faults simulate fuzz audit sbom pinned-base protections strength soak check format lock clean
+.PHONY: help install demo test test-dask test-iam test-faults simulate fuzz audit sbom pinned-base protections strength soak check format lock clean
 
 help:     ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -28,6 +28,11 @@ test: check  ## everything that must pass before a commit: format, lint, types, 
 
 test-dask: $(READY)  ## a file shared out among the workers of a local Dask cluster
 	$(BIN)/python -m pytest tests/flows/loading/dask
+
+test-iam: $(READY)  ## the whole job with the roles of the templates, which localemu enforces (a virtual environment of its own)
+	$(PYTHON) -m venv $(VENV)/iam
+	$(VENV)/iam/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/iam/requirements.txt
+	$(BIN)/python -m pytest tests/iam --localemu $(VENV)/iam/bin/python
 
 test-faults: $(READY)  ## kill -9, SIGSTOP, newer versions and misbehaving AWS at each step; slow; writes docs/reliability.md
 	$(BIN)/python -m pytest tests/faults --numprocesses 2 --deselect tests/faults/test_soak.py --write-report docs/reliability.md

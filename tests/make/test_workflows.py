@@ -51,7 +51,7 @@ def test_each_change_is_tested_as_in_ci_with_all_pythons_from_the_oldest() -> No
 
 def test_every_night_runs_what_is_too_long_for_each_change() -> None:
     ran = {command.split()[1] for command in commands("nightly") if command.startswith("make ")}
-    assert {"test-faults", "protections", "simulate", "fuzz"} <= ran
+    assert {"test-faults", "protections", "simulate", "fuzz", "test-iam"} <= ran
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
