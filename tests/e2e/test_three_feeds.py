@@ -1,6 +1,7 @@
 """Three kinds of file, dropped at once: each in its table, with the fields of its feed."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,31 @@ def test_a_feed_that_is_edited_on_the_server_takes_effect_with_the_next_run(syst
 
     entry = eventually(lambda: entry_of(system, key), 120, f"{key} to be loaded")
     assert ("archived", 1, 2) == (entry["status"], entry["accepted"], entry["rejected"])
+
+
+def test_files_that_are_refused_since_their_sender_changed_are_loaded_when_the_feed_has_followed(
+    system: System, tmp_path: Path
+) -> None:
+    """As docs/how-to/everything-is-refused.md says: the decimal commas and semicolons of the stations are gone."""
+    key = "incoming/weather-stations/changed.csv"
+    sample = (EXAMPLES / "weather-2024-11-01.csv").read_text(encoding="utf-8").replace("maybe", "suspect")
+    system.put(sample.replace(",", ".").replace(";", ",").replace("2024-11-01", "2026-11-03"), key)
+    refused = eventually(lambda: entry_of(system, key), 120, f"{key} to be refused")
+    assert "separated by ',' it names 7" in refused["problem"]
+
+    feeds = shutil.copytree(PROJECT / "deployments" / "feeds", tmp_path / "feeds")
+    feed = feeds / "weather-stations.json"
+    described = feed.read_text(encoding="utf-8").replace('"dialect": {"delimiter": ";"},', "")
+    feed.write_text(described.replace(' "decimalChar": ",",', ""), encoding="utf-8")
+    command = ("-m", "deployments.cli")
+    judged = json.loads(system.run(*command, "check", refused["archived_to"], "--feed", str(feed), "--json"))
+    assert ("accepted", 48) == (judged["verdict"], judged["accepted"])
+    system.run(*command, "deploy", SENSOR_INGEST_FEEDS=str(feeds))
+    retried = json.loads(system.run(*command, "retry", refused["archived_to"], "--json"))
+    assert [system.uri(key)] == [each["to"] for each in retried["moved"]]
+
+    def loaded() -> bool:
+        entry = entry_of(system, key)
+        return entry is not None and entry["status"] == "archived"
+
+    eventually(loaded, 120, f"{key} to be loaded")
