@@ -19,6 +19,7 @@ from blocks.readings_table import ReadingsTable
 from blocks.runtime import Runtime
 from blocks.saved_blocks import BLOCK_NAME, load_blocks
 from tests.flows.ingest_runs import ingest
+from tests.support.waiting import eventually
 from tests.support.world import World
 
 FORGED = "incoming/forged\n12:00:00.000 | INFO | all is well\x1b[2J\u202e.csv"
@@ -37,9 +38,13 @@ def test_a_line_break_in_a_key_forges_no_line_in_a_log_and_no_name(
     assert [] == [line for line in lines if not line.isprintable()]
     with get_client(sync_client=True) as client:
         this_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))  # type: ignore[list-item] # a finished run has one
-        names = [run.name for run in client.read_task_runs(flow_run_filter=this_run)]
+
+        def names_of_tasks() -> list[str] | None:
+            names = [run.name for run in client.read_task_runs(flow_run_filter=this_run)]
+            return names if f"archive {SHOWN}" in names else None
+
+        names = eventually(names_of_tasks, 30, "the server to have recorded the task that archives the file")
         names += [run.name for run in client.read_flow_runs(flow_run_filter=this_run)]
-    assert f"archive {SHOWN}" in names
     assert [] == [name for name in names if not name.isprintable()]
 
 
