@@ -12,8 +12,8 @@ Columns = tuple[str | None, ...]
 
 SHOWN_NAMES = 10
 
-DELIMITERS = (",", ";", "\t", "|")
-"""Delimiters that files have by mistake, or after a change at their sender."""
+DELIMITERS = ("\t", ";", "|", ",")
+"""What may separate fields if the feed does not know it. The comma is last: beside others it may be a decimal comma."""
 
 
 class FileColumns:

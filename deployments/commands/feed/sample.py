@@ -10,14 +10,13 @@ from blocks.domain.errors import SensorIngestError
 from blocks.domain.feed.dialect import Dialect
 from flows.rows import ValidationSettings
 from flows.rows.content import SIGNATURES, open_csv
+from flows.rows.header import DELIMITERS
 from flows.rows.settings import RefusedError
 from flows.rows.splitting import Layout, split_line
 
 SAMPLE_BYTES: Final = 4 * 2**20
 MOST_ROWS: Final = 5_000
 
-_DELIMITERS: Final = ("\t", ";", "|", ",")
-"""In this order: the commas of a file that has others too may be decimal commas."""
 _CONSISTENT: Final = 0.9
 _COMMENT: Final = "#"
 
@@ -74,7 +73,7 @@ def read_sample(path: Path) -> Sample:
 
 
 def _table(lines: list[str], *, has_comments: bool, is_whole: bool) -> Sample:
-    delimiter = next((each for each in _DELIMITERS if _is_delimiter(each, lines)), ",")
+    delimiter = next((each for each in DELIMITERS if _is_delimiter(each, lines)), ",")
     split = [split_line(line, Layout(delimiter)) for line in lines]
     columns = Counter(map(len, split)).most_common(1)[0][0]
     rows = [row for row in split if len(row) == columns]

@@ -32,10 +32,10 @@ from deployments.aws.stack import TEMPLATE, ensure_stack
 from deployments.server import ecs_pool
 from deployments.server.ecs_pool import LAUNCHER, EcsOutputs, base_job_template, ensure_ecs_pool
 from deployments.server.prefect_yaml import prefect_yaml
+from tests.support.pages import PROJECT
 from tests.support.rendered_template import rendered
 from tests.support.servers import REGION, Aws
 
-PROJECT: Final = Path(__file__).parents[3]
 STACK: Final = "with-ecs"
 ECS_STACK: Final = "with-ecs-ecs"
 ECS_TEMPLATE: Final = Path(str(TEMPLATE)).with_name("ecs.yaml").read_text(encoding="utf-8")
@@ -143,7 +143,7 @@ def test_a_run_writes_to_the_volumes_of_the_image_only(requests: dict[str, dict[
     assert {each["sourceVolume"] for each in container["mountPoints"]} == {
         each["name"] for each in definition["volumes"]
     }
-    dockerfile = (Path(str(TEMPLATE)).parents[2] / "Dockerfile").read_text(encoding="utf-8")
+    dockerfile = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
     declared = json.loads(re.findall(r"^VOLUME (.*)$", dockerfile, re.MULTILINE)[0])
     assert [each["containerPath"] for each in container["mountPoints"]] == declared
 
