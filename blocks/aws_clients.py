@@ -2,6 +2,9 @@
 
 `AwsCredentials.get_client` of prefect-aws 0.7.12 makes a session for each client: it reads botocore's endpoints again
 (45 ms of a core) and assumes the role again. If eight threads ask for their first client at once, it makes eight.
+
+All sessions share what botocore has read of its data files. The warm process has read them for all runs: 90 ms of a
+core and 18 MiB for the clients of a run.
 """
 
 from functools import lru_cache
@@ -11,6 +14,7 @@ from typing import Any, Final
 import boto3
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.loaders import Loader, create_loader
 from prefect_aws.credentials import AwsCredentials
 
 from blocks.domain.errors import CredentialsInvalidError
@@ -42,7 +46,7 @@ def client_of(credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401
 
 def renewed_client(credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401 - as above
     """A new client with renewed credentials: those of an assumed role expire."""
-    return _client(credentials.get_boto3_session(), credentials, service)
+    return _client(_new_session(credentials), credentials, service)
 
 
 @lru_cache(maxsize=32)
@@ -52,7 +56,20 @@ def _client_of(credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN40
 
 @lru_cache(maxsize=8)
 def _session_of(credentials: AwsCredentials) -> boto3.Session:
-    return credentials.get_boto3_session()
+    return _new_session(credentials)
+
+
+def _new_session(credentials: AwsCredentials) -> boto3.Session:
+    session = credentials.get_boto3_session()
+    of_botocore = session._session  # noqa: SLF001 - decision 34 says what notices if this name goes
+    of_botocore.register_component("data_loader", _loader(of_botocore.get_config_variable("data_path")))
+    return session
+
+
+@lru_cache(maxsize=8)
+def _loader(data_path: str | None) -> Loader:
+    """What reads botocore's data files and keeps them; `AWS_DATA_PATH` may name more folders of them."""
+    return create_loader(data_path)
 
 
 def _client(session: boto3.Session, credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401 - as above

@@ -8,6 +8,7 @@ from typing import BinaryIO, ClassVar, Final, cast
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
+from s3transfer.exceptions import S3CopyFailedError
 
 from blocks.aws_block import AwsBlock
 from blocks.domain.errors import ArchiveError, ObjectReplacedError
@@ -84,9 +85,13 @@ class ObjectsBlock(AwsBlock):
 
     @contextmanager
     def opened(self, file: SensorFile) -> Iterator[BinaryIO]:
-        """The bytes of exactly that version, as a stream."""
+        """The bytes of exactly that version, as a stream.
+
+        Raises:
+            ObjectReplacedError: the bucket keeps no versions, and has another object by now.
+        """
         version = {"VersionId": file.version_id} if file.version_id else {"IfMatch": file.etag or "*"}
-        with self._naming_permission("s3", file.uri):
+        with self._naming_permission("s3", file.uri), _replaced(file):
             answer = self._client("s3").get_object(Bucket=file.bucket, Key=file.key, **version)  # type: ignore[arg-type]
         with closing(answer["Body"]) as body:
             yield cast("BinaryIO", body)
@@ -98,11 +103,11 @@ class ObjectsBlock(AwsBlock):
         Raises:
             ObjectReplacedError: the bucket has another version by now, or none.
         """
-        with self._naming_permission("s3", file.uri):
+        with self._naming_permission("s3", file.uri), _replaced(file):
             try:
                 answer = self._client("s3").get_object(Bucket=file.bucket, Key=file.key, IfMatch=file.etag or "*")
             except ClientError as error:
-                if _status(error) in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_FOUND):
+                if _status(error) == HTTPStatus.NOT_FOUND:
                     raise ObjectReplacedError(file.uri, file.version) from error
                 raise
         with closing(answer["Body"]) as body:
@@ -115,6 +120,7 @@ class ObjectsBlock(AwsBlock):
 
         Raises:
             ArchiveError: the copy differs from the file.
+            ObjectReplacedError: the bucket keeps no versions, and has another object by now.
         """
         if target.uri == file.uri:
             raise ArchiveError(f"{file.uri} would be moved onto itself and then deleted; it stays where it is")
@@ -134,7 +140,7 @@ class ObjectsBlock(AwsBlock):
             source["VersionId"] = file.version_id
         condition = {"CopySourceIfMatch": file.etag} if file.etag else {}
         client = self._client("s3")
-        with self._naming_permission("s3", f"{file.uri} or {target.uri}"):
+        with self._naming_permission("s3", f"{file.uri} or {target.uri}"), _replaced(file):
             if (file.size or 0) > self.copy_in_one_bytes:
                 # boto3 copies in parts; it has no condition on the target.
                 client.copy(source, target.bucket, target.key, ExtraArgs=condition, Config=_IN_PARTS)  # type: ignore[arg-type]
@@ -148,6 +154,7 @@ class ObjectsBlock(AwsBlock):
                     **condition,  # type: ignore[arg-type]
                 )
             except ClientError as error:
+                # One status for both conditions: the target is there, or the source is another object.
                 if _status(error) != HTTPStatus.PRECONDITION_FAILED or not self.describe(target):
                     raise
                 return False
@@ -208,6 +215,19 @@ def _same_bytes(one: BinaryIO, other: BinaryIO) -> bool:
         if piece != other.read(len(piece)):
             return False
     return True
+
+
+@contextmanager
+def _replaced(file: SensorFile) -> Iterator[None]:
+    """Names the reason if the condition of a call does not hold: the file is not the object of its key any more."""
+    try:
+        yield
+    except (ClientError, S3CopyFailedError) as error:
+        # boto3 raises an error of its own for a part whose source has changed.
+        cause = error if isinstance(error, ClientError) else error.__context__
+        if not isinstance(cause, ClientError) or _status(cause) != HTTPStatus.PRECONDITION_FAILED:
+            raise
+        raise ObjectReplacedError(file.uri, file.version) from error
 
 
 def _status(error: ClientError) -> int:

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from botocore.exceptions import ClientError
 from prefect_aws.credentials import AwsCredentials
 
-from blocks.domain.errors import ArchiveError
+from blocks.domain.errors import ArchiveError, ObjectReplacedError
 from blocks.landing_zone import LandingZone
 from tests.blocks.conftest import Bucket, Line, archive, refuse
 
@@ -122,12 +121,14 @@ def test_a_version_that_is_dropped_before_the_copy_is_not_archived_in_place_of_t
     assert b"friday" == bucket.get(f"s3://{bucket.name}/incoming/a.csv")
 
 
+@pytest.mark.parametrize("largest", [LandingZone.copy_in_one_bytes, 0], ids=["in one", "in parts"])
 def test_without_versions_a_file_that_was_replaced_before_the_copy_is_not_archived_at_all(
-    make_bucket: Callable[[bool], Bucket], credentials: AwsCredentials
+    make_bucket: Callable[[bool], Bucket], credentials: AwsCredentials, largest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(LandingZone, "copy_in_one_bytes", largest)
     bucket = make_bucket(False)  # noqa: FBT003
     file = bucket.put("incoming/a.csv", b"monday")
     bucket.put("incoming/a.csv", b"friday")
-    with pytest.raises(ClientError, match=r"PreconditionFailed|412"):
+    with pytest.raises(ObjectReplacedError, match="does not have the version"):
         archive(LandingZone(bucket=bucket.name, credentials=credentials), file)
     assert ["incoming/a.csv"] == bucket.keys

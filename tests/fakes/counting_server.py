@@ -14,7 +14,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -26,21 +26,14 @@ from tests.fakes.counting_table import Behaviour, CountingTable, clock
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _TAKEN = b'{"UnprocessedItems":{}}'
-_DESCRIPTION = json.dumps(
-    {
-        "Table": {
-            "AttributeDefinitions": [
-                {"AttributeName": "sensor_id", "AttributeType": "S"},
-                {"AttributeName": "timestamp", "AttributeType": "N"},
-            ],
-            "KeySchema": [
-                {"AttributeName": "sensor_id", "KeyType": "HASH"},
-                {"AttributeName": "timestamp", "KeyType": "RANGE"},
-            ],
-        }
-    }
-).encode()
 _TABLE = re.compile(rb'"RequestItems": ?\{"([^"]+)"')
+
+
+def _description(key: Sequence[str]) -> bytes:
+    """What DescribeTable says of a table with that key; text first, then a number, as readings have it."""
+    attributes = [{"AttributeName": name, "AttributeType": kind} for name, kind in zip(key, ("S", "N"), strict=False)]
+    roles = [{"AttributeName": name, "KeyType": role} for name, role in zip(key, ("HASH", "RANGE"), strict=False)]
+    return json.dumps({"Table": {"AttributeDefinitions": attributes, "KeySchema": roles}}).encode()
 
 
 class Counting(asyncio.Protocol):
@@ -80,7 +73,7 @@ class Counting(asyncio.Protocol):
         self._server.heads.append(head) if table.behaviour.keep else None
         step = table.script.popleft() if table.script else "ok"
         if b".DescribeTable" in head:
-            self._reply(200, _DESCRIPTION)
+            self._reply(200, _description(table.behaviour.key))
             return
         if b".PutItem" in head:
             put = {"PutRequest": {"Item": json.loads(body)["Item"]}}

@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from prefect.client.schemas.objects import State  # noqa: TC002 - as the flow says
 
-from blocks.domain.errors import PermissionMissingError
-from blocks.domain.models import SensorFile
+from blocks.domain.errors import ObjectReplacedError, PermissionMissingError
+from blocks.domain.models import FileStatus, SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claims import Claim
 from blocks.landing_zone import LandingZone
@@ -300,6 +300,23 @@ def older_and_newer(world: World, key: str, sensor: str) -> tuple[SensorFile, Se
     found = world.aws.client("s3").head_object(Bucket=world.outputs.bucket_name, Key=key)
     newer = newer.model_copy(update={"version_id": found["VersionId"]})
     return newer.model_copy(update={"version_id": first["VersionId"]}), newer
+
+
+def test_a_version_that_a_bucket_without_versions_lost_before_the_copy_is_superseded_and_the_newer_one_loaded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, copy = "incoming/replaced-before-copy.csv", LandingZone.store_copy
+    older = SensorFile.model_validate(world.put("0913-0001,1483906366,1\n", key))
+
+    def replaced(_zone: LandingZone, file: SensorFile, _status: FileStatus) -> str:
+        monkeypatch.setattr(LandingZone, "store_copy", copy)
+        world.put("0913-0001,1483906366,2\n", key)
+        raise ObjectReplacedError(file.uri, file.version)
+
+    monkeypatch.setattr(LandingZone, "store_copy", replaced)
+    state, report = ingest_files(older)
+    assert ("Completed", ["superseded", "archived"]) == (state.name, [each.status for each in report.files])
+    assert [2] == world.values_of("0913-0001")
 
 
 def test_the_report_of_a_failed_load_names_the_version_that_failed(
