@@ -128,7 +128,9 @@ class LandingZone(ObjectsBlock):
         self.check_key(target)
         self._refuse_if_waiting(target, file)
         file = file.model_copy(update={"version_id": None})  # to read by version needs another permission
-        prefix = next(each for each in (self.failed_prefix, self.refused_prefix) if file.key.startswith(each))
+        prefixes = (each for each in (self.failed_prefix, self.refused_prefix) if file.key.startswith(each))
+        if (prefix := next(prefixes, None)) is None:
+            raise ArchiveError(f"{file.uri} is neither under {self.failed_prefix} nor under {self.refused_prefix}")
         on_its_way = moved_key(key, from_prefix=self.incoming_prefix, to_prefix=prefix)
         interim = self._at_interim(file, SensorFile(bucket=self.bucket, key=versioned_key(on_its_way, PUT_BACK)))
         if not self._copy(interim, target):

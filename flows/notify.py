@@ -22,7 +22,7 @@ from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 from flows.notification.collecting import email_kept
 from flows.notification.email import Email, compose_email
-from flows.recovery.failures import retry_condition, retry_condition_if_not_done
+from flows.recovery.retry_policy import retry_condition, retry_condition_if_not_done
 from flows.report import email_run_name
 
 RESUME_AGAIN_SECONDS: Final = 5.0

@@ -25,7 +25,7 @@ from flows.notification.wait import send_later
 from flows.notify import notify
 from flows.recovery.due_files import announce_expected, take_up_due
 from flows.recovery.run_slots import DeploymentSlots, Slots
-from flows.recovery.stalled_runs import cancel_runs_without_queue, end_runs, silent_runs
+from flows.recovery.silent_runs import cancel_runs_without_queue, end_runs, silent_runs
 from flows.recovery.unannounced import find_unannounced
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 OLDER_THAN_SECONDS: Final = 900
 """Age from which a file in `incoming/` that was never announced is announced: an event takes seconds."""
 
-STALLED_AFTER_SECONDS: Final = 900
-"""Age of a run's last sign of life from which it counts as stalled: runs that no worker started send one every 180 s.
+SILENT_AFTER_SECONDS: Final = 900
+"""Age of a run's last sign of life from which it counts as silent: runs that no worker started send one every 180 s.
 
 Source: `PREFECT_FLOWS_HEARTBEAT_FREQUENCY`, settings reference of Prefect 3.9.
 """
@@ -47,7 +47,7 @@ OlderThanSeconds = Annotated[
     float,
     Field(ge=0, description="Seconds that a file is in incoming/ before a sweep announces it, if nothing else has."),
 ]
-StalledAfterSeconds = Annotated[
+SilentAfterSeconds = Annotated[
     float,
     Field(ge=0, description="Seconds without a sign of life after which a run that should have a process is ended."),
 ]
@@ -60,7 +60,7 @@ _RETRIED: Final[dict[str, Any]] = {"cache_policy": NO_CACHE, "retries": 2, "retr
 @flow(name=SWEEP_FLOW, description="Take up again what an event missed or a crash left behind.")
 def sweep(
     older_than_seconds: OlderThanSeconds = OLDER_THAN_SECONDS,
-    stalled_after_seconds: StalledAfterSeconds = STALLED_AFTER_SECONDS,
+    silent_after_seconds: SilentAfterSeconds = SILENT_AFTER_SECONDS,
 ) -> SweepReport:
     """What was taken up: runs ended, files announced, emails resumed or scheduled; nothing if all is well.
 
@@ -75,7 +75,7 @@ def sweep(
     run_blocks()  # a missing or invalid block fails the sweep here, once
     steps, slots = _Steps(), DeploymentSlots()
     steps.done(take_over_from_0_1, 0)
-    crashed = steps.done(end_silent_runs, [], stalled_after_seconds)
+    crashed = steps.done(end_silent_runs, [], silent_after_seconds)
     cancelled = steps.done(cancel_lost_runs, [])
     announced = steps.done(announce_due_files, [], slots)
     announced = announced + steps.done(announce_unannounced_files, [], slots, older_than_seconds)
@@ -118,10 +118,10 @@ def take_over_from_0_1() -> int:
 
 
 @task(name="end silent runs", **_RETRIED)
-def end_silent_runs(stalled_after_seconds: float) -> list[str]:
+def end_silent_runs(silent_after_seconds: float) -> list[str]:
     """The names of the runs without a sign of life, which give up their slots now."""
     with get_client(sync_client=True) as client:
-        silence = timedelta(seconds=stalled_after_seconds)
+        silence = timedelta(seconds=silent_after_seconds)
         return end_runs(client, silent_runs(client, silence, other_than=runtime().flow_run_id()))
 
 

@@ -170,6 +170,16 @@ class ArchiveError(SensorIngestError):
     blames_file = True
 
 
+class ArchivedFileRefusedError(SensorIngestError):
+    """An archived file is to be written again, and its feed, which has changed since it was loaded, refuses it."""
+
+    def __init__(self, uri: str, refusal: str) -> None:
+        super().__init__(
+            f"{uri} was loaded and is archived, but its feed would refuse it now: {refusal.rstrip('.')}. Nothing was "
+            "written, and the rows of its first load are in the table. Correct the feed, then load the file again."
+        )
+
+
 class KeyTooLongError(SensorIngestError):
     """The full key of the file does not fit under another prefix, so the file could be loaded, but not moved."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from blocks.domain.models import LedgerEntry, SensorFile
-from blocks.file_ledger.claims import CLAIM, Claim, claim_attributes, to_claim
+from blocks.file_ledger.claim_rules import CLAIM, Claim, claim_attributes, to_claim
 from blocks.file_ledger.table import Key, LedgerTable, Put, entry_attributes, entry_key, to_entry
 
 LONGEST_WITHOUT_CLAIM: Final = timedelta(hours=1)
@@ -80,7 +80,7 @@ class ClaimTable(LedgerTable):
         self._change_all(files, lambda claim: claim.due(self._clock.latest()))
 
     def clear_due(self, as_read: Claim, claim_id: str) -> bool:
-        """Whether the key is looked at no more, but for what waits; False if its claim has changed since it was read.
+        """Clear the due time unless work is left; False, and nothing is changed, if the claim is not as it was read.
 
         A version that waits, a reload, and a key that another run holds stay due. This ends a claim of this run, or of
         a run that has died.

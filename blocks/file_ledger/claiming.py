@@ -6,8 +6,8 @@ from functools import reduce
 from typing import Any, Final
 
 from blocks.domain.models import SETTLED, FileStatus, LedgerEntry, SensorFile, StoredFile
+from blocks.file_ledger.claim_rules import Claim
 from blocks.file_ledger.claim_table import KeyAsRead
-from blocks.file_ledger.claims import Claim
 from blocks.file_ledger.holding import HeldClaim, HoldingTable
 from blocks.runtime import runtime
 
@@ -83,7 +83,9 @@ class ClaimingTable(HoldingTable):
                 continue
             replaced = _replaced(claim, found, announced)
             part = replaced[:SETTLED_AT_ONCE]
-            email = email_of(email_id)  # each time: what was read before may have been taken from a stalled run
+            email = email_of(
+                email_id
+            )  # each time: what was read before may have been taken from a run that stood still
             superseded = [*_superseded(read, part, found, flow_run_id, email)]
             puts = list(map(read.put, superseded))
             if len(replaced) > len(part):
@@ -317,5 +319,5 @@ def _reload_ended(entry: LedgerEntry) -> LedgerEntry:
 
 
 def email_of(email_id: EmailId) -> str | None:
-    """The id of the email now; it changes if another process takes the email of a run that was stalled."""
+    """The id of the email now; it changes if another process takes the email of a run that stood still."""
     return email_id() if callable(email_id) else email_id

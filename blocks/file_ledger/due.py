@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from blocks.domain.models import LedgerEntry, utc_text
-from blocks.file_ledger.claims import CLAIM, WAITS_FOR_LOAD, Claim, to_claim
+from blocks.file_ledger.claim_rules import CLAIM, WAITS_FOR_LOAD, Claim, to_claim
 from blocks.file_ledger.emails import EMAIL, WAITS_FOR_EMAIL, OutboxEmail, to_email
 from blocks.file_ledger.outbox import Outbox
 from blocks.file_ledger.table import DUE_INDEX, KEYS_PER_READ, Key, to_entry

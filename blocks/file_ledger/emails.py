@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from blocks.domain.models import FileReport, utc_text
-from blocks.file_ledger.claims import moments
+from blocks.file_ledger.claim_rules import moments
 
 EMAIL: Final = "#email"
 """The `version` of an email's item; its `file` is `#email/ID`."""
@@ -96,7 +96,7 @@ class OutboxEmail:
         return replace(self.freed(), state="sent", sent_at=now, flow_run_id=by, next_try_at=None)
 
     def put_off(self, until: datetime) -> "OutboxEmail":
-        """Looked at again at that time; a try is counted when a run is started for the next one."""
+        """Looked at again at that time; `tries` grows only when a new run is started."""
         return self if self.state == "sent" else replace(self.freed(), next_try_at=until)
 
     def freed(self) -> "OutboxEmail":

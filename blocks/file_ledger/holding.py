@@ -7,8 +7,8 @@ from typing import Final
 
 from blocks.domain.errors import LeaseLostError
 from blocks.domain.models import LedgerEntry
+from blocks.file_ledger.claim_rules import ALL_VERSIONS, Claim, to_claim
 from blocks.file_ledger.claim_table import LARGEST_EXPONENT, Change, ClaimTable, claim_put, revised
-from blocks.file_ledger.claims import ALL_VERSIONS, Claim, to_claim
 from blocks.file_ledger.table import Put, entry_attributes
 from blocks.runtime import runtime
 

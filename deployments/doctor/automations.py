@@ -1,4 +1,4 @@
-"""Checks of the automations: the triggers of `prefect.yaml`, the one that resumes emails, the one for stalled runs."""
+"""Checks of the automations: the triggers of `prefect.yaml`, the one that resumes emails, the one for silent runs."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -66,11 +66,11 @@ def _within(automation: Automation) -> timedelta | None:
 
 
 def crash(system: InspectedSystem) -> CheckResult:
-    """The automation that crashes stalled runs exists and is enabled."""
+    """The automation that crashes silent runs exists and is enabled."""
     found = [each for each in system.automations if each.name == AUTOMATION]
     if not found:
-        return problem("it does not exist, so stalled runs keep their slots", _DEPLOY)
-    return _enabled(found, "it is disabled, so stalled runs keep their slots")
+        return problem("it does not exist, so silent runs keep their slots", _DEPLOY)
+    return _enabled(found, "it is disabled, so silent runs keep their slots")
 
 
 def _enabled(automations: list[Automation], otherwise: str) -> CheckResult:

@@ -19,7 +19,7 @@ from deployments.relay.timings import Timings
 from deployments.server.api_access import refusals_explained
 from deployments.server.crash_automation import silence_in
 from flows.notification.overdue import send_by_deployment, take_up_overdue_emails
-from flows.recovery.stalled_runs import StalledRunWatch, cancel_runs_without_queue, end_runs
+from flows.recovery.silent_runs import SilentRunWatch, cancel_runs_without_queue, end_runs
 
 SILENT_RUNS_EVERY_SECONDS: Final = 15.0
 """Between two looks for silent runs: they read the parameters of the active runs, up to half a megabyte each."""
@@ -91,7 +91,7 @@ class Upkeep:
     """Overdue emails get a run, and runs that nothing can end give up their slots."""
 
     ledger: Callable[[], FileLedger]
-    _watch: StalledRunWatch | None = None
+    _watch: SilentRunWatch | None = None
     _looked_at: float = field(default=float("-inf"))
 
     def take_up_emails(self) -> None:
@@ -106,7 +106,7 @@ class Upkeep:
         self._looked_at = now
         with get_client(sync_client=True) as client:
             # In a pool that provisions machines, such as ECS, a run is silent for longer at its start.
-            watch = self._watch or StalledRunWatch(silence_in(client.read_work_pool(WORK_POOL).type))
+            watch = self._watch or SilentRunWatch(silence_in(client.read_work_pool(WORK_POOL).type))
             self._watch = watch
             end_runs(client, watch.look(client))
             cancel_runs_without_queue(client)

@@ -1,4 +1,4 @@
-"""The automation that crashes stalled runs: runs whose process ended without reporting a terminal state."""
+"""The automation that crashes silent runs: runs whose process ended without reporting a terminal state."""
 
 from datetime import timedelta
 from typing import Final
@@ -13,7 +13,7 @@ from blocks.domain.names import DEPLOYMENT_TAG
 AUTOMATION: Final = "sensor-ingest: crash runs that give no sign of life"
 
 SILENCE: Final = timedelta(seconds=100)
-"""Time without an event after which a run counts as stalled: three heartbeats and ten seconds.
+"""Time without an event after which a run counts as silent: three heartbeats and ten seconds.
 
 `prefect.yaml` sets a heartbeat every 30 s (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`, whose minimum that is in Prefect 3.9).
 The longest silence of a live run was 29 s at a load of 18 on two cores. Source: "How to detect and respond to zombie
@@ -31,14 +31,14 @@ _NON_TERMINAL_EVENTS: Final = ("Pending", "Submitting", "InfrastructurePending",
 
 
 def silence_in(pool_type: str) -> timedelta:
-    """The time without an event after which a run in a work pool of that type counts as stalled."""
+    """The time without an event after which a run in a work pool of that type counts as silent."""
     return SILENCE if pool_type == "process" else SILENCE_OF_SLOW_STARTS
 
 
 def ensure_crash_automation(client: SyncPrefectClient, after: timedelta = SILENCE) -> None:
     """Create the automation, or update the existing one; a disabled automation stays disabled.
 
-    A stalled run keeps a slot of its queue and its pool.
+    A silent run keeps a slot of its queue and its pool.
 
     Its trigger also fires if the last heartbeat arrives after the end of the run (PrefectHQ/prefect#18653); Prefect 3.9
     then keeps the terminal state. A live run that sends no event for so long is crashed as well, and so is each live

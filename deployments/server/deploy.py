@@ -34,7 +34,7 @@ def prepare_server() -> dict[str, Any]:
     """The outputs of the deployment step in `prefect.yaml`: the default wait between loading and email, in seconds.
 
     The step saves the blocks from the outputs of the CloudFormation stack, creates the tables of feeds, creates the
-    automations that resume paused emails and crash stalled runs, and sets the limits of the work pool.
+    automations that resume paused emails and crash silent runs, and sets the limits of the work pool.
 
     Raises:
         FeedInvalidError: a file of the folder of feeds declares none that can be used.

@@ -53,7 +53,7 @@ class WarmProcess:
             self._selector.register(each, selectors.EVENT_READ)
 
     def serve(self) -> Request | None:
-        """In each forked process its request; in this one None, once it is to end and its last run has ended."""
+        """The request, in each forked process; None in this one, after a stop and the end of its last run."""
         while self._launches or not self._draining:
             for key, _ in self._selector.select():
                 if key.fileobj is self._listener:
@@ -87,7 +87,7 @@ class WarmProcess:
         if received is None:
             self._lost(launch)
         elif launch.request is not None and received[:1] == GO:
-            if self._fork(launch):
+            if self._fork(launch, launch.request):
                 return launch.request
             launch.signal(received[1:])
         elif launch.pid is not None:
@@ -150,8 +150,14 @@ class WarmProcess:
             return f"the warm process has other threads: {', '.join(others)}"
         return self._problem
 
-    def _fork(self, launch: Launch) -> bool:
+    def _fork(self, launch: Launch, request: Request) -> bool:
         """Whether this is the forked process."""
+        try:
+            self._settings.use(request)  # again: another launch may have been checked since, with other settings
+        except DeclinedError as error:  # they were valid a moment ago
+            _print(f"cannot fork: {error}")
+            self._lost(launch)
+            return False
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()  # else the run would print it once more

@@ -18,7 +18,7 @@ from blocks.file_ledger.claiming import EmailId, email_of
 from blocks.file_ledger.emails import version_of
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
-from flows.loading.claiming import Claimed, claim
+from flows.loading.claim_step import Claimed, claim
 from flows.loading.large_files import LargeFiles
 from flows.loading.lease import Lease, lease_kept
 from flows.loading.step_runs import as_task_run, within_task_run
@@ -26,13 +26,12 @@ from flows.loading.tasks import (
     archive_file,
     fail_for_good,
     give_up,
-    is_hopeless,
     refuse_file,
     validate_rows,
     write_again,
     write_readings,
 )
-from flows.recovery.failures import permanent_problem
+from flows.recovery.retry_policy import is_hopeless, permanent_problem
 from flows.report import report_of_error
 
 VERSIONS_PER_RUN: Final = 10
@@ -195,6 +194,8 @@ def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -
             step(write_readings)(found, validated, large_files, lease)
             return [step(archive_file)(found, validated, entry, lease)]
     except ObjectReplacedError:
+        if lease.unanswered:
+            raise  # the claim has to end, which records that rows may arrive late
         lease.key_stays_held = True  # the next claim settles this version as superseded
         return []
     except (ClientError, SensorIngestError) as error:

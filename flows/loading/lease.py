@@ -13,7 +13,7 @@ from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claiming import EmailId, email_of
 from blocks.file_ledger.holding import HeldClaim
 from blocks.runtime import runtime
-from flows.recovery.failures import blames_file
+from flows.recovery.retry_policy import blames_file
 
 LOOKS_PER_LEASE: Final = 6
 """How often a shard looks at the lease while it lasts."""
@@ -35,19 +35,19 @@ class Lease:
         self.is_reload = entry is None
         """Whether versions are written again that were loaded before."""
         self._ledger, self._email = ledger, email
-        self._lost = False
+        self._lost = self._closed = False
 
     def fence(self) -> None:
         """Return if rows may be sent now.
 
         Raises:
-            LeaseLostError: the lease may have expired, and another run may own the key.
+            LeaseLostError: the load has ended, or the lease may have expired, and another run may own the key.
         """
+        if self._closed:
+            raise LeaseLostError(self._uri, "its load has ended")
         seconds = self._ledger.claim_seconds
         if self._lost or runtime().monotonic() - self.held.asked_at >= seconds - seconds * FENCE_MARGIN:
-            raise LeaseLostError(
-                f"s3://{self.held.claim.bucket}/{self.held.claim.key}", "its lease was not renewed in time"
-            )
+            raise LeaseLostError(self._uri, "its lease was not renewed in time")
 
     def note_unanswered(self) -> None:
         """Rows were sent, and no answer came: they may still arrive."""
@@ -55,7 +55,11 @@ class Lease:
 
     def close(self) -> None:
         """Let no more rows be sent: the load has ended."""
-        self._lost = True
+        self._closed = True
+
+    @property
+    def _uri(self) -> str:
+        return f"s3://{self.held.claim.bucket}/{self.held.claim.key}"
 
     def __getstate__(self) -> dict[str, object]:
         """Without the ledger, which has AWS credentials.

@@ -9,7 +9,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from blocks.domain.errors import SensorIngestError
+from blocks.domain.errors import ArchivedFileRefusedError, SensorIngestError
 from blocks.domain.models import FileReport, FileStatus, LedgerEntry, SensorFile
 from blocks.domain.names import FILE_FAILED, FILE_LOADED, FILE_REFUSED
 from blocks.readings_table import ReadingsTable
@@ -18,16 +18,13 @@ from blocks.saved_blocks import run_blocks
 from flows.loading.large_files import LargeFiles
 from flows.loading.lease import Lease
 from flows.loading.progress import LoadProgress, ProgressBar, terminal_bar
-from flows.recovery.failures import permanent_problem, retry_condition
+from flows.recovery.retry_policy import permanent_problem, retry_condition
 from flows.report import markdown_page
 from flows.rows import ValidatedFile, ValidationSettings, validate_file
 
 RETRY_SECONDS: Final = [2.0, 10.0, 30.0]
 """Pauses before a failed step is tried again, after the retries of botocore."""
 
-
-FEW_FILES: Final = 3
-"""So many other files that wait or are being loaded are not yet a sign that something else than the file is wrong."""
 
 _RETRIED: Final[dict[str, Any]] = {
     "cache_policy": NO_CACHE,
@@ -90,7 +87,11 @@ def write_readings(file: SensorFile, validated: ValidatedFile, large_files: Larg
 def write_again(archived: LedgerEntry, lease: Lease) -> int:
     """The number of rows of an archived version that were written again; 0 if the archived file is gone.
 
-    They are the rows that were written before, as rows of an older version may have come after them.
+    They are the rows that were written before, as rows of an older version may have come after them; of a feed that has
+    changed since, those that it makes of the file now.
+
+    Raises:
+        ArchivedFileRefusedError: such a feed refuses the file.
     """
     zone = run_blocks().landing_zone
     found = zone.describe(SensorFile.model_validate(archived.archived_to))
@@ -100,6 +101,8 @@ def write_again(archived: LedgerEntry, lease: Lease) -> int:
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
         with zone.opened(found.model_copy(update={"version_id": None})) as body:
             validated = validate_file(body, Path(workspace), _settings(archived.key))
+        if validated.refusal:
+            raise ArchivedFileRefusedError(archived.uri, validated.refusal)
         return _table_of(validated).write(validated.items(), fence=lease.fence, on_unanswered=lease.note_unanswered)
 
 
@@ -112,16 +115,28 @@ def archive_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry,
 
 @task(task_run_name="refuse {file.name}", **_RETRIED)
 def refuse_file(file: SensorFile, validated: ValidatedFile, entry: LedgerEntry, lease: Lease) -> FileReport:
-    """The report of a refused file: it moves to `refused/` with its rejects, and no row is in the table."""
+    """The report of a refused file: it moves to `refused/` with its rejects, and no row is in the table.
+
+    Raises:
+        ArchivedFileRefusedError: it was loaded before, so its rows are in the table, and it stays archived.
+    """
+    if entry.archived_to:
+        raise ArchivedFileRefusedError(entry.uri, validated.refusal or "")
     rejects_at = _store_rejects(entry, validated, refused=True)
     return _settle(file, _with_result(entry, validated, rejects_at=rejects_at), "refused", lease, event=FILE_REFUSED)
 
 
 @task(task_run_name="give up {file.name}", **_RETRIED)
 def give_up(file: SensorFile, entry: LedgerEntry, lease: Lease) -> FileReport:
-    """The report of a file that failed too often: it moves to `failed/`, and no run tries it again."""
+    """The report of a file that failed too often: it moves to `failed/`, and no run tries it again.
+
+    One that was loaded before stays archived.
+    """
     failures = entry.attempts - 1
     last = entry.problem or "the process that loaded it was killed"
+    if entry.archived_to:
+        problem = f"{failures} further loads of it have failed; the rows of the first one stay. Last error: {last}"
+        return _recorded(entry.model_copy(update={"status": "archived", "problem": problem}), lease)
     problem = f"{failures} loads of it have failed; move it back to incoming/ to try again. Last error: {last}"
     return _settle(file, entry.model_copy(update={"problem": problem}), "failed", lease, event=FILE_FAILED)
 
@@ -144,20 +159,6 @@ def fail_for_good(file: SensorFile, entry: LedgerEntry, problem: str, lease: Lea
     lease.key_stays_held = True  # nothing has looked whether another version has come
     _emit(FILE_FAILED, settled)
     return settled
-
-
-def is_hopeless(entry: LedgerEntry) -> bool:
-    """Whether so many loads of the file have failed that it is not loaded again.
-
-    A file is not to blame while many files fail alike, as after a bad deployment: then no other file that came since
-    was archived, and more than a few keys wait.
-    """
-    ledger = run_blocks().file_ledger
-    if entry.attempts <= ledger.attempts:
-        return False
-    if ledger.waiting_keys(FEW_FILES + 2) <= FEW_FILES + 1:
-        return True
-    return ledger.archived_since(entry.landed_at or entry.claimed_at, other_than=entry)
 
 
 @task(task_run_name="report", cache_policy=NO_CACHE)

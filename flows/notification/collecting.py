@@ -18,7 +18,7 @@ from blocks.saved_blocks import run_blocks
 class EmailCollection:
     """The email that this run collects for: what it settles names it, so that another run can make it if this one dies.
 
-    A run that was stalled may find that another process has taken it for dead, and has made the email of what was
+    A run that stood still may find that another process has taken it for dead, and has made the email of what was
     settled by then. What it settles afterwards goes into another email.
     """
 
@@ -65,8 +65,8 @@ class EmailCollection:
     def uncovered(self, reports: Sequence[FileReport]) -> list[FileReport]:
         """The reports that are in no email that another process has made.
 
-        What was settled for another email than that is news, also if the version is in that one: it may have been taken
-        for replaced, and loaded later.
+        A report that was settled for a different email is in none of them, even if one of them names the same version:
+        that version may have been taken for replaced, and loaded later.
         """
         if not self._earlier:
             return list(reports)

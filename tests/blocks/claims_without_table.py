@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from blocks.file_ledger.claims import LATE_WRITES_END_AFTER, Claim
+from blocks.file_ledger.claim_rules import LATE_WRITES_END_AFTER, Claim
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=60)

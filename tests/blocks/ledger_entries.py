@@ -5,8 +5,8 @@ from typing import Any
 
 from blocks.domain.models import FileStatus, LedgerEntry, Reject, StoredFile
 from blocks.file_ledger import FileLedger
+from blocks.file_ledger.claim_rules import Claim
 from blocks.file_ledger.claiming import Owned, OwnedElsewhere
-from blocks.file_ledger.claims import Claim
 from blocks.file_ledger.holding import HeldClaim
 from blocks.file_ledger.table import to_item
 from blocks.file_ledger.table_clock import TableClock

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from prefect_aws.credentials import AwsCredentials
 from pydantic import ValidationError
 
-from blocks.domain.errors import ArchiveError, KeyTooLongError
+from blocks.domain.errors import ArchiveError, KeyTooLongError, ObjectReplacedError
 from blocks.domain.models import SensorFile
 from blocks.landing_zone import LandingZone
 from tests.blocks.conftest import Bucket, Line, archive, refuse, s3_refusal
@@ -87,7 +87,7 @@ def test_the_bytes_of_the_version_that_was_claimed_are_read_or_none(landing_zone
         with landing_zone.opened(file) as body:
             assert b"monday" == body.read()
     else:
-        with pytest.raises(ClientError, match="PreconditionFailed"), landing_zone.opened(file):
+        with pytest.raises(ObjectReplacedError), landing_zone.opened(file):
             pass
 
 

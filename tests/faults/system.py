@@ -285,7 +285,7 @@ class FaultySystem(System):
     def sweep_once(self) -> SweepReport:
         """One sweep, of the kind that takes up everything, however fresh it is."""
         with self.as_client():
-            report = sweep(older_than_seconds=0, stalled_after_seconds=0)
+            report = sweep(older_than_seconds=0, silent_after_seconds=0)
         assert isinstance(report, SweepReport)
         return report
 

@@ -7,14 +7,16 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from blocks.domain.errors import BlockInvalidError, PermissionMissingError
-from blocks.domain.models import SensorFile
+from blocks.domain.models import RowCounts, SensorFile
 from blocks.dynamodb.errors import RowRefusedError
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claims import Claim
+from blocks.file_ledger.claim_rules import Claim
 from blocks.landing_zone import LandingZone
 from blocks.readings_table import ReadingsTable
 from blocks.saved_blocks import BLOCK_NAME, load_blocks
 from flows.ingest import ingest_sensor_files
+from flows.loading import ingest_file, tasks
+from flows.rows import ValidatedFile, ValidationSettings
 from tests.flows.ingest_runs import ingest, ingest_files
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -177,6 +179,38 @@ def test_a_file_is_loaded_again_on_purpose_from_where_it_was_archived(world: Wor
     assert ("PartlyRejected", first.archived_to, first.rejects_at) == (state.name, again.archived_to, again.rejects_at)
     assert [1] == world.values_of("0013-0001")
     assert {"processed/forced.csv"} == world.keys("forced.csv")
+
+
+def test_an_archived_file_that_its_feed_would_refuse_by_now_stays_archived_and_can_be_loaded_again_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put("0053-0001,1483906366,1\n", "incoming/refused-later.csv")
+    archived_to = ingest(uri)[1].files[0].archived_to
+    file = SensorFile.model_validate(uri)
+    with monkeypatch.context() as patch:
+        refused = ValidatedFile(RowCounts(), "refused", refusal="the header is wrong", settings=ValidationSettings())
+        patch.setattr(tasks, "validate_file", lambda *_: refused)
+        state, report = ingest_files(file, force=True)
+    assert ("Failed", "failed") == (state.name, report.files[0].status)
+    assert "its feed would refuse it now: the header is wrong" in str(report.files[0].problem)
+    [entry] = load_blocks().file_ledger.entries_of(file.bucket, file.key)
+    assert ("archived", archived_to) == (entry.status, entry.archived_to)
+    assert [1] == world.values_of("0053-0001")
+    state, report = ingest_files(file, force=True)
+    assert ("Completed", "archived") == (state.name, report.files[0].status)
+
+
+def test_an_archived_file_whose_further_loads_fail_too_often_stays_archived(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.put("0053-0002,1483906366,1\n", "incoming/fails-later.csv")
+    archived_to, file = ingest(uri)[1].files[0].archived_to, SensorFile.model_validate(uri)
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest_file, "is_hopeless", lambda _: True)
+        _, report = ingest_files(file, force=True)
+    assert ("archived", archived_to) == (report.files[0].status, report.files[0].archived_to)
+    assert "further loads of it have failed" in str(report.files[0].problem)
+    assert "archived" == ingest_files(file, force=True)[1].files[0].status
 
 
 def test_a_file_that_fails_too_often_is_put_aside_with_its_last_error_and_can_be_moved_back(

@@ -205,7 +205,7 @@ def test_a_run_whose_process_is_gone_gives_up_its_slot() -> None:
         states: dict[str, State[Any]] = {"begins": Pending(name="Submitting"), "runs": Running()}
         dead = {name: client.create_flow_run(notify, name=name, state=state).id for name, state in states.items()}
         assert not dead.keys() & set(swept().crashed)
-        assert dead.keys() <= set(swept(stalled_after_seconds=0).crashed)
+        assert dead.keys() <= set(swept(silent_after_seconds=0).crashed)
         assert {StateType.CRASHED} == {client.read_flow_run(run).state_type for run in dead.values()}
 
 
@@ -239,7 +239,7 @@ def test_a_step_that_fails_stops_no_other_and_fails_the_sweep(
     with get_client(sync_client=True) as client:
         dead = client.create_flow_run(notify, state=Running()).id
         with pytest.raises(SweepFailedError, match=f"{step}: as a test has it") as caught:
-            swept(stalled_after_seconds=0)
+            swept(silent_after_seconds=0)
         done = {
             "end silent runs": client.read_flow_run(dead).state_type == StateType.CRASHED,
             "announce due files": announced.times(f"incoming/due-{name}") == 1,

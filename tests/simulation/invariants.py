@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from blocks.domain.models import SETTLED, LedgerEntry
-from blocks.file_ledger.claims import ALL_VERSIONS, CLAIM, Claim, to_claim
+from blocks.file_ledger.claim_rules import ALL_VERSIONS, CLAIM, Claim, to_claim
 from blocks.file_ledger.emails import EMAIL, OutboxEmail, to_email
 from blocks.file_ledger.outbox import EMAIL_LEASE, ClaimedEmail
 from blocks.file_ledger.table import from_item, to_entry

@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from blocks.domain.models import SETTLED
+from blocks.file_ledger.claim_rules import Claim
 from blocks.file_ledger.claiming import SETTLED_AS_GONE, Owned
-from blocks.file_ledger.claims import Claim
 from tests.simulation.network import _Attempt
 from tests.simulation.played import KEY, ROWS, file, ingested, undisturbed_product
 from tests.simulation.processes import Process, current_thread, running_thread

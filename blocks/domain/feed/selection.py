@@ -58,7 +58,7 @@ class Feeds:
             raise FeedsConflictError(problems)
 
     def of_key(self, key: str) -> ChosenFeed:
-        """The feed whose prefix covers most characters of the key; if two cover as many, the one with fewer fields.
+        """The feed whose prefix covers most of the key; of two that cover as much, the one with more literal text.
 
         A file that no prefix covers, as a run can be given one from anywhere, has the sensor file's feed.
 

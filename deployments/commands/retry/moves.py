@@ -22,7 +22,7 @@ from blocks.domain.s3_keys import PUT_BACK, moved_key, parse_s3_uri, versioned_k
 from blocks.domain.text import printable
 from blocks.saved_blocks import load_blocks
 from deployments.commands.retry.original_keys import original_key
-from flows.recovery.failures import permanent_problem
+from flows.recovery.retry_policy import permanent_problem
 from flows.report.progress_bar import progress_bars
 
 

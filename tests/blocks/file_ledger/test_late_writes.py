@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from blocks.file_ledger.claims import ALL_VERSIONS, LATE_WRITES_END_AFTER, Claim
+from blocks.file_ledger.claim_rules import ALL_VERSIONS, LATE_WRITES_END_AFTER, Claim
 from tests.blocks.claims_without_table import FREE, HELD, LATE, NOW, after, take
 
 

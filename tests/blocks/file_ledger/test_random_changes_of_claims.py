@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from blocks.file_ledger.claims import ALL_VERSIONS, Claim, claim_attributes, to_claim
+from blocks.file_ledger.claim_rules import ALL_VERSIONS, Claim, claim_attributes, to_claim
 from tests.blocks.claims_without_table import LEASE, NOW
 
 

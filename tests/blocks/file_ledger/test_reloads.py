@@ -3,7 +3,7 @@
 import pytest
 
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claims import ALL_VERSIONS
+from blocks.file_ledger.claim_rules import ALL_VERSIONS
 from blocks.file_ledger.holding import HeldClaim
 from tests.blocks.ledger_entries import (
     FILE,

@@ -102,7 +102,7 @@ def test_a_run_that_is_ended_with_its_stack_reports_that_it_crashed(next_stack: 
     assert ("CRASHED", "Execution was aborted by a termination signal.") == (state["type"], state["message"])
 
 
-def test_a_stalled_run_is_crashed_by_the_next_stack(next_stack: NextStack) -> None:
+def test_a_silent_run_is_crashed_by_the_next_stack(next_stack: NextStack) -> None:
     state = state_of(next_stack.description.prefect_api_url, next_stack.runs.stalled)
     assert ("CRASHED", "The stack was killed while this run had a process.") == (state["type"], state["message"])
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from blocks.file_ledger.claims import Claim
+from blocks.file_ledger.claim_rules import Claim
 from blocks.file_ledger.due import DueFile
 from deployments.relay.relay import Relay
 from deployments.relay.stop_signal import StopSignal

@@ -1,4 +1,4 @@
-"""The automation that crashes stalled runs."""
+"""The automation that crashes silent runs."""
 
 import asyncio
 from contextlib import suppress
@@ -23,7 +23,7 @@ WITHIN = timedelta(seconds=10)
 
 
 @flow
-def stalled_flow() -> None:
+def silent_flow() -> None:
     """Never executed: its runs get a state without having a process."""
 
 
@@ -47,7 +47,7 @@ def is_crashed(client: SyncPrefectClient, run: FlowRun) -> bool:
 def wait_for_the_trigger(client: SyncPrefectClient) -> None:
     """Prefect 3.9.1 reloads an automation some time after a change; until then its trigger ignores events."""
     for _ in range(3):
-        first = client.create_flow_run(stalled_flow, tags=[DEPLOYMENT_TAG], state=Running())
+        first = client.create_flow_run(silent_flow, tags=[DEPLOYMENT_TAG], state=Running())
         with suppress(TimeoutError):
             eventually(partial(is_crashed, client, first), 60, "a first run to be crashed")
             return
@@ -55,29 +55,29 @@ def wait_for_the_trigger(client: SyncPrefectClient) -> None:
 
 
 @pytest.mark.usefixtures("prefect_api")
-def test_a_stalled_run_is_crashed_and_runs_that_ended_wait_or_belong_to_others_are_not() -> None:
+def test_a_silent_run_is_crashed_and_runs_that_ended_wait_or_belong_to_others_are_not() -> None:
     with get_client(sync_client=True) as client:
         ensure_crash_automation(client, WITHIN)
         ensure_crash_automation(client, WITHIN)
         assert 1 == len(client.read_automations_by_name(AUTOMATION))
         wait_for_the_trigger(client)
-        of_others = client.create_flow_run(stalled_flow, state=Running())
+        of_others = client.create_flow_run(silent_flow, state=Running())
         asyncio.run(heartbeat(of_others))
-        ended = client.create_flow_run(stalled_flow, tags=[DEPLOYMENT_TAG], state=Running())
+        ended = client.create_flow_run(silent_flow, tags=[DEPLOYMENT_TAG], state=Running())
         client.set_flow_run_state(ended.id, Completed(name="PartlyRejected"))
         kept = {
             "of others": of_others,
             "ended": ended,
-            "waits": client.create_flow_run(stalled_flow, tags=[DEPLOYMENT_TAG], state=Paused(timeout_seconds=600)),
+            "waits": client.create_flow_run(silent_flow, tags=[DEPLOYMENT_TAG], state=Paused(timeout_seconds=600)),
         }
         stalled = {
-            "pending": client.create_flow_run(stalled_flow, tags=[DEPLOYMENT_TAG], state=Pending()),
-            "running": client.create_flow_run(stalled_flow, tags=[DEPLOYMENT_TAG], state=Running()),
-            "after a heartbeat": client.create_flow_run(stalled_flow, state=Running()),
+            "pending": client.create_flow_run(silent_flow, tags=[DEPLOYMENT_TAG], state=Pending()),
+            "running": client.create_flow_run(silent_flow, tags=[DEPLOYMENT_TAG], state=Running()),
+            "after a heartbeat": client.create_flow_run(silent_flow, state=Running()),
         }
         asyncio.run(heartbeat(stalled["after a heartbeat"], DEPLOYMENT_TAG))
         for how, run in stalled.items():
-            eventually(partial(is_crashed, client, run), 60, f"the stalled run to be crashed: {how}")
+            eventually(partial(is_crashed, client, run), 60, f"the silent run to be crashed: {how}")
         assert {"of others": StateType.RUNNING, "ended": StateType.COMPLETED, "waits": StateType.PAUSED} == {
             how: state_type(client, run) for how, run in kept.items()
         }

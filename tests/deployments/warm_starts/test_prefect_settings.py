@@ -1,12 +1,13 @@
 """Prefect's settings in forked runs: those that a new interpreter would read."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.deployments.warm_starts.conftest import Project
+from tests.deployments.warm_starts.conftest import LAUNCHER, SECONDS, Project
 
 LOOK = """
 import logging
@@ -14,6 +15,21 @@ from prefect.settings import get_current_settings
 settings = get_current_settings()
 print(settings.api.url, settings.home, settings.flows.default_retries, logging.getLogger('prefect').level)
 """
+
+SLOW_LAUNCHER = """
+import sys
+sys.path.insert(0, "{folder}")
+import launcher
+
+def go_on(connection, go=launcher.go):
+    print("yes", file=open("accepted", "w"), flush=True)
+    open("go on").read()
+    go(connection)
+
+launcher.go = go_on
+launcher.main()
+"""
+"""Stands still between the acceptance of its run and the fork, until another process says something."""
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +54,22 @@ def test_each_run_has_the_settings_of_its_own_variables(with_prefect: Project) -
     settings = {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_LOGGING_LEVEL": "ERROR"}
     assert f"http://127.0.0.1:1/api {home} 0 40\n" == look(with_prefect, None, **settings)
     assert f"None {home} 0 20\n" == look(with_prefect, PREFECT__FLOW_RUN_ID="7")
+
+
+def test_a_run_has_its_own_settings_although_those_of_another_were_looked_at_before_it_began(
+    with_prefect: Project,
+) -> None:
+    folder = with_prefect.folder
+    os.mkfifo(folder / "go on")
+    (folder / "slow_launcher.py").write_text(SLOW_LAUNCHER.format(folder=LAUNCHER.parent))
+    slow = with_prefect.launch(
+        LOOK, launcher=folder / "slow_launcher.py", environment={"PREFECT_LOGGING_LEVEL": "ERROR"}, log="slow.log"
+    )
+    with_prefect.written("accepted")
+    assert look(with_prefect).endswith(" 0 20\n")
+    (folder / "go on").write_text("now")
+    assert slow.wait(SECONDS) == 0
+    assert (folder / "slow.log").read_text().endswith(" 0 40\n")
 
 
 def test_files_with_settings_in_the_folder_of_a_run_are_read(with_prefect: Project) -> None:

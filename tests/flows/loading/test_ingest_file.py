@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State  # noqa: TC002 - as the flow sa
 from blocks.domain.errors import ObjectReplacedError, PermissionMissingError
 from blocks.domain.models import FileStatus, SensorFile
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claims import Claim
+from blocks.file_ledger.claim_rules import Claim
 from blocks.landing_zone import LandingZone
 from blocks.readings_table import ReadingsTable
 from blocks.saved_blocks import load_blocks
@@ -302,21 +302,48 @@ def older_and_newer(world: World, key: str, sensor: str) -> tuple[SensorFile, Se
     return newer.model_copy(update={"version_id": first["VersionId"]}), newer
 
 
-def test_a_version_that_a_bucket_without_versions_lost_before_the_copy_is_superseded_and_the_newer_one_loaded(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key, copy = "incoming/replaced-before-copy.csv", LandingZone.store_copy
-    older = SensorFile.model_validate(world.put("0913-0001,1483906366,1\n", key))
+def replace_before_copy(world: World, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    """As in a bucket without versions: the first object that is to be copied is not there any more, but this one."""
+    copy = LandingZone.store_copy
 
     def replaced(_zone: LandingZone, file: SensorFile, _status: FileStatus) -> str:
         monkeypatch.setattr(LandingZone, "store_copy", copy)
-        world.put("0913-0001,1483906366,2\n", key)
+        world.put(content, file.key)
         raise ObjectReplacedError(file.uri, file.version)
 
     monkeypatch.setattr(LandingZone, "store_copy", replaced)
+
+
+def test_a_version_that_a_bucket_without_versions_lost_before_the_copy_is_superseded_and_the_newer_one_loaded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "incoming/replaced-before-copy.csv"
+    older = SensorFile.model_validate(world.put("0913-0001,1483906366,1\n", key))
+    replace_before_copy(world, monkeypatch, "0913-0001,1483906366,2\n")
     state, report = ingest_files(older)
     assert ("Completed", ["superseded", "archived"]) == (state.name, [each.status for each in report.files])
     assert [2] == world.values_of("0913-0001")
+
+
+def test_rows_of_such_a_version_that_had_no_answer_are_not_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, write = "incoming/replaced-unanswered.csv", ReadingsTable.write
+
+    def unanswered(table: ReadingsTable, *args: Any, on_unanswered: Callable[[], None], **more: Any) -> int:  # noqa: ANN401 - the method's own
+        on_unanswered()
+        return write(table, *args, on_unanswered=on_unanswered, **more)
+
+    older = load_blocks().landing_zone.describe(SensorFile.model_validate(world.put("0914-0001,1483906366,1\n", key)))
+    assert older is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(ReadingsTable, "write", unanswered)
+        replace_before_copy(world, patch, "0914-0001,1483906366,2\n")
+        ingest_files(older)
+    assert older.version == load_blocks().file_ledger.claim_of(older.bucket, key).late_version
+    assert "Completed" == ingest_files(older, force=True)[0].name
+    assert [2] == world.values_of("0914-0001")
+    assert load_blocks().file_ledger.claim_of(older.bucket, key).reload_at is not None
 
 
 def test_the_report_of_a_failed_load_names_the_version_that_failed(

@@ -22,7 +22,7 @@ from blocks.domain.errors import (
 )
 from blocks.domain.models import LedgerEntry
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claims import Claim
+from blocks.file_ledger.claim_rules import Claim
 from blocks.file_ledger.holding import HeldClaim
 from blocks.runtime import Runtime, installed
 from flows.loading.lease import Lease, ShardClaim, ShardLease, lease_kept

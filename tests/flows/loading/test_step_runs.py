@@ -16,7 +16,7 @@ from blocks.domain.errors import ArchiveError
 from blocks.domain.models import FileReport, SensorFile
 from flows import ingest
 from flows.ingest import FILES_AT_ONCE, ingest_sensor_files
-from flows.loading import claiming, ingest_file, tasks
+from flows.loading import claim_step, ingest_file, tasks
 from flows.loading.large_files import LargeFiles
 from flows.loading.step_runs import as_task_run, within_task_run
 from tests.support.waiting import eventually
@@ -78,7 +78,7 @@ def test_many_files_of_a_run_share_task_runs(
 def test_a_file_of_many_that_fails_fails_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "FILES_WITH_STEPS", 0)
     monkeypatch.setattr(ingest, "FILES_AT_ONCE", 1)
-    monkeypatch.setattr(claiming, "LOOK_AGAIN_SECONDS", (0,))
+    monkeypatch.setattr(claim_step, "LOOK_AGAIN_SECONDS", (0,))
     missing = f"s3://{world.outputs.bucket_name}/incoming/never-landed.csv"
     uris = [missing, world.put(GOOD, "incoming/after-a-failure.csv")]
     state = ingest_sensor_files(list(map(SensorFile.model_validate, uris)), 0, return_state=True)

@@ -8,9 +8,9 @@ import pytest
 
 from blocks.domain.models import SensorFile
 from blocks.file_ledger import FileLedger
+from blocks.file_ledger.claim_rules import Claim
 from blocks.file_ledger.claim_table import SAME_PACE
 from blocks.file_ledger.claiming import Owned
-from blocks.file_ledger.claims import Claim
 from blocks.saved_blocks import load_blocks
 from flows.recovery.due_files import CLAIMED_WITHIN, due_groups, take_up_due
 from tests.flows.recovery.slots import Announced, SetSlots

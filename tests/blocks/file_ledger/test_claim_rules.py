@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from blocks.file_ledger.claims import ALL_VERSIONS, Claim, claim_attributes, moments, to_claim
+from blocks.file_ledger.claim_rules import ALL_VERSIONS, Claim, claim_attributes, moments, to_claim
 from blocks.file_ledger.table import from_item, to_item
 from tests.blocks.claims_without_table import FREE, HELD, LEASE, NOW, after, take
 

@@ -49,8 +49,8 @@ class ActiveRun:
     """Whether a worker started it; others occupy no slot, and send heartbeats as the machine says."""
 
 
-class StalledRunWatch:
-    """Watches the runs from outside: it has seen each that it calls stalled give no sign of life for that time.
+class SilentRunWatch:
+    """Watches the runs from outside: a run is silent only if this process saw no sign of life for the whole time.
 
     While this process or the server is away, no sign can be seen: then the time begins anew.
     """

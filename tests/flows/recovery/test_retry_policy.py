@@ -13,7 +13,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from blocks.domain.errors import KeyTooLongError, ObjectMissingError, PermissionMissingError
-from flows.recovery.failures import blames_file, is_retryable, may_be_done, permanent_problem
+from flows.recovery.retry_policy import blames_file, is_retryable, may_be_done, permanent_problem
 
 STORED_WITH_A_KEY = (
     "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve "

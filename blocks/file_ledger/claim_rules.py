@@ -50,7 +50,7 @@ class Claim:
     announcements: int = 0
     """How often the key was announced while no run held it, since a run has last claimed it or found nothing to do."""
     expected_by: datetime | None = None
-    """When the key is looked at after the load at the latest: a run was announced meanwhile, or before a reload."""
+    """The latest time to look again after a load, as the key was announced during it, or before a reload."""
     late_epoch: int | None = None
     """The lowest epoch whose rows may still arrive in the table."""
     late_version: str | None = None

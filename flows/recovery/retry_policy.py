@@ -1,4 +1,4 @@
-"""What an error means: whether the step or the load is tried again, and whether the file is to blame.
+"""Whether a step, a load or a file is tried again: what an error means, and when a file is given up.
 
 The errors of this project say it in their class. What other libraries raise is judged here, in one place.
 """
@@ -13,10 +13,13 @@ from httpx import HTTPError
 from prefect.exceptions import PrefectException
 
 from blocks.domain.errors import SensorIngestError
+from blocks.saved_blocks import run_blocks
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.tasks import Task
+
+    from blocks.domain.models import LedgerEntry
 
 _OF_THE_SURROUNDINGS: Final = (BotoCoreError, ClientError, PrefectException, HTTPError, OSError)
 """Errors of AWS, Prefect or the machine, which any file would have met."""
@@ -24,6 +27,8 @@ _OF_THE_SURROUNDINGS: Final = (BotoCoreError, ClientError, PrefectException, HTT
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 """Errors of the machine that one huge file causes, for itself and for the files beside it."""
 
+FEW_FILES: Final = 3
+"""So many other files that wait or are being loaded are not yet a sign that something else than the file is wrong."""
 
 _ARCHIVED: Final = frozenset({"InvalidObjectState", "ObjectNotInActiveTierError"})
 """S3's codes for an object that is to be restored first.
@@ -71,7 +76,7 @@ def permanent_problem(error: object) -> str | None:
 
 
 def is_retryable(error: object) -> bool:
-    """Whether the same step may succeed a little later: all errors but permanent ones and those that say no."""
+    """Whether the same step may succeed a little later: true unless the error is permanent, or its class says no."""
     if isinstance(error, SensorIngestError):
         return error.retryable
     return permanent_problem(error) is None
@@ -101,6 +106,20 @@ def blames_file(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return True
     return isinstance(error, Exception) and not isinstance(error, _OF_THE_SURROUNDINGS)
+
+
+def is_hopeless(entry: "LedgerEntry") -> bool:
+    """Whether so many loads of the file have failed that it is not loaded again.
+
+    A file is not to blame while many files fail alike, as after a bad deployment: then no other file that came since
+    was archived, and more than a few keys wait.
+    """
+    ledger = run_blocks().file_ledger
+    if entry.attempts <= ledger.attempts:
+        return False
+    if ledger.waiting_keys(FEW_FILES + 2) <= FEW_FILES + 1:
+        return True
+    return ledger.archived_since(entry.landed_at or entry.claimed_at, other_than=entry)
 
 
 def retry_condition(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]") -> bool:

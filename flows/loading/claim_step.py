@@ -15,7 +15,7 @@ from blocks.file_ledger.claiming import EmailId, Owned, OwnedElsewhere, email_of
 from blocks.file_ledger.holding import HeldClaim
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
-from flows.recovery.failures import permanent_problem
+from flows.recovery.retry_policy import permanent_problem
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun

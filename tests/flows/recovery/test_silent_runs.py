@@ -17,10 +17,10 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Cancelling, Completed, Pending, Running, Scheduled
 from prefect.utilities.asyncutils import run_coro_as_sync
 
+import flows.recovery.silent_runs as silent_runs_module
 from blocks.runtime import Runtime, installed
-from flows.recovery import stalled_runs
-from flows.recovery.stalled_runs import (
-    StalledRunWatch,
+from flows.recovery.silent_runs import (
+    SilentRunWatch,
     active_runs,
     cancel_runs_without_queue,
     end_runs,
@@ -110,8 +110,8 @@ def state_of(client: SyncPrefectClient, run_id: UUID) -> StateType | None:
 # ---- The watch -----------------------------------------------------------------------------------------------------
 
 
-def looked_at(client: SyncPrefectClient, clock: Clock, watch: StalledRunWatch, seconds: list[int]) -> list[int]:
-    """The times, of these, at which the watch calls a run stalled."""
+def looked_at(client: SyncPrefectClient, clock: Clock, watch: SilentRunWatch, seconds: list[int]) -> list[int]:
+    """The times, of these, at which the watch calls a run silent."""
     stalled = []
     for clock.seconds in seconds:
         stalled += [int(clock.seconds)] if watch.look(client) else []
@@ -119,17 +119,17 @@ def looked_at(client: SyncPrefectClient, clock: Clock, watch: StalledRunWatch, s
 
 
 @pytest.mark.parametrize("state", [Pending(name="Submitting"), Running(), Cancelling()], ids=lambda state: state.name)
-def test_a_run_that_was_seen_silent_all_the_time_is_stalled(
+def test_a_run_that_was_seen_silent_all_the_time_is_silent(
     client: SyncPrefectClient, deployment: UUID, clock: Clock, state: "State[None]"
 ) -> None:
     run_of(client, deployment, state)
-    assert [105, 120] == looked_at(client, clock, StalledRunWatch(SILENCE), [5, 20, 40, 60, 80, 99, 105, 120])
+    assert [105, 120] == looked_at(client, clock, SilentRunWatch(SILENCE), [5, 20, 40, 60, 80, 99, 105, 120])
 
 
 def test_a_run_is_alive_while_it_sends_events_whatever_its_clock_says(
     client: SyncPrefectClient, deployment: UUID, clock: Clock
 ) -> None:
-    run, watch = run_of(client, deployment, Running()), StalledRunWatch(SILENCE)
+    run, watch = run_of(client, deployment, Running()), SilentRunWatch(SILENCE)
     ahead = datetime.now(UTC) + timedelta(hours=3)
     for number in range(4):
         beat(client, run, ahead + timedelta(seconds=number))
@@ -141,7 +141,7 @@ def test_the_time_begins_anew_after_the_server_or_the_watch_was_away(
     client: SyncPrefectClient, deployment: UUID, clock: Clock
 ) -> None:
     run_of(client, deployment, Running())
-    watch = StalledRunWatch(SILENCE)
+    watch = SilentRunWatch(SILENCE)
     assert [] == looked_at(client, clock, watch, [0, 30, 60, 90, 900, 930, 960, 990])
     assert [1000] == looked_at(client, clock, watch, [1000])
 
@@ -151,14 +151,14 @@ def test_runs_without_a_process_are_not_watched(
     client: SyncPrefectClient, deployment: UUID, clock: Clock, state: "State[None]"
 ) -> None:
     run_of(client, deployment, state)
-    assert [] == looked_at(client, clock, StalledRunWatch(SILENCE), [0, 40, 80, 120])
+    assert [] == looked_at(client, clock, SilentRunWatch(SILENCE), [0, 40, 80, 120])
 
 
 def test_a_run_that_no_worker_started_is_not_watched_as_it_keeps_no_slot(
     client: SyncPrefectClient, clock: Clock
 ) -> None:
     client.create_flow_run(stand_in, state=Running())
-    assert [] == looked_at(client, clock, StalledRunWatch(SILENCE), [0, 40, 80, 120])
+    assert [] == looked_at(client, clock, SilentRunWatch(SILENCE), [0, 40, 80, 120])
 
 
 # ---- The two looks of a sweep ----------------------------------------------------------------------------------------
@@ -231,6 +231,6 @@ def test_due_runs_whose_work_queue_was_deleted_are_cancelled_and_no_others(
 def test_all_runs_are_read_however_many_there_are(
     client: SyncPrefectClient, deployment: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stalled_runs, "RUNS_PER_PAGE", 2)
+    monkeypatch.setattr(silent_runs_module, "RUNS_PER_PAGE", 2)
     runs = {run_of(client, deployment, Running()) for _ in range(5)}
     assert runs == {run.id for run in active_runs(client)}
