@@ -1,6 +1,5 @@
 """`sensor-ingest history`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -29,23 +28,22 @@ def history(
     use_stack(data_dir)
     from datetime import UTC, datetime
 
-    from deployments.commands.history.entries import ledger_entries, parse_since, print_entries
+    from deployments.commands.history.entries import ledger_entries, parse_since, print_entries, printed_as_json
     from deployments.commands.history.page import history_page
 
     try:
         most = limit or (ALL if since or html else SHOWN_BY_DEFAULT)
-        found = ledger_entries(file, parse_since(since) if since else None, most)
+        found = ledger_entries(file, parse_since(since) if since else None, most, whole=as_json)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    if as_json:
+        found = printed_as_json(found)
     if html:
         try:
-            html.write_text(history_page(found, datetime.now(UTC)), encoding="utf-8")
+            with html.open("w", encoding="utf-8") as page:  # to fail before a million entries are read
+                page.write(history_page(found, datetime.now(UTC)))
         except OSError as error:
             raise typer.BadParameter(str(error), param_hint="--html") from error
-        typer.echo(f"{len(found)} file(s) in {html}", err=True)
-    if as_json:
-        typer.echo(json.dumps([entry.model_dump(mode="json") for entry in found], indent=2))
-    elif not found:
+        typer.echo(f"The page is in {html}", err=True)
+    elif not (sum(1 for _ in found) if as_json else print_entries(found)):
         typer.echo("The ledger has no entry for that; `sensor-ingest put FILE` uploads a file.", err=True)
-    elif not html:
-        print_entries(found)

@@ -1,16 +1,19 @@
-"""Ledger entries for the command `history`: found, and printed on a terminal or into a pipe."""
+"""Ledger entries for the command `history`: found, and printed as they are read, on a terminal or into a pipe."""
 
+import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
+from textwrap import indent
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from blocks.domain.models import LedgerEntry
+from blocks.domain.models import LedgerEntry, RowCounts
 from blocks.domain.s3_keys import parse_s3_uri
 from blocks.domain.text import printable
 from flows.report.wording import number, utc_minute
@@ -26,8 +29,22 @@ STATUS_COLOURS: Final = {
 }
 
 
-def ledger_entries(file: str | None, since: datetime | None, limit: int) -> list[LedgerEntry]:
+SHOWN_FIELDS: Final = (
+    *("file", "bucket", "key", "version", "status", "problem", "claimed_at", "landed_at", "finished_at"),
+    *RowCounts.model_fields,
+)
+"""The fields that lines and page show, and what an entry needs; without the rest, an entry takes half the time."""
+
+_ROWS_PER_TABLE: Final = 1_000
+"""Entries whose columns are made equally wide on a terminal."""
+
+
+def ledger_entries(
+    file: str | None, since: datetime | None, limit: int, *, whole: bool = False
+) -> Iterator[LedgerEntry]:
     """At most `limit` entries, the last claimed first: of all files, or of all versions of the file at one address.
+
+    They are read on demand, so memory is bounded. Unless `whole`, fields that are not shown have their defaults.
 
     Raises:
         BlockMissingError: the Prefect server has no saved blocks.
@@ -35,11 +52,13 @@ def ledger_entries(file: str | None, since: datetime | None, limit: int) -> list
     """
     from blocks.saved_blocks import load_blocks
 
-    ledger = load_blocks().file_ledger
-    if file is None:
-        return ledger.with_emails(list(ledger.newest(limit, since)))
-    versions = sorted(ledger.entries_of(*parse_s3_uri(file)), key=lambda entry: entry.claimed_at, reverse=True)
-    return ledger.with_emails([entry for entry in versions if since is None or entry.claimed_at >= since][:limit])
+    address, ledger = parse_s3_uri(file) if file is not None else None, load_blocks().file_ledger
+    if address is None:
+        found = ledger.newest(limit, since, () if whole else SHOWN_FIELDS)
+    else:
+        versions = sorted(ledger.entries_of(*address), key=lambda entry: entry.claimed_at, reverse=True)
+        found = islice((entry for entry in versions if since is None or entry.claimed_at >= since), limit)
+    return ledger.with_emails(found) if whole else found
 
 
 def parse_since(text: str, now: datetime | None = None) -> datetime:
@@ -63,16 +82,29 @@ def latency(entry: LedgerEntry) -> timedelta | None:
     return entry.finished_at - entry.landed_at if entry.finished_at and entry.landed_at else None
 
 
-def print_entries(found: Sequence[LedgerEntry]) -> None:
-    """Print the entries: as a table on a terminal, else as lines separated by tabs."""
-    if sys.stdout.isatty():
-        Console().print(_table(found))
-        return
+def print_entries(found: Iterable[LedgerEntry]) -> int:
+    """Print the entries, as a table on a terminal, else as lines separated by tabs; returns their number."""
+    printed, rest, is_terminal = 0, iter(found), sys.stdout.isatty()
+    while group := list(islice(rest, _ROWS_PER_TABLE)):
+        if is_terminal:
+            Console().print(_table(group))
+        else:
+            sys.stdout.writelines("\t".join(_cells(entry)) + "\n" for entry in group)
+        printed += len(group)
+    return printed
+
+
+def printed_as_json(found: Iterable[LedgerEntry]) -> Iterator[LedgerEntry]:
+    """The same entries, each printed when it is taken; together they are one JSON list."""
+    separator = "["
     for entry in found:
-        print("\t".join(_cells(entry)))
+        print(separator, indent(json.dumps(entry.model_dump(mode="json"), indent=2), "  "), sep="\n", end="")
+        separator = ","
+        yield entry
+    print("[]" if separator == "[" else "\n]")
 
 
-def _table(found: Sequence[LedgerEntry]) -> Table:
+def _table(found: Iterable[LedgerEntry]) -> Table:
     table = Table("when (UTC)", "file", "result", box=None, header_style="bold", pad_edge=False)
     for name in ("rows", "loaded", "bad", "took"):
         table.add_column(name, justify="right")

@@ -1,7 +1,8 @@
 """The history page: one HTML file that fetches nothing, with plots over time and a table of the latest files."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -29,15 +30,51 @@ _PERIOD_LENGTHS: Final = [
     timedelta(days=365),
 ]
 
-Measure = Callable[[Sequence[LedgerEntry]], float]
-"""A number about the files that were claimed in one period."""
+_MOST_PERIODS_KEPT: Final = 4_000
+"""Periods for which totals are kept at most, until the time that the entries cover is known: twice as many are merged.
+
+Those are never longer than the bars: so many of one length cover more than 48 of the next.
+"""
+_LONGEST_KEPT: Final = timedelta(days=1)
+"""The longest period that is merged into, as longer ones are no multiples of each other."""
+
+_COUNTS: Final = ("files", "good", "archived", "rows", "accepted", "loaded", "replaced", "rejected")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Period(NamedTuple):
-    """A part of the time axis, and the files that were claimed in it."""
+@dataclass
+class Totals:
+    """What became of some files."""
 
-    start: datetime
-    entries: list[LedgerEntry]
+    files: int = 0
+    good: int = 0
+    """Files that are loaded, or may be."""
+    archived: int = 0
+    rows: int = 0
+    accepted: int = 0
+    loaded: int = 0
+    replaced: int = 0
+    rejected: int = 0
+    latencies: "array[float]" = field(default_factory=lambda: array("f"))
+    """Seconds from landing to loaded."""
+
+    def add(self, entry: LedgerEntry) -> None:
+        self.files += 1
+        self.good += entry.status in ("archived", "waiting", "loading")
+        self.archived += entry.status == "archived"
+        self.rows += entry.rows
+        self.accepted += entry.accepted
+        self.loaded += entry.loaded
+        self.replaced += entry.replaced
+        self.rejected += entry.rejected
+        if (took := latency(entry)) is not None:
+            self.latencies.append(took.total_seconds())
+
+    def merge(self, other: "Totals") -> None:
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.latencies.extend(other.latencies)
 
 
 class Bar(NamedTuple):
@@ -53,6 +90,9 @@ class BarChart:
     """One plot of the page: a bar for each period."""
 
     title: str
+    good: str
+    """What the lower part of a bar stands for; empty if there is none."""
+    bad: str
     bars: list[Bar]
 
     @property
@@ -60,48 +100,76 @@ class BarChart:
         return max([1.0, *(bar.good + bar.bad for bar in self.bars)])
 
 
-def history_page(entries: Sequence[LedgerEntry], made_at: datetime) -> str:
-    """The page about these entries, the last claimed first."""
-    periods = _periods(entries)
-    charts = [
-        _chart("Files", periods, lambda claimed: len(claimed) - _failures(claimed), _failures),
-        _chart("Rows loaded", periods, lambda claimed: sum(entry.loaded for entry in claimed)),
-        _chart("Rows rejected", periods, lambda _: 0, lambda claimed: sum(entry.rejected for entry in claimed)),
-        _chart("Seconds from landing to loaded, median", periods, _median_latency),
-    ]
+def history_page(entries: Iterable[LedgerEntry], made_at: datetime) -> str:
+    """The page about these entries, the last claimed first; in memory there are only totals, and the files shown."""
+    periods, files, totals = _Periods(), list[LedgerEntry](), Totals()
+    for entry in entries:
+        periods.add(entry)
+        if len(files) < FILES_SHOWN:
+            files.append(entry)
+    bars = periods.of_bars() if files else []
+    for _, each in bars:
+        totals.merge(each)
     return template(Path(__file__).with_name("page.html.j2")).render(
-        entries=entries,
-        loaded=sum(entry.status == "archived" for entry in entries),
-        made_at=made_at,
-        charts=charts if periods else [],
-        files=entries[:FILES_SHOWN],
+        totals=totals, made_at=made_at, charts=_charts(bars) if files else [], files=files
     )
 
 
-def _periods(entries: Sequence[LedgerEntry]) -> list[Period]:
-    """Periods of equal length, from the first claim or earlier until the last claim."""
-    if not entries:
-        return []
-    moments = [entry.claimed_at.astimezone(UTC) for entry in entries]
-    covered = max(moments) - min(moments)
-    length = next((length for length in _PERIOD_LENGTHS if covered / length < MOST_PERIODS), _PERIOD_LENGTHS[-1])
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    last = (max(moments) - epoch) // length
-    first = min((min(moments) - epoch) // length, last - FEWEST_PERIODS + 1)
-    periods = [Period(epoch + number * length, []) for number in range(first, last + 1)]
-    for entry, moment in zip(entries, moments, strict=True):
-        periods[(moment - epoch) // length - first].entries.append(entry)
-    return periods
+class _Periods:
+    """The totals of periods of equal length, which are merged into longer ones if they become too many."""
+
+    def __init__(self) -> None:
+        self._length = _PERIOD_LENGTHS[0]
+        self._totals: dict[int, Totals] = {}
+        self._first, self._last = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
+
+    def add(self, entry: LedgerEntry) -> None:
+        self._first, self._last = min(self._first, entry.claimed_at), max(self._last, entry.claimed_at)
+        self._totals.setdefault((entry.claimed_at - _EPOCH) // self._length, Totals()).add(entry)
+        if len(self._totals) > _MOST_PERIODS_KEPT and self._length < _LONGEST_KEPT:
+            longer = _PERIOD_LENGTHS[_PERIOD_LENGTHS.index(self._length) + 1]
+            self._totals = self._merged(longer)
+            self._length = longer
+
+    def of_bars(self) -> list[tuple[datetime, Totals]]:
+        """All periods, from the first claim or earlier until the last claim, few enough for a plot."""
+        covered = self._last - self._first
+        length = next((length for length in _PERIOD_LENGTHS if covered / length < MOST_PERIODS), _PERIOD_LENGTHS[-1])
+        last = (self._last - _EPOCH) // length
+        first = min((self._first - _EPOCH) // length, last - FEWEST_PERIODS + 1)
+        merged = self._merged(length)
+        return [(_EPOCH + number * length, merged.get(number, Totals())) for number in range(first, last + 1)]
+
+    def _merged(self, length: timedelta) -> dict[int, Totals]:
+        merged: dict[int, Totals] = {}
+        for number, totals in self._totals.items():
+            merged.setdefault(number * self._length // length, Totals()).merge(totals)
+        return merged
 
 
-def _chart(title: str, periods: Sequence[Period], good: Measure, bad: Measure = lambda _: 0) -> BarChart:
-    return BarChart(title, [Bar(start, good(claimed), bad(claimed)) for start, claimed in periods])
+def _charts(periods: Sequence[tuple[datetime, Totals]]) -> list[BarChart]:
+    def chart(
+        title: str,
+        good: str,
+        bad: str,
+        good_of: Callable[[Totals], float] = lambda _: 0,
+        bad_of: Callable[[Totals], float] = lambda _: 0,
+    ) -> BarChart:
+        return BarChart(title, good, bad, [Bar(start, good_of(each), bad_of(each)) for start, each in periods])
 
-
-def _failures(claimed: Sequence[LedgerEntry]) -> int:
-    return sum(entry.status not in ("archived", "waiting", "loading") for entry in claimed)
-
-
-def _median_latency(claimed: Sequence[LedgerEntry]) -> float:
-    seconds = [time.total_seconds() for entry in claimed if (time := latency(entry)) is not None]
-    return median(seconds) if seconds else 0
+    return [
+        chart(
+            "Files",
+            "loaded, or not yet",
+            "refused, failed, replaced by a newer version, or gone",
+            lambda each: each.good,
+            lambda each: each.files - each.good,
+        ),
+        chart("Rows", "loaded", "rejected", lambda each: each.loaded, lambda each: each.rejected),
+        chart(
+            "Seconds from landing to loaded",
+            "median of the files",
+            "",
+            lambda each: median(each.latencies) if each.latencies else 0,
+        ),
+    ]

@@ -7,6 +7,7 @@ import pytest
 from blocks.domain.models import FileStatus, LedgerEntry, Reject, SensorFile, utc_text
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.table import entry_attributes
+from deployments.commands.history.entries import SHOWN_FIELDS
 from tests.blocks.conftest import Line
 from tests.blocks.ledger_entries import FILE, elsewhere, finished, load, own, put_raw, version
 
@@ -111,6 +112,15 @@ def test_no_more_come_than_were_asked_for(history: FileLedger) -> None:
 
 def test_what_was_claimed_before_is_left_out(history: FileLedger) -> None:
     assert ["0", "1"] == [entry.key for entry in history.newest(20, NOW - timedelta(days=30))]
+
+
+def test_of_fields_that_were_not_asked_for_only_defaults_are_known(file_ledger: FileLedger) -> None:
+    counts = {"lines": 3, "rows": 3, "accepted": 2, "rejected": 1}
+    rejects = [Reject(line=3, reason="value", text="x")]
+    put(file_ledger, "a.csv", NOW, problem="a reserved word", first_rejects=rejects, **counts)
+    [whole], [part] = file_ledger.newest(9), file_ledger.newest(9, fields=SHOWN_FIELDS)
+    assert {"first_rejects"} == {name for name, value in whole if value != getattr(part, name)}
+    assert part.first_rejects == []
 
 
 def test_claims_and_emails_are_no_entries(file_ledger: FileLedger) -> None:

@@ -1,5 +1,7 @@
 """The texts and the page of the command `history`."""
 
+import json
+import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 
 from blocks.domain.models import LedgerEntry
-from deployments.commands.history.entries import latency, parse_since, print_entries
+from deployments.commands.history.entries import latency, parse_since, print_entries, printed_as_json
 from deployments.commands.history.page import FILES_SHOWN, history_page
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -75,6 +77,19 @@ def test_a_name_from_outside_moves_no_cursor_and_colours_nothing(capsys: pytest.
     assert r"\x1b[31m" in shown
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_entries_are_printed_as_one_json_list_while_they_are_read(
+    count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = [entry(version=f"v{number}") for number in range(count)]
+    for number, each in enumerate(printed_as_json(iter(entries))):
+        assert f'"v{number}"' in capsys.readouterr().out, "each when it is taken"
+        assert each is entries[number]
+    capsys.readouterr()
+    assert entries == list(printed_as_json(entries))
+    assert [each.model_dump(mode="json") for each in entries] == json.loads(capsys.readouterr().out)
+
+
 # ---- The page ------------------------------------------------------------------------------------------------------
 
 
@@ -103,8 +118,9 @@ def test_the_page_counts_files_and_rows_and_plots_them() -> None:
     assert "31 files, 30 loaded" in elements.text
     assert "300 rows: 210 loaded, 30 replaced by a later row with the same key, 60 rejected" in elements.text
     assert "no such permission" in elements.text
-    assert 4 == elements.names.count("svg")
+    assert 3 == elements.names.count("svg")
     assert elements.names.count("rect") >= 90
+    assert "refused, failed" in elements.text
 
 
 def test_what_comes_from_outside_is_text_on_the_page_and_nothing_is_fetched() -> None:
@@ -121,6 +137,18 @@ def test_a_page_about_very_many_files_and_very_long_times_stays_small() -> None:
     html = history_page(days, NOW)
     assert len(html) < 150_000
     assert f"and {8000 - FILES_SHOWN:,} more" in html
+
+
+@pytest.mark.parametrize("apart", [timedelta(seconds=1), timedelta(minutes=3), timedelta(hours=5), timedelta(days=1)])
+def test_each_file_is_in_the_bar_of_its_period_however_long_the_time(apart: timedelta) -> None:
+    """However often the periods were merged meanwhile: 10,000 files are more than are kept apart."""
+    entries = [entry(claimed_at=NOW - number * apart) for number in range(10_000)]
+    bars = re.findall(r"<title>(\S+ \S+): ([\d,]+)</title>", history_page(entries, NOW).split("<svg")[1])
+    starts = [datetime.fromisoformat(f"{start}+00:00") for start, _ in bars]
+    counts = [int(files.replace(",", "")) for _, files in bars]
+    assert 10_000 == sum(counts)
+    for start, end, files in zip(starts, [*starts[1:], NOW + apart], counts, strict=True):
+        assert files == sum(start <= each.claimed_at < end for each in entries)
 
 
 def test_a_page_without_entries_has_no_plots() -> None:
