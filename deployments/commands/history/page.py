@@ -1,7 +1,7 @@
 """The history page: one HTML file that fetches nothing, with plots over time and a table of the latest files."""
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,16 +19,17 @@ MOST_PERIODS: Final = 48
 FILES_SHOWN: Final = 200
 """Most files in the table, the latest first."""
 
-_PERIOD_LENGTHS: Final = [
-    timedelta(minutes=1),
-    timedelta(minutes=10),
-    timedelta(hours=1),
-    timedelta(hours=6),
-    timedelta(days=1),
-    timedelta(days=7),
-    timedelta(days=30),
-    timedelta(days=365),
-]
+_PERIODS: Final = {
+    timedelta(minutes=1): "a minute",
+    timedelta(minutes=10): "ten minutes",
+    timedelta(hours=1): "an hour",
+    timedelta(hours=6): "six hours",
+    timedelta(days=1): "a day",
+    timedelta(days=7): "a week",
+    timedelta(days=30): "30 days",
+    timedelta(days=365): "a year",
+}
+_PERIOD_LENGTHS: Final = list(_PERIODS)
 
 _MOST_PERIODS_KEPT: Final = 4_000
 """Periods for which totals are kept at most, until the time that the entries cover is known: twice as many are merged.
@@ -107,11 +108,15 @@ def history_page(entries: Iterable[LedgerEntry], made_at: datetime) -> str:
         periods.add(entry)
         if len(files) < FILES_SHOWN:
             files.append(entry)
-    bars = periods.of_bars() if files else []
-    for _, each in bars:
+    bars = periods.of_bars() if files else {}
+    for each in bars.values():
         totals.merge(each)
     return template(Path(__file__).with_name("page.html.j2")).render(
-        totals=totals, made_at=made_at, charts=_charts(bars) if files else [], files=files
+        totals=totals,
+        made_at=made_at,
+        charts=_charts(bars) if files else [],
+        bar=_PERIODS[periods.bar_length] if files else "",
+        files=files,
     )
 
 
@@ -131,14 +136,19 @@ class _Periods:
             self._totals = self._merged(longer)
             self._length = longer
 
-    def of_bars(self) -> list[tuple[datetime, Totals]]:
-        """All periods, from the first claim or earlier until the last claim, few enough for a plot."""
+    @property
+    def bar_length(self) -> timedelta:
+        """Long enough for a plot of all periods."""
         covered = self._last - self._first
-        length = next((length for length in _PERIOD_LENGTHS if covered / length < MOST_PERIODS), _PERIOD_LENGTHS[-1])
+        return next((length for length in _PERIOD_LENGTHS if covered / length < MOST_PERIODS), _PERIOD_LENGTHS[-1])
+
+    def of_bars(self) -> dict[datetime, Totals]:
+        """The totals of all periods by their starts, from the first claim or earlier until the last claim."""
+        length = self.bar_length
         last = (self._last - _EPOCH) // length
         first = min((self._first - _EPOCH) // length, last - FEWEST_PERIODS + 1)
         merged = self._merged(length)
-        return [(_EPOCH + number * length, merged.get(number, Totals())) for number in range(first, last + 1)]
+        return {_EPOCH + number * length: merged.get(number, Totals()) for number in range(first, last + 1)}
 
     def _merged(self, length: timedelta) -> dict[int, Totals]:
         merged: dict[int, Totals] = {}
@@ -147,7 +157,7 @@ class _Periods:
         return merged
 
 
-def _charts(periods: Sequence[tuple[datetime, Totals]]) -> list[BarChart]:
+def _charts(periods: Mapping[datetime, Totals]) -> list[BarChart]:
     def chart(
         title: str,
         good: str,
@@ -155,12 +165,12 @@ def _charts(periods: Sequence[tuple[datetime, Totals]]) -> list[BarChart]:
         good_of: Callable[[Totals], float] = lambda _: 0,
         bad_of: Callable[[Totals], float] = lambda _: 0,
     ) -> BarChart:
-        return BarChart(title, good, bad, [Bar(start, good_of(each), bad_of(each)) for start, each in periods])
+        return BarChart(title, good, bad, [Bar(start, good_of(each), bad_of(each)) for start, each in periods.items()])
 
     return [
         chart(
             "Files",
-            "loaded, or not yet",
+            "loaded, or waiting for it",
             "refused, failed, replaced by a newer version, or gone",
             lambda each: each.good,
             lambda each: each.files - each.good,
