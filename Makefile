@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-dask test-iam test-faults simulate fuzz audit sbom pinned-base protections strength soak check format lock clean
+.PHONY: help install demo test pytest test-dask test-iam test-faults simulate fuzz audit sbom pinned-base protections strength soak check format lock clean
 
 help:     ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -23,7 +23,10 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## the main job on this machine: a file dropped, loaded, moved, waited for and emailed about
 	$(BIN)/sensor-ingest demo
 
-test: check  ## everything that must pass before a commit: format, lint, types, tests
+test: $(READY)  ## everything that must pass before a commit: format, lint, types, tests
+	@$(MAKE) --no-print-directory --jobs 2 check pytest
+
+pytest: $(READY)
 	$(BIN)/python -m pytest --numprocesses 3
 
 test-dask: $(READY)  ## a file shared out among the workers of a local Dask cluster
