@@ -69,7 +69,7 @@ class DuplicateFinder:
         chunks: list[tuple[Integers, Integers]] = []
         with self._path.open("rb") as file:
             for start in range(0, self._rows, _KEYS_PER_READ):
-                keys = np.fromfile(file, np.int64, _KEYS_PER_READ * self._words)
+                keys: Integers = np.fromfile(file, np.int64, _KEYS_PER_READ * self._words)
                 if self._words > 1:
                     keys = keys.reshape(-1, self._words)
                 first = keys if self._words == 1 else np.ascontiguousarray(keys[:, 0])

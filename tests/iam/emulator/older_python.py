@@ -37,7 +37,7 @@ def read_in_older_words() -> None:
         return
     from typing_extensions import deprecated  # noqa: PLC0415 - localemu installs it
 
-    warnings.deprecated = deprecated  # type: ignore[attr-defined]
+    vars(warnings)["deprecated"] = deprecated
     compiled = SourceFileLoader.source_to_code
 
     def source_to_code(loader: Any, data: Any, path: Any, **options: Any) -> Any:
@@ -45,4 +45,4 @@ def read_in_older_words() -> None:
             data = in_older_words(bytes(data).decode()).encode()
         return compiled(loader, data, path, **options)
 
-    SourceFileLoader.source_to_code = source_to_code  # type: ignore[method-assign,assignment]
+    setattr(SourceFileLoader, "source_to_code", source_to_code)  # noqa: B010 - mypy's objection depends on the Python
