@@ -108,7 +108,7 @@ def page_made(found: Iterable[LedgerEntry]) -> int:
     return len(history_page(found, datetime.now(UTC)))
 
 
-Way = tuple[Callable[[Iterable[LedgerEntry]], int], timedelta | None, int, bool]
+Way = tuple[Callable[[Iterable[LedgerEntry]], object], timedelta | None, int, bool]
 WAYS: Final[dict[str, Way]] = {
     "history": (print_entries, None, 20, False),
     "history --since 24h": (print_entries, timedelta(hours=24), 1_000_000, False),

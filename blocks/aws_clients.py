@@ -62,14 +62,15 @@ def _session_of(credentials: AwsCredentials) -> boto3.Session:
 def _new_session(credentials: AwsCredentials) -> boto3.Session:
     session = credentials.get_boto3_session()
     of_botocore = session._session  # noqa: SLF001 - decision 34 says what notices if this name goes
-    of_botocore.register_component("data_loader", _loader(of_botocore.get_config_variable("data_path")))
+    if of_botocore.get_config_variable("data_path") is None:  # else there are data files of the user's
+        of_botocore.register_component("data_loader", _loader())
     return session
 
 
-@lru_cache(maxsize=8)
-def _loader(data_path: str | None) -> Loader:
-    """What reads botocore's data files and keeps them; `AWS_DATA_PATH` may name more folders of them."""
-    return create_loader(data_path)
+@lru_cache(maxsize=1)
+def _loader() -> Loader:
+    """What reads botocore's data files, and keeps them."""
+    return create_loader()
 
 
 def _client(session: boto3.Session, credentials: AwsCredentials, service: str) -> Any:  # noqa: ANN401 - as above

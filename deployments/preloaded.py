@@ -9,9 +9,11 @@ It holds no connection, no credentials and no event loop: each run makes its own
 import ctypes
 import importlib
 import threading
+from contextlib import suppress
 from typing import Final
 
 import anyio
+from botocore.exceptions import BotoCoreError
 from PIL import Image
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr
@@ -49,7 +51,8 @@ _NOBODY: Final = AwsCredentials(
     aws_access_key_id="nobody", aws_secret_access_key=SecretStr("nothing"), region_name="us-east-1"
 )
 for _name in ("dynamodb", "s3", "sesv2"):
-    renewed_client(_NOBODY, _name)
+    with suppress(BotoCoreError, ValueError):  # a profile that runs need not have, for example
+        renewed_client(_NOBODY, _name)
 
 # anyio imports its backend at the first loop. A thread has a loop of its own, and takes it along as it ends.
 _thread = threading.Thread(target=anyio.run, args=(anyio.sleep, 0))

@@ -70,6 +70,7 @@ class ObjectReplacedError(SensorIngestError):
     """The object has another version than the one that was claimed, or is gone."""
 
     def __init__(self, uri: str, version: str | None) -> None:
+        self.uri = uri
         super().__init__(
             f"{uri} does not have the version {version} any more: a newer one has replaced it, or it is gone."
         )
@@ -171,7 +172,7 @@ class ArchiveError(SensorIngestError):
 
 
 class ArchivedFileRefusedError(SensorIngestError):
-    """An archived file is to be written again, and its feed, which has changed since it was loaded, refuses it."""
+    """An archived file is loaded again, and its feed, which has changed since the first load, refuses it."""
 
     def __init__(self, uri: str, refusal: str) -> None:
         super().__init__(

@@ -193,9 +193,10 @@ def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -
                 return [step(refuse_file)(found, validated, entry, lease)]
             step(write_readings)(found, validated, large_files, lease)
             return [step(archive_file)(found, validated, entry, lease)]
-    except ObjectReplacedError:
-        if lease.unanswered:
-            raise  # the claim has to end, which records that rows may arrive late
+    except ObjectReplacedError as replaced:
+        # With rows that may arrive late, the claim has to end, which records them; its target is no newer version.
+        if lease.unanswered or replaced.uri != found.uri:
+            raise
         lease.key_stays_held = True  # the next claim settles this version as superseded
         return []
     except (ClientError, SensorIngestError) as error:

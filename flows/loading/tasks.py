@@ -85,13 +85,11 @@ def write_readings(file: SensorFile, validated: ValidatedFile, large_files: Larg
 
 @task(task_run_name="write {archived.name} again", **_RETRIED)
 def write_again(archived: LedgerEntry, lease: Lease) -> int:
-    """The number of rows of an archived version that were written again; 0 if the archived file is gone.
+    """The number of rows of an archived version that were written again.
 
     They are the rows that were written before, as rows of an older version may have come after them; of a feed that has
-    changed since, those that it makes of the file now.
-
-    Raises:
-        ArchivedFileRefusedError: such a feed refuses the file.
+    changed since, those that it makes of the file now. None are written if the archived file is gone, or if its feed
+    would refuse it now: a log line says so, and the other versions are written again.
     """
     zone = run_blocks().landing_zone
     found = zone.describe(SensorFile.model_validate(archived.archived_to))
@@ -102,7 +100,8 @@ def write_again(archived: LedgerEntry, lease: Lease) -> int:
         with zone.opened(found.model_copy(update={"version_id": None})) as body:
             validated = validate_file(body, Path(workspace), _settings(archived.key))
         if validated.refusal:
-            raise ArchivedFileRefusedError(archived.uri, validated.refusal)
+            runtime().log().warning("%s cannot be written again: %s", archived.uri, validated.refusal)
+            return 0
         return _table_of(validated).write(validated.items(), fence=lease.fence, on_unanswered=lease.note_unanswered)
 
 

@@ -1,5 +1,6 @@
 """`sensor-ingest history`."""
 
+from collections import deque
 from pathlib import Path
 from typing import Annotated
 
@@ -28,22 +29,27 @@ def history(
     use_stack(data_dir)
     from datetime import UTC, datetime
 
-    from deployments.commands.history.entries import ledger_entries, parse_since, print_entries, printed_as_json
-    from deployments.commands.history.page import history_page
+    from deployments.commands.history.entries import (
+        Counted,
+        ledger_entries,
+        parse_since,
+        print_entries,
+        printed_as_json,
+    )
+    from deployments.commands.history.page import write_page
 
     try:
         most = limit or (ALL if since or html else SHOWN_BY_DEFAULT)
         found = ledger_entries(file, parse_since(since) if since else None, most, whole=as_json)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    if as_json:
-        found = printed_as_json(found)
+    entries = Counted(printed_as_json(found) if as_json else found)
     if html:
-        try:
-            with html.open("w", encoding="utf-8") as page:  # to fail before a million entries are read
-                page.write(history_page(found, datetime.now(UTC)))
-        except OSError as error:
-            raise typer.BadParameter(str(error), param_hint="--html") from error
-        typer.echo(f"The page is in {html}", err=True)
-    elif not (sum(1 for _ in found) if as_json else print_entries(found)):
+        write_page(html, entries, datetime.now(UTC))
+        typer.echo(f"{entries.count} file(s) in {html}", err=True)
+    elif as_json:
+        deque(entries, maxlen=0)
+    else:
+        print_entries(entries)
+    if not entries.count:
         typer.echo("The ledger has no entry for that; `sensor-ingest put FILE` uploads a file.", err=True)

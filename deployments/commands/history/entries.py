@@ -82,16 +82,27 @@ def latency(entry: LedgerEntry) -> timedelta | None:
     return entry.finished_at - entry.landed_at if entry.finished_at and entry.landed_at else None
 
 
-def print_entries(found: Iterable[LedgerEntry]) -> int:
-    """Print the entries, as a table on a terminal, else as lines separated by tabs; returns their number."""
-    printed, rest, is_terminal = 0, iter(found), sys.stdout.isatty()
+class Counted:
+    """The same entries; `count` is how many have been taken."""
+
+    def __init__(self, entries: Iterable[LedgerEntry]) -> None:
+        self.count = 0
+        self._entries = entries
+
+    def __iter__(self) -> Iterator[LedgerEntry]:
+        for entry in self._entries:
+            self.count += 1
+            yield entry
+
+
+def print_entries(found: Iterable[LedgerEntry]) -> None:
+    """Print the entries, as a table on a terminal, else as lines separated by tabs."""
+    rest, is_terminal = iter(found), sys.stdout.isatty()
     while group := list(islice(rest, _ROWS_PER_TABLE)):
         if is_terminal:
             Console().print(_table(group))
         else:
             sys.stdout.writelines("\t".join(_cells(entry)) + "\n" for entry in group)
-        printed += len(group)
-    return printed
 
 
 def printed_as_json(found: Iterable[LedgerEntry]) -> Iterator[LedgerEntry]:

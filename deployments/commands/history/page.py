@@ -1,12 +1,15 @@
 """The history page: one HTML file that fetches nothing, with plots over time and a table of the latest files."""
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
+
+import typer
 
 from blocks.domain.models import LedgerEntry
 from deployments.commands.history.entries import latency
@@ -99,6 +102,33 @@ class BarChart:
     @property
     def tallest(self) -> float:
         return max([1.0, *(bar.good + bar.bad for bar in self.bars)])
+
+
+def write_page(path: Path, entries: Iterable[LedgerEntry], made_at: datetime) -> None:
+    """Write the page; the file has the whole page or, if reading the entries fails, what it had before.
+
+    Raises:
+        typer.BadParameter: no file can be written there, which is known before the entries are read.
+    """
+    is_special = path.exists() and not path.is_file()  # such as /dev/stdout
+    draft = path if is_special else path.with_name(f".{path.name}.new")
+    with _errors_named():
+        draft.touch()
+    try:
+        text = history_page(entries, made_at)
+        with _errors_named():
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(path) if draft != path else None
+    finally:
+        draft.unlink(missing_ok=True) if draft != path else None
+
+
+@contextmanager
+def _errors_named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise typer.BadParameter(str(error), param_hint="--html") from error
 
 
 def history_page(entries: Iterable[LedgerEntry], made_at: datetime) -> str:

@@ -2,15 +2,18 @@
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from blocks.domain.models import LedgerEntry
 from deployments.commands.history.entries import latency, parse_since, print_entries, printed_as_json
-from deployments.commands.history.page import FILES_SHOWN, history_page
+from deployments.commands.history.page import FILES_SHOWN, history_page, write_page
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOSTILE = 'incoming/<img src=x onerror=alert(1)>\x1b[31m{{ 1 }}"&.csv'
@@ -155,3 +158,27 @@ def test_a_page_without_entries_has_no_plots() -> None:
     elements = Elements(history_page([], NOW))
     assert "0 files, 0 loaded" in elements.text
     assert "svg" not in elements.names
+
+
+def test_a_page_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:
+    page = tmp_path / "history.html"
+    write_page(page, [entry()], NOW)
+    assert "1 files, 1 loaded" in page.read_text(encoding="utf-8")
+
+    def fails_half_way() -> Iterator[LedgerEntry]:
+        yield entry()
+        raise ConnectionError("DynamoDB is away")
+
+    with pytest.raises(ConnectionError):
+        write_page(page, fails_half_way(), NOW)
+    assert "1 files, 1 loaded" in page.read_text(encoding="utf-8")
+    assert [page] == list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_known_before_anything_is_read(tmp_path: Path) -> None:
+    def not_read() -> Iterator[LedgerEntry]:
+        pytest.fail("it was read")
+        yield entry()
+
+    with pytest.raises(typer.BadParameter, match="No such file or directory"):
+        write_page(tmp_path / "nowhere" / "history.html", not_read(), NOW)

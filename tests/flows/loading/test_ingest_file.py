@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 from urllib.parse import quote_plus
 
 import pytest
@@ -19,6 +19,7 @@ from blocks.readings_table import ReadingsTable
 from blocks.saved_blocks import load_blocks
 from flows.ingest import ingest_sensor_files
 from flows.loading import ingest_file, tasks
+from flows.rows import ValidatedFile, validate_file
 from tests.flows.ingest_runs import ingest, ingest_files
 from tests.support.world import World
 
@@ -99,6 +100,30 @@ def test_a_reload_that_fails_again_and_again_sends_no_email_and_comes_less_and_l
     make_reload_due(world, key)
     state, _ = ingest_files(SensorFile(bucket=world.outputs.bucket_name, key=key))
     assert state.is_completed()
+    assert next_look(world, key) is None
+
+
+def test_a_reload_leaves_out_a_version_that_its_feed_would_refuse_by_now(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "incoming/reload-refused.csv"
+    for value in 1, 2:
+        ingest(world.put(f"0915-000{value},1483906366,{value}\n", key))
+        late_row = {"sensor_id": {"S": f"0915-000{value}"}, "timestamp": {"N": "1483906366"}, "value": {"N": "9"}}
+        world.aws.client("dynamodb").put_item(TableName=world.outputs.readings_table_name, Item=late_row)
+
+    def refused_if_first(body: BinaryIO, *more: Any) -> ValidatedFile:  # noqa: ANN401 - of the function
+        validated = validate_file(body, *more)
+        is_first = "0915-0001" in str(next(validated.items()))
+        return replace(validated, verdict="refused", refusal="no such sensor") if is_first else validated
+
+    make_reload_due(world, key)
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "validate_file", refused_if_first)
+        state, _ = ingest_files(SensorFile(bucket=world.outputs.bucket_name, key=key))
+    assert state.is_completed()
+    assert [9] == world.values_of("0915-0001")
+    assert [2] == world.values_of("0915-0002")
     assert next_look(world, key) is None
 
 
