@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
@@ -16,9 +16,7 @@ from pydantic import HttpUrl, ValidationError, model_validator
 from blocks.domain.errors import BlockInvalidError
 from blocks.domain.feed.descriptor import SENSOR_READINGS, Feed, FeedInvalidError, parse_feed
 from blocks.domain.feed.selection import Feeds
-
-DEFAULT_INCOMING: Final = "incoming/"
-"""The incoming prefix that descriptors in files are written for."""
+from blocks.domain.s3_keys import DEFAULT_INCOMING
 
 
 class FeedBlock(Block):

@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 from blocks.domain.errors import ArchiveError, KeyTooLongError
 from blocks.domain.models import WITHOUT_NUL, FileStatus, SensorFile, StoredFile
 from blocks.domain.s3_keys import (
+    DEFAULT_INCOMING,
     LONGEST_KEY_BYTES,
     PUT_BACK,
     REJECTS_SUFFIX,
@@ -47,7 +48,7 @@ class LandingZone(ObjectsBlock):
     target_bucket: str | None = Field(
         default=None, description="Bucket that loaded files move to; left empty, they stay in the same bucket."
     )
-    incoming_prefix: Prefix = Field(default="incoming/", description="Prefix of files that wait to be loaded.")
+    incoming_prefix: Prefix = Field(default=DEFAULT_INCOMING, description="Prefix of files that wait to be loaded.")
     processed_prefix: Prefix = Field(default="processed/", description="Prefix of files whose rows are in the table.")
     refused_prefix: Prefix = Field(
         default="refused/", description="Prefix of files over the reject limit or unreadable."

@@ -4,6 +4,9 @@ import re
 from typing import Final
 from urllib.parse import unquote_plus
 
+DEFAULT_INCOMING: Final = "incoming/"
+"""The prefix that files land under, unless the stack has another; descriptors in files are written for this one."""
+
 REJECTS_SUFFIX = ".rejects.csv"
 
 PUT_BACK: Final = "put-back"

@@ -24,11 +24,17 @@ def deploy(
     """Create or update the work pool, blocks, deployments and automations on the Prefect server. Idempotent."""
     use_stack(data_dir)
     from blocks.domain.names import WORK_POOL, deployment_name
+    from deployments.commands.feed.known import as_rows, known_feeds
     from deployments.server.api_access import require_api
     from deployments.server.deploy import deploy_all
+    from deployments.server.feed_files import feeds_in_files
     from deployments.server.prefect_yaml import prefect_yaml
 
     require_api()
+    feeds_in_files()  # a fault is named here; below, it would end the step of `prefect deploy` with a traceback
     output = deploy_all(stack=stack, ecs_stack=ecs_stack, notify_after_seconds=notify_after)
     names = [deployment_name(each["name"]) for each in prefect_yaml()["deployments"]]
-    typer.echo(json.dumps({"work_pool": WORK_POOL, "deployments": names}, indent=2) if as_json else output)
+    if as_json:
+        typer.echo(json.dumps({"work_pool": WORK_POOL, "deployments": names}, indent=2))
+    else:
+        typer.echo(f"{output.rstrip()}\n\nFeeds on the server, with their tables:\n\n{as_rows(known_feeds())}")

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from blocks.domain.feed.descriptor import Feed
+from blocks.domain.feed.descriptor import Feed, FeedInvalidError
 from blocks.domain.feed.documents import feed_of_json
+from blocks.domain.feed.faults import Fault
+from blocks.domain.s3_keys import DEFAULT_INCOMING
 from deployments.settings import Settings
 
 
@@ -15,4 +17,19 @@ def feeds_in_files(folder: Path | None = None) -> list[Feed]:
         OSError: a file cannot be read.
     """
     paths = sorted((folder or Settings().feeds).glob("*.json"))
-    return [feed_of_json(path.read_bytes(), str(path)) for path in paths]
+    feeds = [feed_of_json(path.read_bytes(), str(path)) for path in paths]
+    for feed, path in zip(feeds, paths, strict=True):
+        check_prefix(feed, str(path))
+    return feeds
+
+
+def check_prefix(feed: Feed, source: str) -> None:
+    """Return if files of the feed can land: in files, all prefixes start with the default incoming prefix.
+
+    Raises:
+        FeedInvalidError: they cannot; no event would announce them.
+    """
+    if not feed.prefix.startswith(DEFAULT_INCOMING):
+        problem = f"{feed.prefix!r} does not start with {DEFAULT_INCOMING}, so no file under it would be announced"
+        remedy = f"begin it with {DEFAULT_INCOMING}; `deploy` puts another incoming prefix of the stack in its place"
+        raise FeedInvalidError(source, [Fault("prefix", problem, remedy)])

@@ -1,6 +1,8 @@
 """The whole job, through every component that production uses."""
 
 import json
+import os
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,8 +10,9 @@ from deployments.commands.demo.story import SAMPLE
 from deployments.embedded.services.warm_process import warm_status
 from deployments.server.crash_automation import AUTOMATION
 from tests.e2e.conftest import NOTIFY_AFTER_SECONDS
+from tests.support.pages import page
 from tests.support.system import System, start_run, write
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, run_for_at_most
 
 ITEMS_OF_SAMPLE = {
     ("0000-0001", 1483906366, Decimal("0.35")),
@@ -170,3 +173,11 @@ def names(system: System) -> tuple[list[str], list[str]]:
     """Of all deployments and automations, each as often as it is there."""
     deployments, automations = (system.api(f"{each}/filter", {}) for each in ("deployments", "automations"))
     return sorted(each["name"] for each in deployments), sorted(each["name"] for each in automations)
+
+
+def test_the_pages_show_how_to_see_the_emails_of_the_emulator(system: System) -> None:
+    """Once an email was sent, which an earlier test of this folder waits for."""
+    for name in "docs/tutorial.md", "docs/how-to/emails-do-not-arrive.md":
+        [command] = re.findall(r"^    (curl .*?)\n\n", f"{page(name).text}\n\n", re.MULTILINE | re.DOTALL)
+        done = run_for_at_most(60, ["bash", "-c", command], {**os.environ, **system.environment})
+        assert '"Subject": "' in done.stdout, done

@@ -18,6 +18,7 @@ from blocks.domain.feed.properties import Described
 from blocks.domain.feed.storage import Storage, TimeToLive
 from blocks.domain.feed.table_schema import Constraints, Field, Schema
 from blocks.domain.limits import REJECT_LIMIT
+from blocks.domain.s3_keys import DEFAULT_INCOMING
 
 __all__ = [
     "SENSOR_READINGS",
@@ -42,7 +43,7 @@ class Feed(Described):
         description="Name of the feed, and of its block: lower-case letters, digits and single hyphens.",
     )
     prefix: str = Property(
-        default="incoming/",
+        default=DEFAULT_INCOMING,
         min_length=1,
         max_length=1024,
         description="What the keys of its files start with; {field} stands for a value of that field.",

@@ -107,7 +107,9 @@ def _typed(name: str, texts: list[str], delimiter: str) -> Column:
 
 def _notes_of_text(texts: list[str], distinct: list[str]) -> list[str]:
     if 1 < len(distinct) <= 10 and len(texts) >= _FEW * len(distinct):  # noqa: PLR2004 - few enough to list
-        return [f"there are {len(distinct)} values, so constraints.enum may be {sorted(distinct)}"]
+        values = sorted(distinct)
+        boolean = f", or its type boolean with trueValues {values[1:]} and falseValues {values[:1]}"
+        return [f"there are {len(values)} values, so constraints.enum may be {values}{boolean * (len(values) == 2)}"]  # noqa: PLR2004
     return []
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from blocks.domain.feed.descriptor import parse_feed
 from blocks.domain.feed.dialect import Dialect
+from blocks.domain.s3_keys import DEFAULT_INCOMING
 from deployments.commands.feed.columns import Column, guessed_column
 from deployments.commands.feed.sample import Sample, SampleUnreadableError, read_sample
 from flows.rows import ValidationSettings, validate_file
@@ -16,7 +17,6 @@ from flows.rows import ValidationSettings, validate_file
 _KEY_TYPES: Final = ("string", "integer", "datetime", "date")
 _CANDIDATES_SHOWN: Final = 5
 _MOST_KEY_COLUMNS: Final = 12
-_PREFIX: Final = "incoming/"
 _ID: Final = re.compile(
     r"(?i)(^|[_\W])(id|nr|no|name|station|sensor|device|site|node|logger|meter|serial)([_\W]|$)|Id$|ID$"
 )
@@ -90,7 +90,7 @@ def _descriptor(name: str, dialect: Dialect, columns: list[Column], candidates: 
     schema |= {"missingValues": ["", *common]} if common else {}
     schema |= {"fieldsMatch": "equal"} if dialect.header else {}
     fine = any(column.has_fraction or column.format == "epoch-milliseconds" for column in columns)
-    described = {"name": name, "prefix": f"{_PREFIX}{name}/"}
+    described = {"name": name, "prefix": f"{DEFAULT_INCOMING}{name}/"}
     described |= {"dialect": dialect.as_document()} if dialect.as_document() else {}
     return described | {
         "schema": schema,

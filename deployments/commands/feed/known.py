@@ -13,7 +13,7 @@ from blocks.domain.feed.documents import feed_of_json
 from blocks.domain.feed.faults import Fault
 from blocks.domain.feed.keys import key_of, key_text
 from blocks.domain.feed.selection import Feeds, FeedsConflictError
-from deployments.server.feed_files import feeds_in_files
+from deployments.server.feed_files import check_prefix, feeds_in_files
 
 
 class FeedUnknownError(SensorIngestError):
@@ -79,7 +79,7 @@ def as_rows(found: list[KnownFeed]) -> str:
     rows = [("name", "files", "table", "key", "")]
     for each in found:
         table, key = each.feed.storage.table or "(readings table)", key_text(key_of(each.feed))
-        note = "edited in the UI" if each.edited else "" if each.saved else "not deployed: in a file"
+        note = "edited in the UI: kept by deploy" if each.edited else "" if each.saved else "not deployed: in a file"
         rows.append((each.feed.name, each.feed.prefix, table, key, note))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
@@ -89,6 +89,7 @@ def faults_of_file(path: Path) -> tuple[list[Fault], Feed | None]:
     """What is wrong with the descriptor in a file, alone and beside the other feeds; and the feed it declares."""
     try:
         feed = feed_of_json(path.read_bytes(), str(path))
+        check_prefix(feed, str(path))
     except FeedInvalidError as error:
         return error.faults, None
     others = [each.feed for each in known_feeds() if each.feed.name != feed.name]

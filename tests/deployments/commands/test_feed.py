@@ -10,7 +10,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner, Result
 
-from blocks.domain.feed.descriptor import SENSOR_READINGS
+from blocks.domain.feed.descriptor import SENSOR_READINGS, FeedInvalidError
 from deployments.cli import app
 from deployments.commands.feed.layout import descriptor_text
 from deployments.server.feed_files import feeds_in_files
@@ -206,3 +206,19 @@ def test_what_is_no_csv_is_refused(content: bytes) -> None:
     Path("x.csv").write_bytes(content)
 
     assert "SampleUnreadableError" == type(feed("infer", "x.csv").exception).__name__
+
+
+def test_a_prefix_under_which_no_file_is_announced_is_refused_by_check_and_deploy(tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere.json"
+    path.write_text(json.dumps(SENSOR_READINGS.as_document() | {"name": "elsewhere", "prefix": "elsewhere/"}))
+    judged = feed("check", path)
+    assert 1 == judged.exit_code
+    assert "prefix: 'elsewhere/' does not start with incoming/" in judged.stdout
+    with pytest.raises(FeedInvalidError, match="does not start with incoming/"):
+        feeds_in_files(tmp_path)
+
+
+def test_two_values_may_be_a_boolean() -> None:
+    rows = "".join(f"p{number},{'no' if number % 3 else 'yes'}\n" for number in range(30))
+    _, notes = inferred(f"pump,ok\n{rows}")
+    assert "or its type boolean with trueValues ['yes'] and falseValues ['no']" in notes

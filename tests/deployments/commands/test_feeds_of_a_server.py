@@ -43,6 +43,6 @@ def test_the_feeds_of_the_server_are_listed_and_shown_not_those_in_files(prefect
         (each["name"], each["saved"], each["edited"]) for each in listed
     ]
     [edited] = [row for row in rows.splitlines() if row.startswith("sensor-readings")]
-    assert edited.endswith("edited in the UI")
+    assert edited.endswith("edited in the UI: kept by deploy")
     assert "loggers" not in rows
     assert WIND.as_document() == json.loads(shown)
