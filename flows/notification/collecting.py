@@ -25,6 +25,7 @@ class EmailCollection:
     def __init__(self, files: Sequence[SensorFile], wait_seconds: float) -> None:
         self._files, self._wait_seconds = files, wait_seconds
         self._earlier: list[str] = []
+        self._closed = False
         self._claimed = self._collect(f"{runtime().flow_run_id()}-{flow_run.run_count}")  # a retried run has its own
 
     def __call__(self) -> str:
@@ -34,15 +35,22 @@ class EmailCollection:
             self.keep()
         return self._claimed.email.email_id
 
-    def keep(self) -> None:
-        """Keep the email for a minute from now; if it was taken, collect for a new one."""
+    def close(self) -> None:
+        """Collect no more: the email is about to be made, and waits then without this run."""
+        self._closed = True
+
+    def keep(self) -> bool:
+        """Keep the email for a minute from now; if it was taken, collect for a new one. False once it is closed."""
+        if self._closed:
+            return False
         claimed = self._claimed
         # Files are loaded in several threads: another one may have collected for a new email in the meantime.
-        if not run_blocks().file_ledger.keep_email(claimed) and self._claimed is claimed:
+        if not run_blocks().file_ledger.keep_email(claimed) and self._claimed is claimed and not self._closed:
             lost = claimed.email.email_id
             runtime().log().warning("This run was taken for dead, and the email %s was made without it.", lost)
             self._earlier.append(lost)
             self._claimed = self._collect(f"{lost}+")
+        return not self._closed
 
     def completed(self, reports: Sequence[FileReport]) -> list[FileReport]:
         """The reports, with what the ledger says in place of errors whose loads it knows as done.
@@ -112,10 +120,10 @@ def email_kept(claimed: ClaimedEmail) -> Iterator[None]:
 
 
 @contextmanager
-def _kept(keep: Callable[[], bool | None], name: str) -> Iterator[None]:
+def _kept(keep: Callable[[], bool], name: str) -> Iterator[None]:
     def kept() -> bool:
         try:
-            return keep() is not False
+            return keep()
         except AWS_ERRORS as error:
             runtime().log().warning("The lease on the %s could not be renewed: %s", name, error)
             return True

@@ -68,6 +68,7 @@ def notify_later(
             could run it later.
     """
     email_id, uncovered = email(), email.uncovered(reports)
+    email.close()  # it may wait for ten minutes in this very process
     ledger = run_blocks().file_ledger
     waiting = ledger.collected(email_id, uncovered, timedelta(seconds=wait_seconds))
     if waiting is None:

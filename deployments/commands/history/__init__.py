@@ -52,4 +52,8 @@ def history(
     else:
         print_entries(entries)
     if not entries.count:
-        typer.echo("The ledger has no entry for that; `sensor-ingest put FILE` uploads a file.", err=True)
+        typer.echo(
+            "The ledger has no entry for that: no run has claimed such a file. `sensor-ingest doctor` says why "
+            "one that was uploaded is not; `sensor-ingest put FILE` uploads one.",
+            err=True,
+        )

@@ -103,6 +103,19 @@ def test_the_email_is_kept_again_and_again_while_files_are_loaded(clock: Clock, 
         assert 1 == ledger.kept
 
 
+def test_an_email_that_is_made_is_kept_no_more_however_long_it_waits_in_this_process(
+    clock: Clock, ledger: Ledger
+) -> None:
+    with email_collected(FILES, 60) as email:
+        [keep] = clock.repeating
+        assert keep()
+        email.close()
+        taken(ledger, email)
+        assert not keep()
+    assert 1 == ledger.kept
+    assert ["run-0"] == ledger.collected
+
+
 def test_an_email_that_was_not_kept_for_long_is_asked_about_before_a_version_names_it(
     clock: Clock, ledger: Ledger
 ) -> None:
