@@ -656,8 +656,8 @@ EMAILS: Final = (
     Protection(
         "email: a run that was taken for dead begins another one",
         "flows/notification/collecting.py",
-        "        if not run_blocks().file_ledger.keep_email(claimed) and self._claimed is claimed and not self._closed:",
-        "        if run_blocks().file_ledger.keep_email(claimed) is None:",
+        "        if not run_blocks().file_ledger.keep_email(claimed) and self._claimed is claimed and ",
+        "        if run_blocks().file_ledger.keep_email(claimed) is None and ",
         ("tests/flows/notification/test_collecting.py",),
         "what it has settled is then in another email all the same, as what is settled at that moment",
     ),
