@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
@@ -100,12 +101,12 @@ class Table(BaseHTTPRequestHandler):
         """Nothing is printed."""
 
 
-def json_printed(found: Iterable[LedgerEntry]) -> int:
-    return sum(1 for _ in printed_as_json(found))
+def json_printed(found: Iterable[LedgerEntry]) -> None:
+    deque(printed_as_json(found), maxlen=0)
 
 
-def page_made(found: Iterable[LedgerEntry]) -> int:
-    return len(history_page(found, datetime.now(UTC)))
+def page_made(found: Iterable[LedgerEntry]) -> None:
+    history_page(found, datetime.now(UTC))
 
 
 Way = tuple[Callable[[Iterable[LedgerEntry]], object], timedelta | None, int, bool]

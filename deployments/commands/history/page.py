@@ -35,12 +35,12 @@ _PERIODS: Final = {
 _PERIOD_LENGTHS: Final = list(_PERIODS)
 
 _MOST_PERIODS_KEPT: Final = 4_000
-"""Periods for which totals are kept at most, until the time that the entries cover is known: twice as many are merged.
+"""The most periods whose totals are kept apart while entries are read; more are merged into longer ones.
 
-Those are never longer than the bars: so many of one length cover more than 48 of the next.
+A merged period is never longer than a bar: so many of one length cover more than 48 of the next.
 """
 _LONGEST_KEPT: Final = timedelta(days=1)
-"""The longest period that is merged into, as longer ones are no multiples of each other."""
+"""The longest period that others are merged into while entries are read: longer ones are no multiples of each other."""
 
 _COUNTS: Final = ("files", "good", "archived", "rows", "accepted", "loaded", "replaced", "rejected")
 
@@ -95,8 +95,9 @@ class BarChart:
 
     title: str
     good: str
-    """What the lower part of a bar stands for; empty if there is none."""
+    """What the lower part of a bar stands for."""
     bad: str
+    """What the upper part stands for; empty if the bars have none."""
     bars: list[Bar]
 
     @property
