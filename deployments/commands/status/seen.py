@@ -12,6 +12,9 @@ from flows.report.wording import count_text
 DUE_TOO_LONG: Final = timedelta(minutes=10)
 """What is due is taken up within seconds, by the relay, or within ten minutes, by a sweep."""
 
+UNANNOUNCED_TOO_LONG: Final = timedelta(minutes=2)
+"""An event about a file arrives within seconds; a sweep waits for 15 minutes before it announces the file itself."""
+
 
 @dataclass(frozen=True)
 class Unanswered:
@@ -179,7 +182,13 @@ class Trouble:
 
 def troubles(status: Status) -> list[Trouble]:
     """All that needs a person; none if the system goes on by itself."""
-    return [*_unanswered(status), *_of_queue(status), *_of_workers(status), *_of_ledger(status)]
+    return [
+        *_unanswered(status),
+        *_of_queue(status),
+        *_of_workers(status),
+        *_of_ledger(status),
+        *_of_incoming(status),
+    ]
 
 
 def _unanswered(status: Status) -> Iterator[Trouble]:
@@ -221,6 +230,24 @@ def _of_ledger(status: Status) -> Iterator[Trouble]:
         yield Trouble(f"a file has been due for more than {minutes} minutes", "`sensor-ingest doctor` says why")
     if status.ledger.due_emails_since and status.ledger.due_emails_since < before:
         yield Trouble(f"an email has been due for more than {minutes} minutes", "`sensor-ingest doctor` says why")
+
+
+def _of_incoming(status: Status) -> Iterator[Trouble]:
+    oldest = status.incoming.oldest if isinstance(status.incoming, Incoming) else None
+    if oldest and oldest.landed_at < status.at - UNANNOUNCED_TOO_LONG and _nothing_loads(status):
+        minutes = UNANNOUNCED_TOO_LONG // timedelta(minutes=1)
+        problem = f"a file has been in incoming for more than {minutes} minutes, and nothing has announced it"
+        yield Trouble(problem, "`sensor-ingest doctor` says why; a sweep announces it after 15 minutes")
+
+
+def _nothing_loads(status: Status) -> bool:
+    """Whether a file can wait for no message, no run and no claim; False if one of them is not known."""
+    queue, runs, ledger = status.queue, status.runs, status.ledger
+    if isinstance(queue, Unanswered) or isinstance(runs, Unanswered) or isinstance(ledger, Unanswered):
+        return False
+    ingest = runs[0]
+    waiting = queue.waiting + queue.in_flight + ingest.running + ingest.pending + ingest.late
+    return not (waiting or ledger.held or ledger.due_files.number or ledger.later_files.number)
 
 
 def as_document(status: Status) -> dict[str, Any]:

@@ -9,6 +9,10 @@ import pytest
 
 from deployments.commands.status.seen import (
     DUE_TOO_LONG,
+    UNANNOUNCED_TOO_LONG,
+    Count,
+    Incoming,
+    IncomingFile,
     Queue,
     Relay,
     Runs,
@@ -19,11 +23,12 @@ from deployments.commands.status.seen import (
     as_document,
     troubles,
 )
-from tests.deployments.commands.status.statuses import BUSY, IDLE, LEDGER, NOW
+from tests.deployments.commands.status.statuses import BUSY, IDLE, LEDGER, NOW, uri
 from tests.support.pages import names, page, rows
 
 SILENT = Relay(alive=False, sign="no calls", by_calls=True)
 TOO_LONG_AGO = NOW - DUE_TOO_LONG - timedelta(seconds=1)
+UNANNOUNCED = Incoming(Count(1), IncomingFile(uri("a.csv"), NOW - UNANNOUNCED_TOO_LONG - timedelta(seconds=1)))
 
 
 @pytest.mark.parametrize(
@@ -40,9 +45,10 @@ TOO_LONG_AGO = NOW - DUE_TOO_LONG - timedelta(seconds=1)
         ),
         ({"ledger": replace(LEDGER, due_files_since=TOO_LONG_AGO)}, "a file has been due", "sensor-ingest doctor"),
         ({"ledger": replace(LEDGER, due_emails_since=TOO_LONG_AGO)}, "an email has been due", "sensor-ingest doctor"),
+        ({"incoming": UNANNOUNCED}, "nothing has announced it", "sensor-ingest doctor"),
         ({"runs": Unanswered("the server is away")}, "not known: runs", "the server is away"),
     ],
-    ids=["dead letter", "relay", "relay by its calls", "worker", "paused", "file", "email", "unanswered"],
+    ids=["dead letter", "relay", "relay by its calls", "worker", "paused", "file", "email", "incoming", "unanswered"],
 )
 def test_what_needs_a_person_is_named_with_its_remedy(changed: Any, problem: str, remedy: str) -> None:  # noqa: ANN401
     [found] = troubles(replace(IDLE, **changed))
@@ -56,8 +62,12 @@ def test_what_needs_a_person_is_named_with_its_remedy(changed: Any, problem: str
         replace(BUSY, queue=Queue(5000, 10, 600.0, 0)),
         replace(IDLE, relay=SILENT, runs=(Runs("ingest-sensor-files", 1, 1, 0, 2),)),
         replace(IDLE, ledger=replace(LEDGER, due_files_since=NOW - DUE_TOO_LONG, due_emails_since=NOW)),
+        replace(IDLE, incoming=Incoming(Count(1), IncomingFile(uri("a.csv"), NOW - UNANNOUNCED_TOO_LONG))),
+        replace(IDLE, incoming=UNANNOUNCED, queue=Queue(0, 1, None, 0)),
+        replace(IDLE, incoming=UNANNOUNCED, runs=(Runs("ingest-sensor-files", 0, 0, 1, 2),)),
+        replace(IDLE, incoming=UNANNOUNCED, ledger=replace(IDLE.ledger, later_files=Count(1))),
     ],
-    ids=["idle", "busy", "no slot is free", "due for a moment"],
+    ids=["idle", "busy", "no slot is free", "due for a moment", "just landed", "in flight", "a late run", "claimed"],
 )
 def test_what_goes_on_by_itself_needs_no_person(status: Status) -> None:
     assert [] == troubles(status)
