@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import DownloadColumn
 
 from blocks.domain.errors import ObjectMissingError
-from blocks.domain.feed.descriptor import SENSOR_READINGS
+from blocks.domain.feed.descriptor import SENSOR_READINGS, Field
 from blocks.domain.feed.selection import ChosenFeed
 from blocks.domain.models import Verdict
 from blocks.domain.s3_keys import parse_s3_uri
@@ -98,7 +98,11 @@ def as_text(checked: CheckedFile) -> str:
         f"  {counts.lines:,} lines: {counts.header} header, {counts.blank:,} blank, {counts.rows:,} rows",
         f"  {row_counts_text(counts.rows, f'{counts.accepted:,} valid', counts.replaced, counts.rejected)}",
     ]
-    lines += [f"  {count:,} rejected for {reason}" for reason, count in sorted(validated.reasons.items())]
+    formats = {each.name: _format_text(each) for each in validated.settings.feed.table_schema.fields_}
+    lines += [
+        f"  {count:,} rejected for {reason}{formats.get(reason, '')}"
+        for reason, count in sorted(validated.reasons.items())
+    ]
     lines += [f"    line {reject.line:,}, {reject.reason}: {reject.text}" for reject in validated.first_rejects]
     if (more := counts.rejected - len(validated.first_rejects)) > 0:
         lines.append(f"    and {more:,} more")
@@ -108,6 +112,15 @@ def as_text(checked: CheckedFile) -> str:
             *(f"    {_item_text(each)}" for each in checked.first_accepted),
         ]
     return "\n".join(lines)
+
+
+def _format_text(field: Field) -> str:
+    """The format that a date or datetime is expected in; empty for a field of another type."""
+    if field.type not in ("date", "datetime"):
+        return ""
+    known = {"default": "as 2026-01-31" if field.type == "date" else "as 2026-01-31T23:59:59Z"}
+    known |= {"epoch": "seconds since 1970", "epoch-milliseconds": "milliseconds since 1970"}
+    return f" (expected: {known.get(field.format, field.format)})"
 
 
 def _item_text(item: dict[str, dict[str, Any]]) -> str:

@@ -61,6 +61,26 @@ def test_the_text_says_it_in_words_with_the_first_rejects() -> None:
     assert expected == check(DATA / "header_in_another_order.csv").stdout
 
 
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ({"type": "date"}, "as 2026-01-31"),
+        ({"type": "datetime"}, "as 2026-01-31T23:59:59Z"),
+        ({"type": "datetime", "format": "epoch-milliseconds"}, "milliseconds since 1970"),
+        ({"type": "datetime", "format": "%d.%m.%Y %H:%M"}, "%d.%m.%Y %H:%M"),
+    ],
+)
+def test_the_text_says_which_format_of_a_date_is_expected(
+    declared: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    fields = [{"name": "at", **declared}, {"name": "level", "type": "number"}]
+    descriptor = {"name": "levels", "prefix": "incoming/levels/", "schema": {"fields": fields, "primaryKey": ["at"]}}
+    (tmp_path / "levels.json").write_text(json.dumps(descriptor))
+    path = tmp_path / "levels.csv"
+    path.write_text("at,level\nyesterday,1\nyesterday,one\n")
+    assert f"  2 rejected for at (expected: {expected})\n" in check(path, "--feed", tmp_path / "levels.json").stdout
+
+
 def test_the_text_says_how_many_rejects_it_leaves_out() -> None:
     assert check(DATA / "ragged.csv").stdout.endswith("    and 2 more\n")
 
