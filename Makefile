@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test pytest test-dask test-iam test-faults simulate fuzz audit sbom pinned-base protections strength soak check format lock clean
+.PHONY: help install demo test pytest test-dask test-iam test-faults simulate fuzz audit sbom pinned-base protections strength soak check lint format lock clean
 
 help:     ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -24,10 +24,10 @@ demo: $(READY)  ## the main job on this machine: a file dropped, loaded, moved, 
 	$(BIN)/sensor-ingest demo
 
 test: $(READY)  ## everything that must pass before a commit: format, lint, types, tests
-	@$(MAKE) --no-print-directory --jobs 2 check pytest
+	@$(MAKE) --no-print-directory --jobs 2 lint pytest
 
 pytest: $(READY)
-	$(BIN)/python -m pytest --numprocesses 3
+	$(BIN)/python -m pytest --numprocesses 4
 
 test-dask: $(READY)  ## a file shared out among the workers of a local Dask cluster
 	$(BIN)/python -m pytest tests/flows/loading/dask
@@ -75,13 +75,15 @@ MINUTES ?= 20
 soak: $(READY)    ## random kills and stalls under a steady drop of files, for 20 minutes or MINUTES=…
 	$(BIN)/python -m pytest tests/faults/test_soak.py -s --minutes $(MINUTES)
 
-check: $(READY)  ## format, lint, types, the direction of imports and the AWS templates, without tests
+check: lint  ## format, lint, types, the direction of imports and the AWS templates, without other tests
+	$(BIN)/python -m pytest tests/deployments/aws/test_template_rules.py
+
+lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/cfn-lint deployments/aws/*.yaml
-	$(BIN)/python -m pytest -q tests/deployments/aws/test_template_rules.py
 
 format: $(READY)  ## rewrite the code in the project's format
 	$(BIN)/ruff format .

@@ -17,14 +17,14 @@ from tests.support.waiting import eventually
 NOTIFY_AFTER_SECONDS = 20
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def folder() -> Iterator[Path]:
     """Not pytest's own, whose path is long: PostgreSQL's socket is in this one."""
     with TemporaryDirectory(prefix="sensor-ingest-e2e-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(folder: Path) -> Iterator[System]:
     data_dir = folder / "stack"
     log = folder / "up.log"

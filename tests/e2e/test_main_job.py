@@ -11,6 +11,7 @@ from deployments.embedded.services.warm_process import warm_status
 from deployments.server.crash_automation import AUTOMATION
 from tests.e2e.conftest import NOTIFY_AFTER_SECONDS
 from tests.support.pages import page
+from tests.support.servers import prepared
 from tests.support.system import System, start_run, write
 from tests.support.waiting import eventually, run_for_at_most
 
@@ -99,7 +100,9 @@ def test_one_good_file_is_loaded_although_another_is_no_csv_and_a_third_is_missi
         assert name in mail.text
 
 
-def test_a_run_started_from_python_with_a_temporary_server_loads_the_sample(system: System, tmp_path: Path) -> None:
+def test_a_run_started_from_python_with_a_temporary_server_loads_the_sample(
+    system: System, tmp_path: Path, empty_database: Path
+) -> None:
     uri = system.put(SAMPLE.replace("0000-", "0003-"), "by-hand/from-python.csv")
     script = write(
         tmp_path,
@@ -109,8 +112,10 @@ def test_a_run_started_from_python_with_a_temporary_server_loads_the_sample(syst
         "report = ingest_sensor_files([sys.argv[1]], notify_after_seconds=2)\n"
         "print(report.files[0].accepted, report.files[0].status, report.notification.state)\n",
     )
-    home = str(tmp_path / "prefect")
-    said = system.run(str(script), uri, PREFECT_API_URL=None, PREFECT_HOME=home, **PATIENT)
+    home = tmp_path / "prefect"
+    home.mkdir()
+    with prepared(home / "prefect.db", empty_database):
+        said = system.run(str(script), uri, PREFECT_API_URL=None, PREFECT_HOME=str(home), **PATIENT)
     assert said.splitlines()[-1] == "7 archived Completed"
     assert len(system.readings("0003-")) == len(ITEMS_OF_SAMPLE)
 

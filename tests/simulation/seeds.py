@@ -45,6 +45,7 @@ def check(scenario: Scenario, seeds: Iterable[int]) -> None:
             check_one(scenario, seed)
             if number % _COLLECT_EVERY == 0:
                 gc.collect()
+                gc.freeze()  # what is left, such as threads of killed processes, is not looked through again
     finally:
         gc.enable()
         gc.unfreeze()

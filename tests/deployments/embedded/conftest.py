@@ -1,18 +1,22 @@
 """One embedded stack that all tests of this folder share, and processes that run stacks of their own."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from blocks.domain.names import WORK_POOL
 from deployments.embedded import EmbeddedStack, StackDescription, running_stack
 from deployments.embedded.processes import find_process, other_processes
+from deployments.embedded.services.prefect import ask
 from tests.deployments.embedded.up import IDLE
 from tests.support.waiting import eventually
 
@@ -23,7 +27,7 @@ NewDataDir = Callable[[], Path]
 Up = Callable[[Path], "subprocess.Popen[bytes]"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def new_data_dir() -> Iterator[NewDataDir]:
     """Creates data directories with short paths: PostgreSQL's socket is in one."""
     created: list[Path] = []
@@ -37,13 +41,13 @@ def new_data_dir() -> Iterator[NewDataDir]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def log_lines() -> list[str]:
     """The lines that the shared stack has logged."""
     return []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(new_data_dir: NewDataDir, log_lines: list[str]) -> Iterator[EmbeddedStack]:
     data_dir = new_data_dir() / "data"
     data_dir.mkdir()
@@ -88,3 +92,9 @@ def processes_of(stack: StackDescription) -> list[psutil.Process]:
     """All processes of the stack, including children of its parts."""
     parts = [find_process(part) for part in stack.parts.values()]
     return [process for part in parts if part for process in (part, *part.children(recursive=True))]
+
+
+def run_command(stack: EmbeddedStack) -> list[str]:
+    """The command with which the worker starts a run."""
+    answer: Any = ask(stack.description, f"work_pools/{WORK_POOL}")
+    return shlex.split(answer["base_job_template"]["variables"]["properties"]["command"]["default"])

@@ -8,7 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-from base64 import b64encode
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -23,8 +22,6 @@ from websockets.typing import Origin, Subprotocol
 from deployments.embedded import EmbeddedStack
 from deployments.embedded.errors import DataDirBusyError
 from deployments.embedded.services.mailbox import mails
-from tests.deployments.embedded.conftest import NewDataDir
-from tests.deployments.embedded.up import IDLE
 from tests.support.system import NO_CERTIFICATES
 
 EVIL: Final = "http://evil.example"
@@ -264,17 +261,6 @@ def test_another_user_who_does_not_wait_for_the_answer_is_not_served(stack: Embe
         200 == asked("GET", f"{api}/health", {}).status_code
     )  # the server has accepted the connection before this one
     assert 404 == asked("GET", f"{api}/variables/name/planted", {}).status_code
-
-
-def test_with_the_setting_the_prefect_server_asks_for_an_auth_string_that_all_parts_have(
-    new_data_dir: NewDataDir, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SENSOR_INGEST_AUTH_STRING", "admin:secret")
-    with EmbeddedStack(new_data_dir(), relay_command=IDLE, log=lambda _: None) as stack:  # the worker is online
-        api, basic = stack.description.prefect_api_url, b64encode(b"admin:secret").decode()
-        assert 401 == asked("POST", f"{api}/flows/filter", {}, {}).status_code
-        assert 200 == asked("POST", f"{api}/flows/filter", {"Authorization": f"Basic {basic}"}, {}).status_code
-        assert "admin:secret" == stack.description.environment["PREFECT_API_AUTH_STRING"]
 
 
 def test_the_folder_above_the_data_directory_is_as_it_was(stack: EmbeddedStack) -> None:

@@ -1,22 +1,11 @@
 """The warm process as a part of the stack: what a run is started with, and a stack whose warm process fails."""
 
-import shlex
-import sys
-
 import pytest
 
-from blocks.domain.names import WORK_POOL
 from deployments.embedded import EmbeddedStack
-from deployments.embedded.health import call
 from deployments.embedded.services import warm_process
-from tests.deployments.embedded.conftest import NewDataDir
+from tests.deployments.embedded.conftest import NewDataDir, run_command
 from tests.deployments.embedded.up import IDLE
-
-
-def run_command(stack: EmbeddedStack) -> list[str]:
-    """The command with which the worker starts a run."""
-    template = call(f"{stack.description.prefect_api_url}/work_pools/{WORK_POOL}")["base_job_template"]
-    return shlex.split(template["variables"]["properties"]["command"]["default"])
 
 
 def test_the_worker_has_runs_forked_by_a_process_that_has_imported_them(stack: EmbeddedStack) -> None:
@@ -36,10 +25,3 @@ def test_a_warm_process_that_cannot_import_costs_a_stack_one_line(
     assert 1 == len(about), about
     assert about[0].startswith("runs start without the warm process: no_such_module cannot be imported")
     assert [line for line in lines if line.startswith("ready")]
-
-
-def test_the_setting_switches_warm_starts_off(new_data_dir: NewDataDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SENSOR_INGEST_WARM_STARTS", "false")
-    with EmbeddedStack(new_data_dir(), relay_command=IDLE, log=lambda _: None) as stack:
-        assert "warm" not in stack.description.parts
-        assert [sys.executable, "-m", "prefect.engine"] == run_command(stack)
