@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import httpx
 import psutil
+from prefect_aws.client_parameters import AwsClientParameters
+from prefect_aws.credentials import AwsCredentials
+from pydantic import SecretStr
 
 from blocks.domain.names import WORK_POOL
+from blocks.file_ledger import FileLedger
 from deployments.embedded import EmbeddedStack
 from deployments.embedded.services.mailbox import mails
 from deployments.settings import POOL_LIMIT
@@ -48,6 +52,17 @@ class Watch:
         self.sqs = session.client("sqs", endpoint_url=endpoint)
         self.outputs: StackOutputs = stack.outputs
         self.http = httpx.Client(base_url=environment["PREFECT_API_URL"], timeout=60)
+
+    def file_ledger(self) -> FileLedger:
+        """The ledger's block, as the flows have it."""
+        environment = self.stack.description.environment
+        credentials = AwsCredentials(
+            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=SecretStr(environment["AWS_SECRET_ACCESS_KEY"]),
+            region_name=environment["AWS_REGION"],
+            aws_client_parameters=AwsClientParameters(endpoint_url=self.endpoint),
+        )
+        return FileLedger(table_name=self.outputs.files_table_name, credentials=credentials)
 
     # What is put in
 

@@ -9,7 +9,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.flow_runs import pause_flow_run
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
@@ -20,6 +20,7 @@ from blocks.domain.names import NOTIFY_FLOW
 from blocks.file_ledger.outbox import ClaimedEmail
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
+from flows.notification.backlog import send_backlog
 from flows.notification.collecting import email_kept
 from flows.notification.email import Email, compose_email
 from flows.recovery.retry_policy import retry_condition, retry_condition_if_not_done
@@ -51,6 +52,8 @@ def notify(
 ) -> str:
     """The ids that SES gave the messages of the email, or why there is none.
 
+    A run of a deployment then sends emails whose own runs wait for a slot.
+
     Raises:
         Exception: SES did not take a message, or the ledger did not record it, for each after its retries. The email
             is tried again after a pause that doubles.
@@ -58,11 +61,24 @@ def notify(
     if pause_seconds:
         _pause_in_this_process(pause_seconds)
     try:
-        claimed = claim_email(email_id or f"0.1-{flow_run.id}", runtime().unique_id(), files)
+        message_ids = _claim_and_send(email_id or f"0.1-{flow_run.id}", files)
     except EmailClaimedElsewhereError as elsewhere:
         return str(elsewhere)
+    if deployment.id:
+        send_backlog(_claim_and_send)
+    return message_ids or "sent before"
+
+
+def _claim_and_send(email_id: str, files: list[FileReport]) -> str | None:
+    """The ids that SES gave the messages of the email; None if it was sent before.
+
+    Raises:
+        EmailClaimedElsewhereError: another run is sending it.
+        Exception: as `notify`.
+    """
+    claimed = claim_email(email_id, runtime().unique_id(), files)
     if claimed is None:
-        return "sent before"
+        return None
     with email_kept(claimed):
         return send_email(claimed, files)
 

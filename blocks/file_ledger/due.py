@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
 from blocks.domain.models import LedgerEntry, utc_text
 from blocks.file_ledger.claim_rules import CLAIM, WAITS_FOR_LOAD, Claim, to_claim
-from blocks.file_ledger.emails import EMAIL, WAITS_FOR_EMAIL, OutboxEmail, to_email
-from blocks.file_ledger.outbox import Outbox
+from blocks.file_ledger.emails import EMAIL, OVERDUE_AFTER, WAITS_FOR_EMAIL, OutboxEmail, to_email
+from blocks.file_ledger.outbox import FIRST_PAUSE, Outbox
 from blocks.file_ledger.table import DUE_INDEX, KEYS_PER_READ, Key, to_entry
 from blocks.runtime import runtime
 
@@ -36,6 +37,14 @@ class DueTable(Outbox):
         """The emails that are due and not sent, the longest due first, up to `limit`."""
         return islice(self._due_emails(limit), limit)
 
+    def email_backlog(self, limit: int) -> Iterator[OutboxEmail]:
+        """The emails whose runs wait for a free slot, in the order of the index, up to `limit`.
+
+        They have been due for longer than a run needs to begin, and no run has ever claimed them. One that was claimed
+        is not among them: its run sends it, or it waits for its back-off.
+        """
+        return islice(self._email_backlog(limit), limit)
+
     def waiting_keys(self, limit: int) -> int:
         """The number of keys that wait for a load or are being loaded, counted up to `limit`."""
         return len(list(islice(self._query_due(WAITS_FOR_LOAD, "9999", limit), limit)))
@@ -56,10 +65,24 @@ class DueTable(Outbox):
         for items in self._due_items(WAITS_FOR_EMAIL, EMAIL, page_size):
             yield from self._by_due_time([*_valid(items, lambda each: to_email(each["email_id"], each))])
 
-    def _due_items(self, kind: str, version: str, page_size: int | None) -> Iterator[list[dict[str, Any]]]:
-        """The items that the index names as due, in groups that one read takes. The index may be behind the table."""
+    def _email_backlog(self, page_size: int) -> Iterator[OutboxEmail]:
+        # Whoever looks after overdue emails puts one off for that long if its run only waits.
+        for items in self._due_items(WAITS_FOR_EMAIL, EMAIL, page_size, within=2 * FIRST_PAUSE):
+            now = self._clock.earliest()
+            for email in _valid(items, lambda each: to_email(each["email_id"], each)):
+                waits = email.state == "waiting" and email.claim_id is None and not email.groups
+                if waits and email.due_at and email.due_at + OVERDUE_AFTER <= now:
+                    yield email
+
+    def _due_items(
+        self, kind: str, version: str, page_size: int | None, within: timedelta = timedelta(0)
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The items that the index names as due within that time, in groups that one read takes.
+
+        The index may be behind the table.
+        """
         self._set_clock()
-        named = self._query_due(kind, utc_text(self._clock.earliest()), page_size)
+        named = self._query_due(kind, utc_text(self._clock.earliest() + within), page_size)
         while group := [item["file"]["S"] for item in islice(named, min(page_size or KEYS_PER_READ, KEYS_PER_READ))]:
             yield list(self._read(Key(each, version) for each in group).values())
 

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.aws_block import AWS_ERRORS
 from blocks.domain.errors import ObjectReplacedError, SensorIngestError
-from blocks.domain.models import SETTLED, FileReport, SensorFile
+from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile
 from blocks.file_ledger.claiming import EmailId, email_of
 from blocks.file_ledger.emails import version_of
 from blocks.runtime import runtime
@@ -176,31 +176,37 @@ def _with(later: Sequence[FileReport], reports: Sequence[FileReport]) -> list[Fi
 
 
 def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -> list[FileReport]:
-    """The report of the claimed version; none of a version that was replaced before its rows were read."""
+    """The report of the claimed version; none of a version that was replaced before it was loaded and moved."""
     found, entry = claimed.file, claimed.entry
     if entry is None:
         for archived in claimed.reload:
             step(write_again)(archived, lease)
         return []
     try:
-        if entry.archived_to is None:
-            run_blocks().landing_zone.check_key(found)
-        if is_hopeless(entry):
-            return [step(give_up)(found, entry, lease)]
-        with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
-            validated = step(validate_rows)(found, Path(workspace), entry.key)
-            if validated.verdict == "refused":
-                return [step(refuse_file)(found, validated, entry, lease)]
-            step(write_readings)(found, validated, large_files, lease)
-            return [step(archive_file)(found, validated, entry, lease)]
+        return [_settled(found, entry, lease, large_files, step)]
     except ObjectReplacedError as replaced:
         # With rows that may arrive late, the claim has to end, which records them; its target is no newer version.
         if lease.unanswered or replaced.uri != found.uri:
             raise
         lease.key_stays_held = True  # the next claim settles this version as superseded
         return []
+
+
+def _settled(found: SensorFile, entry: LedgerEntry, lease: Lease, large_files: LargeFiles, step: Step) -> FileReport:
+    """The version as it is settled: archived, refused, or failed for good."""
+    try:
+        if entry.archived_to is None:
+            run_blocks().landing_zone.check_key(found)
+        if is_hopeless(entry):
+            return step(give_up)(found, entry, lease)
+        with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
+            validated = step(validate_rows)(found, Path(workspace), entry.key)
+            if validated.verdict == "refused":
+                return step(refuse_file)(found, validated, entry, lease)
+            step(write_readings)(found, validated, large_files, lease)
+            return step(archive_file)(found, validated, entry, lease)
     except (ClientError, SensorIngestError) as error:
         problem = permanent_problem(error)
         if lease.settled or problem is None or entry.archived_to:
             raise  # an archived file stays archived if its second load fails
-        return [step(fail_for_good)(found, entry, problem, lease)]
+        return step(fail_for_good)(found, entry, problem, lease)

@@ -17,6 +17,7 @@ from flows import sweep as sweeping
 from flows.ingest import ingest_sensor_files
 from flows.sweep import sweep
 from tests.blocks.conftest import Line, s3_refusal
+from tests.flows.loading.replaced_objects import replace_before_copy
 from tests.flows.recovery.slots import Announced, SetSlots
 from tests.support.world import World
 
@@ -73,6 +74,16 @@ def copies_refused(code: str) -> Iterator[Line]:
     line = Line(client_of(load_blocks().landing_zone.credentials, "s3"))
     with line.answering("CopyObject", *[s3_refusal(403, code)] * 20):
         yield line
+
+
+def test_such_an_object_that_a_bucket_without_versions_lost_before_the_copy_is_superseded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = put(world, "incoming/with-a-key-replaced.csv", "0046-0001,1483906366,1\n", **WITH_A_KEY)
+    replace_before_copy(world, monkeypatch, "0046-0001,1483906366,2\n")
+    state, report = ingest(file)
+    assert ("Completed", ["superseded", "archived"]) == (state, [each.status for each in report.files])
+    assert [2] == world.values_of("0046-0001")
 
 
 def test_an_archived_object_fails_at_once_and_stays_and_nothing_takes_it_up_until_it_is_replaced(world: World) -> None:

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import State, StateType
 
 from blocks.domain.models import FileReport, Notification, SensorFile
 from tests.simulation.aws.service import FakeService
@@ -63,7 +64,7 @@ class PrefectServer(FakeService):
         "create_notify": frozenset({"Files", "EmailId", "WaitSeconds"}),
         "read": frozenset({"Id"}),
         "read_deployment": frozenset(),
-        "end": frozenset({"Id"}),
+        "end": frozenset({"Id", "State"}),
         "resume": frozenset({"Id"}),
         "free_slots": frozenset({"Take"}),
     }
@@ -104,7 +105,10 @@ class PrefectServer(FakeService):
         return self.answer()
 
     def end(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        self._crash(self.runs[call["Id"]])
+        run, state = self.runs[call["Id"]], call["State"]
+        if not run.is_over:
+            self.scheduler.log("prefect", "{} is {} from now on".format, run.id, state)
+            self._enter(run, state)
         return self.answer()
 
     def resume(self, call: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,6 +145,8 @@ class PrefectServer(FakeService):
         self.scheduler.later(self.random.uniform(1, 6), self._start, run)
 
     def _start(self, run: Run) -> None:
+        if run.is_over:
+            return
         running = sum(each.kind == "ingest" and each.state == StateType.RUNNING for each in self.runs.values())
         if run.kind == "ingest" and running >= SLOTS:
             self.scheduler.later(2, self._start, run)
@@ -211,14 +217,21 @@ class SimulatedClient:
             state=SimpleNamespace(timestamp=scheduler.true_time - timedelta(seconds=scheduler.now - run.since)),
             deployment_id="deployment",
             work_queue_id="queue",
-            parameters={"files": [file.model_dump(mode="json") for file in run.parameters["files"]]},
+            parameters={
+                "files": [file.model_dump(mode="json") for file in run.parameters["files"]],
+                "email_id": run.parameters["email_id"],
+            },
         )
 
     def read_deployment_by_name(self, _name: str) -> None:
         self.server.client.read_deployment()
 
-    def set_flow_run_state(self, run_id: UUID, _state: object) -> None:
-        self.server.client.end(Id=str(run_id))
+    def read_flow_runs(self, *, flow_run_filter: FlowRunFilter) -> list[Any]:
+        assert flow_run_filter.id
+        return [self.read_flow_run(run_id) for run_id in flow_run_filter.id.any_ or []]
+
+    def set_flow_run_state(self, run_id: UUID, state: "State[None]", *, force: bool = False) -> None:  # noqa: ARG002 - as the real one
+        self.server.client.end(Id=str(run_id), State=state.type)
 
     def resume_flow_run(self, run_id: UUID) -> None:
         self.server.client.resume(Id=str(run_id))

@@ -14,6 +14,7 @@ from unittest.mock import patch
 import blocks.aws_block
 import blocks.saved_blocks
 import flows.loading.tasks
+import flows.notification.backlog
 import flows.notification.overdue
 import flows.notification.wait
 import flows.notify
@@ -121,6 +122,8 @@ class Product:
                 (flows.notify, "claim_email", in_process(flows.notify.claim_email)),
                 (flows.notify, "send_message", in_process(flows.notify.send_message)),
                 (flows.notify, "record_message", in_process(flows.notify.record_message)),
+                (flows.notify, "deployment", SimpleNamespace(id="deployment")),
+                (flows.notification.backlog, "get_client", lambda **_: SimulatedClient(server)),
                 (flows.notification.wait, "send_later", send_later),
                 (flows.notification.overdue, "get_client", lambda **_: SimulatedClient(server)),
                 (flows.sweep, "announce", announcement(server)),

@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from prefect.client.schemas.objects import State  # noqa: TC002 - as the flow says
 
-from blocks.domain.errors import ObjectReplacedError, PermissionMissingError
-from blocks.domain.models import FileStatus, SensorFile
+from blocks.domain.errors import PermissionMissingError
+from blocks.domain.models import SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claim_rules import Claim
 from blocks.landing_zone import LandingZone
@@ -21,6 +21,7 @@ from flows.ingest import ingest_sensor_files
 from flows.loading import ingest_file, tasks
 from flows.rows import ValidatedFile, validate_file
 from tests.flows.ingest_runs import ingest, ingest_files
+from tests.flows.loading.replaced_objects import replace_before_copy
 from tests.support.world import World
 
 RELAY = timedelta(seconds=90)
@@ -325,18 +326,6 @@ def older_and_newer(world: World, key: str, sensor: str) -> tuple[SensorFile, Se
     found = world.aws.client("s3").head_object(Bucket=world.outputs.bucket_name, Key=key)
     newer = newer.model_copy(update={"version_id": found["VersionId"]})
     return newer.model_copy(update={"version_id": first["VersionId"]}), newer
-
-
-def replace_before_copy(world: World, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
-    """As in a bucket without versions: the first object that is to be copied is not there any more, but this one."""
-    copy = LandingZone.store_copy
-
-    def replaced(_zone: LandingZone, file: SensorFile, _status: FileStatus) -> str:
-        monkeypatch.setattr(LandingZone, "store_copy", copy)
-        world.put(content, file.key)
-        raise ObjectReplacedError(file.uri, file.version)
-
-    monkeypatch.setattr(LandingZone, "store_copy", replaced)
 
 
 def test_a_version_that_a_bucket_without_versions_lost_before_the_copy_is_superseded_and_the_newer_one_loaded(

@@ -1,6 +1,6 @@
 """An email whose run is gone is sent all the same, once; one that is under way is left alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 from uuid import UUID
@@ -16,30 +16,14 @@ from blocks.domain.errors import DeploymentMissingError
 from blocks.domain.models import FileReport, LedgerEntry, Notification, SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claiming import Owned
-from blocks.file_ledger.emails import OutboxEmail
 from blocks.runtime import Runtime, installed
 from blocks.saved_blocks import load_blocks
 from flows.notification import overdue
 from flows.notification.overdue import OverdueEmails, send_by_deployment, take_up_overdue_emails
 from flows.notify import notify
+from tests.flows.notification.waiting_emails import report, run_in, state_of, waiting
 from tests.support.table_time import table_time_later
 from tests.support.world import World
-
-
-@pytest.fixture
-def ledger(world: World) -> Iterator[FileLedger]:
-    """The ledger, without a due email before and after."""
-    assert world
-    ledger = load_blocks().file_ledger
-    nothing_due(ledger)
-    yield ledger
-    nothing_due(ledger)
-
-
-def nothing_due(ledger: FileLedger) -> None:
-    with table_time_later(10_000_000):
-        for email in ledger.due_emails():
-            ledger.change_email(email, lambda each: each.collected([], datetime.now(UTC)))
 
 
 class Started:
@@ -54,31 +38,6 @@ class Started:
             raise RuntimeError("it cannot be started")
         self.emails[email_id] = list(reports)
         return Notification(flow_run_id=run_in(Scheduled()), flow_run_name=email_id, state="Scheduled", due_at=None)
-
-
-def run_in(state: State[None], files: Sequence[FileReport] = ()) -> str:
-    """The id of a notify run that the server knows, and that no process runs."""
-    with get_client(sync_client=True) as client:
-        parameters = {"files": [file.model_dump(mode="json") for file in files]}
-        return str(client.create_flow_run(notify, parameters=parameters, state=state).id)
-
-
-def state_of(run_id: str) -> StateType | None:
-    with get_client(sync_client=True) as client:
-        return client.read_flow_run(UUID(run_id)).state_type
-
-
-def report(world: World, name: str) -> FileReport:
-    return FileReport(bucket=world.outputs.bucket_name, key=f"incoming/{name}", version="v1", status="archived")
-
-
-def waiting(world: World, ledger: FileLedger, name: str, run_id: str | None) -> OutboxEmail:
-    """An email about one file that is overdue, and whose run is that one."""
-    ledger.collect(name, [SensorFile(bucket=world.outputs.bucket_name, key=f"incoming/{name}")], 0)
-    assert ledger.collected(name, [report(world, name)], timedelta(seconds=-60))
-    if run_id:
-        ledger.assigned(name, run_id)
-    return ledger.email(name)
 
 
 def take_up(ledger: FileLedger, started: Started | None = None) -> OverdueEmails:

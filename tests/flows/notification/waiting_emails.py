@@ -1,0 +1,43 @@
+"""Emails of the outbox that wait, and the runs that are to send them, which no process runs."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State, StateType
+
+from blocks.domain.models import FileReport, SensorFile
+from blocks.file_ledger import FileLedger
+from blocks.file_ledger.emails import OutboxEmail
+from flows.notify import notify
+from tests.support.world import World
+
+
+def run_in(state: State[None], files: Sequence[FileReport] = (), email_id: str | None = None) -> str:
+    """The id of a notify run that the server knows, and that no process runs."""
+    with get_client(sync_client=True) as client:
+        parameters = {"files": [file.model_dump(mode="json") for file in files], "email_id": email_id}
+        return str(client.create_flow_run(notify, parameters=parameters, state=state).id)
+
+
+def run_of(run_id: str) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(UUID(run_id))
+
+
+def state_of(run_id: str) -> StateType | None:
+    return run_of(run_id).state_type
+
+
+def report(world: World, name: str) -> FileReport:
+    return FileReport(bucket=world.outputs.bucket_name, key=f"incoming/{name}", version="v1", status="archived")
+
+
+def waiting(world: World, ledger: FileLedger, name: str, run_id: str | None) -> OutboxEmail:
+    """An email about one file that is overdue, and whose run is that one."""
+    ledger.collect(name, [SensorFile(bucket=world.outputs.bucket_name, key=f"incoming/{name}")], 0)
+    assert ledger.collected(name, [report(world, name)], timedelta(seconds=-60))
+    if run_id:
+        ledger.assigned(name, run_id)
+    return ledger.email(name)
