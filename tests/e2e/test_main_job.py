@@ -156,22 +156,23 @@ def test_a_file_whose_event_was_lost_is_found_by_the_sweep_and_loaded(system: Sy
     assert system.readings("0006-") == {("0006-0001", 1483906366, Decimal(6))}
 
 
-def test_deploying_again_leaves_one_of_each(system: System) -> None:
+def test_env_prints_one_json_document(system: System) -> None:
+    printed = system.run("-m", "deployments.cli", "env", "--data-dir", str(system.data_dir), "--json")
+    assert json.loads(printed) == system.environment
+
+
+def test_deploying_again_prints_one_json_document_and_leaves_one_of_each(system: System) -> None:
     before = names(system)
-    system.run("-m", "prefect", "--no-prompt", "deploy", "--all")
+    deployed = json.loads(system.run("-m", "deployments.cli", "deploy", "--json"))
     assert before == names(system)
     deployments, automations = before
     assert deployments == ["ingest-sensor-files", "notify", "sweep"]
+    assert ("sensor-ingest", {f"{name}/{name}" for name in deployments}) == (
+        deployed["work_pool"],
+        set(deployed["deployments"]),
+    )
     resume = f"sensor-ingest: resume notify-after-{NOTIFY_AFTER_SECONDS}s"
     assert {"sensor files arrived", resume, AUTOMATION} <= set(automations)  # other waits have made theirs, too
-
-
-def test_env_and_deploy_print_one_json_document(system: System) -> None:
-    environment = system.run("-m", "deployments.cli", "env", "--data-dir", str(system.data_dir), "--json")
-    assert json.loads(environment) == system.environment
-    deployed = json.loads(system.run("-m", "deployments.cli", "deploy", "--json"))
-    assert set(deployed["deployments"]) == {f"{name}/{name}" for name in names(system)[0]}
-    assert "sensor-ingest" == deployed["work_pool"]
 
 
 def names(system: System) -> tuple[list[str], list[str]]:

@@ -716,6 +716,22 @@ EMAILS: Final = (
         "its Prefect server raises other errors when it is away",
     ),
     Protection(
+        "email backlog: only what no run has ever claimed",
+        "blocks/file_ledger/due.py",
+        '                waits = email.state == "waiting" and email.claim_id is None and not email.groups\n',
+        '                waits = email.state == "waiting"\n',
+        ("tests/flows/notification/test_backlog.py",),
+        "it keeps the pause of an email that SES has refused; a run that has claimed one keeps it all the same",
+    ),
+    Protection(
+        "email backlog: the run whose email was sent does not begin",
+        "flows/notification/backlog.py",
+        "    client.set_flow_run_state(run.id, completed, force=True)",
+        "    assert completed",
+        ("tests/flows/notification/test_backlog.py",),
+        "it then finds that its email was sent: it is about needless runs",
+    ),
+    Protection(
         "email: a message that SES may have taken is not sent again by the same run",
         "flows/notify.py",
         "retry_condition_fn=retry_condition_if_not_done",

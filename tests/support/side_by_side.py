@@ -11,7 +11,9 @@ BY_FUNCTION = frozenset({"faults"})
 """Folders whose tests take so long that each function is a scope of its own: more stacks, but side by side."""
 WITH_A_DEPLOYED_SYSTEM = frozenset({"deployments/commands/status", "deployments/doctor", "deployments/relay"})
 """Folders that are kept together: a server that everything is deployed to takes half a minute to prepare."""
-LONGEST_FIRST = ("flows", "e2e", "deployments/embedded")
+WITH_A_WORLD = frozenset({"flows/loading", "flows/notification", "flows/recovery"})
+"""Folders that are kept together: Prefect's test harness with saved blocks takes twenty seconds to prepare."""
+LONGEST_FIRST = ("flows", "e2e", "deployments/embedded", *sorted(WITH_A_WORLD))
 """Folders that would keep one worker busy after all others have finished, if they came last."""
 
 
@@ -26,8 +28,9 @@ class FolderScheduling(LoadScopeScheduling):  # type: ignore[misc]
         folder = _folder(nodeid)
         if folder in BY_FUNCTION:
             return nodeid.partition("[")[0]
-        if folder in WITH_A_DEPLOYED_SYSTEM:
-            return min(WITH_A_DEPLOYED_SYSTEM)
+        for together in (WITH_A_DEPLOYED_SYSTEM, WITH_A_WORLD):
+            if folder in together:
+                return min(together)
         return nodeid if folder in ANYWHERE else folder
 
 
