@@ -65,7 +65,7 @@ def test_what_needs_a_person_is_named_with_its_remedy(changed: Any, problem: str
         replace(IDLE, incoming=Incoming(Count(1), IncomingFile(uri("a.csv"), NOW - UNANNOUNCED_TOO_LONG))),
         replace(IDLE, incoming=UNANNOUNCED, queue=Queue(0, 1, None, 0)),
         replace(IDLE, incoming=UNANNOUNCED, runs=(Runs("ingest-sensor-files", 0, 0, 1, 2),)),
-        replace(IDLE, incoming=UNANNOUNCED, ledger=replace(IDLE.ledger, later_files=Count(1))),
+        replace(IDLE, incoming=UNANNOUNCED, ledger=replace(LEDGER, held=(), due_files=Count(0))),
     ],
     ids=["idle", "busy", "no slot is free", "due for a moment", "just landed", "in flight", "a late run", "claimed"],
 )
