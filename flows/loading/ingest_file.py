@@ -183,7 +183,7 @@ def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -
             step(write_again)(archived, lease)
         return []
     try:
-        return [_settled(found, entry, lease, large_files, step)]
+        return _settled(found, entry, lease, large_files, step)
     except ObjectReplacedError as replaced:
         # With rows that may arrive late, the claim has to end, which records them; its target is no newer version.
         if lease.unanswered or replaced.uri != found.uri:
@@ -192,21 +192,23 @@ def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -
         return []
 
 
-def _settled(found: SensorFile, entry: LedgerEntry, lease: Lease, large_files: LargeFiles, step: Step) -> FileReport:
-    """The version as it is settled: archived, refused, or failed for good."""
+def _settled(
+    found: SensorFile, entry: LedgerEntry, lease: Lease, large_files: LargeFiles, step: Step
+) -> list[FileReport]:
+    """The report of the version as it is settled: archived, refused, or failed for good."""
     try:
         if entry.archived_to is None:
             run_blocks().landing_zone.check_key(found)
         if is_hopeless(entry):
-            return step(give_up)(found, entry, lease)
+            return [step(give_up)(found, entry, lease)]
         with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
             validated = step(validate_rows)(found, Path(workspace), entry.key)
             if validated.verdict == "refused":
-                return step(refuse_file)(found, validated, entry, lease)
+                return [step(refuse_file)(found, validated, entry, lease)]
             step(write_readings)(found, validated, large_files, lease)
-            return step(archive_file)(found, validated, entry, lease)
+            return [step(archive_file)(found, validated, entry, lease)]
     except (ClientError, SensorIngestError) as error:
         problem = permanent_problem(error)
         if lease.settled or problem is None or entry.archived_to:
             raise  # an archived file stays archived if its second load fails
-        return step(fail_for_good)(found, entry, problem, lease)
+        return [step(fail_for_good)(found, entry, problem, lease)]
