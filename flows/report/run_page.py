@@ -16,11 +16,11 @@ FILES_SHOWN: Final = 100
 FILES_EXPLAINED: Final = 10
 """Most files whose problem, rejected rows and addresses are shown below the table."""
 NAME_SHOWN: Final = 48
-"""Characters of a name in the table: more would push its other columns off the page."""
+"""Characters of a name in the table, whose last column it is: the Prefect UI wraps no cell, and scrolls instead."""
 
 
 def markdown_page(reports: Sequence[FileReport]) -> str:
-    """The run's page as Markdown: result, totals, plots, a table of files, and examples of rejected rows."""
+    """The run's page as Markdown: result, totals, plots, a table of several files, and examples of rejected rows."""
     files = most_urgent_first(reports)
     return template(Path(__file__).with_name("run_page.md.j2")).render(
         headline=headline(reports),

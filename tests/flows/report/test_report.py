@@ -340,8 +340,8 @@ def test_the_page_has_a_table_row_for_each_file_and_the_addresses_of_each() -> N
     page = as_read(markdown_page([report(archived_to="s3://landing/processed/sensors.csv"), MISSING])).splitlines()
     assert "## 2 files: 1 loaded, 1 missing" == page[0]
     assert "2 files, 8 rows: 7 loaded, 1 replaced by a later row with the same key, 0 rejected" == page[2]
-    assert "| gone.csv | missing | 0 | 0 | 0 |" == page[6]
-    assert "| sensors.csv | loaded | 8 | 7 | 0 |" == page[7]
+    assert "| missing | 0 | 0 | 0 | gone.csv |" == page[6]
+    assert "| loaded | 8 | 7 | 0 | sensors.csv |" == page[7]
     assert "s3://landing/incoming/gone.csv does not exist" in page
     assert "- Now at s3://landing/processed/sensors.csv" in page
 
@@ -349,9 +349,9 @@ def test_the_page_has_a_table_row_for_each_file_and_the_addresses_of_each() -> N
 @pytest.mark.parametrize("field", ["name", "archived_to", "problem"])
 def test_nothing_from_outside_means_anything_to_markdown_or_html(field: str) -> None:
     hostile = HOSTILE.replace("/", "")  # a name ends at a slash
-    page = markdown_page([report().model_copy(update={"key" if field == "name" else field: hostile})])
+    page = markdown_page([report().model_copy(update={"key" if field == "name" else field: hostile}), MISSING])
     assert [] == Tags(page).found
-    row = next(line for line in page.splitlines() if line.endswith("| loaded | 8 | 7 | 0 |"))
+    row = next(line for line in page.splitlines() if line.startswith("| loaded | 8 | 7 | 0 |"))
     assert 6 == unescaped(row).count("|")
     lines = [line for line in page.splitlines() if "alert" in line]
     assert lines
@@ -359,6 +359,11 @@ def test_nothing_from_outside_means_anything_to_markdown_or_html(field: str) -> 
         assert set() == set("*`[]~_\\") & set(unescaped(line).removeprefix("- "))
     assert not re.search(r"https?:|www\.|[^\s\\]@\S", page, re.IGNORECASE)
     assert hostile in as_read(page)
+
+
+def test_the_page_about_one_file_says_once_what_became_of_it() -> None:
+    page = as_read(markdown_page([report()]))
+    assert (1, 0) == (page.count("sensors.csv: 7 rows loaded"), page.count("| file |"))
 
 
 @pytest.mark.parametrize("field", ["reason", "text", "rejects_at"])
@@ -387,16 +392,17 @@ def test_the_page_shows_the_reasons_and_examples_of_rejected_rows() -> None:
         rejects_at="s3://landing/rejects/a.csv",
     )
     page = as_read(markdown_page([rejected]))
-    assert "### sensors.csv: 88 rows loaded, 12 rejected\n\n12 rows rejected: encoding 1, value 11\n" in page
+    assert page.startswith("## sensors.csv: 88 rows loaded, 12 rejected\n")
+    assert "12 rows rejected: encoding 1, value 11\n" in page
     assert "| 10 | value | row 10 |\n\n… and 2 rows more\n\n" in page
     assert "- Rejected rows s3://landing/rejects/a.csv" in page
 
 
 def test_a_page_about_many_files_shows_the_most_urgent_and_counts_the_others() -> None:
     page = as_read(markdown_page([*[report()] * 498, REFUSED, MISSING]))
-    rows = [line for line in page.splitlines() if ".csv |" in line]
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.endswith(".csv |")]
     assert FILES_SHOWN == len(rows)
-    assert ["| gone.csv | missing", "| bad.csv | refused"] == [row[: row.index("|", 12)].rstrip() for row in rows[:2]]
+    assert [("missing", "gone.csv"), ("refused", "bad.csv")] == [(row[0], row[-1]) for row in rows[:2]]
     assert "… and 400 more files with 3,200 rows" in page
 
 
