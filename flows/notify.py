@@ -8,8 +8,10 @@ from typing import Annotated, Any, Final
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
 from prefect.flow_runs import pause_flow_run
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
@@ -63,27 +65,52 @@ def notify(
     try:
         message_ids = _claim_and_send(email_id or f"0.1-{flow_run.id}", files)
     except EmailClaimedElsewhereError as elsewhere:
+        runtime().log().info("%s", elsewhere)
         return str(elsewhere)
-    if deployment.id:
+    if message_ids is None:
+        runtime().log().info("The email was sent before, by another run.")
+    if _is_of_a_deployment():
         send_backlog(_claim_and_send)
     return message_ids or "sent before"
 
 
-def _claim_and_send(email_id: str, files: list[FileReport]) -> str | None:
+def _is_of_a_deployment() -> bool:
+    """Whether this very run has a slot: not if it is a subflow in the process of its parent."""
+    context = FlowRunContext.get()
+    return bool(context and context.flow_run and context.flow_run.deployment_id)
+
+
+def _claim_and_send(email_id: str, files: list[FileReport], instead_of: FlowRun | None = None) -> str | None:
     """The ids that SES gave the messages of the email; None if it was sent before.
+
+    Args:
+        email_id: of the outbox.
+        files: what became of each file.
+        instead_of: the run that was to send it; this one, if it is none.
 
     Raises:
         EmailClaimedElsewhereError: another run is sending it.
         Exception: as `notify`.
     """
-    claimed = claim_email(email_id, runtime().unique_id(), files)
+    name = instead_of.name if instead_of else "email"
+    claim = claim_email.with_options(task_run_name=f"claim {name}")
+    claimed = claim(email_id, runtime().unique_id(), files)
     if claimed is None:
         return None
     with email_kept(claimed):
-        return send_email(claimed, files)
+        return send_email(claimed, files, name, _parent_of(instead_of) if instead_of else flow_run.parent_flow_run_id)
 
 
-@task(task_run_name="claim email", cache_policy=NO_CACHE, **_RETRIED)
+def _parent_of(run: FlowRun) -> str | None:
+    """The id of the run that created that one; None if it is no subflow."""
+    if run.parent_task_run_id is None:
+        return None
+    with get_client(sync_client=True) as client:
+        found = client.read_task_run(run.parent_task_run_id).flow_run_id
+    return str(found) if found else None
+
+
+@task(cache_policy=NO_CACHE, **_RETRIED)
 def claim_email(email_id: str, claim_id: str, files: list[FileReport]) -> ClaimedEmail | None:
     """The email, which no other run sends while this one has it; None if it was sent before.
 
@@ -96,21 +123,22 @@ def claim_email(email_id: str, claim_id: str, files: list[FileReport]) -> Claime
     return blocks.file_ledger.claim_email(email_id, claim_id, files, blocks.mailer.groups())
 
 
-def send_email(claimed: ClaimedEmail, files: list[FileReport]) -> str:
-    """The ids that SES gave the messages.
+def send_email(claimed: ClaimedEmail, files: list[FileReport], name: str, created_by: str | None) -> str:
+    """The ids that SES gave the messages, whose task runs have that name; the email links to the run that created it.
 
     SES takes 50 recipients per message, so there may be several. Each message is a task run of its own, and is recorded
     before the next: if one fails, the others are not sent again.
     """
-    email = compose_email(files, _pages())
+    email = compose_email(files, _pages(created_by))
     groups = claimed.email.groups
     failed: Exception | None = None
     for number, group in enumerate(groups):
         if group.message_id is None:
-            name = "email" if len(groups) == 1 else f"email {number + 1} of {len(groups)}"
+            message = name if len(groups) == 1 else f"{name} {number + 1} of {len(groups)}"
             try:
-                message_id = send_message.with_options(task_run_name=name)(email, list(group.recipients))
-                record_message(claimed, group.recipients, message_id)
+                message_id = send_message.with_options(task_run_name=message)(email, list(group.recipients))
+                record = record_message.with_options(task_run_name=f"record {message}")
+                record(claimed, group.recipients, message_id)
             except Exception as error:  # noqa: BLE001 - the other recipients get theirs
                 failed = error
     if failed:
@@ -130,16 +158,16 @@ def send_message(email: Email, recipients: list[str]) -> str:
     return message_id
 
 
-@task(task_run_name="record message", cache_policy=NO_CACHE, **_RETRIED)
+@task(cache_policy=NO_CACHE, **_RETRIED)
 def record_message(claimed: ClaimedEmail, recipients: tuple[str, ...], message_id: str) -> None:
     """Record in the outbox that SES has taken the message; with the last one, that the email is sent."""
     run_blocks().file_ledger.record_message(claimed, recipients, message_id, by=runtime().flow_run_id())
 
 
-def _pages() -> list[tuple[str, str]]:
+def _pages(created_by: str | None) -> list[tuple[str, str]]:
     """Titles and addresses of pages in the Prefect UI; none if the server has no UI."""
-    # For an email that a sweep created, the parent is the sweep.
-    runs = {"The run that created this email": flow_run.parent_flow_run_id, "The run that sent this email": flow_run.id}
+    # An email that a sweep created links to the sweep.
+    runs = {"The run that created this email": created_by, "The run that sent this email": flow_run.id}
     addresses = {title: url_for("flow-run", obj_id=run_id) for title, run_id in runs.items() if run_id}
     return [(title, address) for title, address in addresses.items() if address]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from blocks.domain.models import LedgerEntry, utc_text
 from blocks.file_ledger.claim_rules import CLAIM, WAITS_FOR_LOAD, Claim, to_claim
@@ -12,6 +12,9 @@ from blocks.file_ledger.emails import EMAIL, OVERDUE_AFTER, WAITS_FOR_EMAIL, Out
 from blocks.file_ledger.outbox import FIRST_PAUSE, Outbox
 from blocks.file_ledger.table import DUE_INDEX, KEYS_PER_READ, Key, to_entry
 from blocks.runtime import runtime
+
+_BACKLOG_READS: Final = 10
+"""Lots of emails of the backlog that are looked through for those that no run has claimed."""
 
 _Made = TypeVar("_Made")
 _Record = TypeVar("_Record", Claim, OutboxEmail)
@@ -38,10 +41,10 @@ class DueTable(Outbox):
         return islice(self._due_emails(limit), limit)
 
     def email_backlog(self, limit: int) -> Iterator[OutboxEmail]:
-        """The emails whose runs wait for a free slot, in the order of the index, up to `limit`.
+        """The overdue emails that no run has ever claimed, in the order of the index, up to `limit`.
 
-        They have been due for longer than a run needs to begin, and no run has ever claimed them. One that was claimed
-        is not among them: its run sends it, or it waits for its back-off.
+        One that was claimed is not among them: its run sends it, or it waits for its back-off. Only the first of all
+        overdue emails are looked through, as there may be thousands that SES has refused.
         """
         return islice(self._email_backlog(limit), limit)
 
@@ -66,8 +69,9 @@ class DueTable(Outbox):
             yield from self._by_due_time([*_valid(items, lambda each: to_email(each["email_id"], each))])
 
     def _email_backlog(self, page_size: int) -> Iterator[OutboxEmail]:
-        # Whoever looks after overdue emails puts one off for that long if its run only waits.
-        for items in self._due_items(WAITS_FOR_EMAIL, EMAIL, page_size, within=2 * FIRST_PAUSE):
+        # Whoever looks after overdue emails puts one off for `FIRST_PAUSE` if its run only waits.
+        named = self._due_items(WAITS_FOR_EMAIL, EMAIL, page_size, within=2 * FIRST_PAUSE)
+        for items in islice(named, _BACKLOG_READS):
             now = self._clock.earliest()
             for email in _valid(items, lambda each: to_email(each["email_id"], each)):
                 waits = email.state == "waiting" and email.claim_id is None and not email.groups

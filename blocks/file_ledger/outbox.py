@@ -113,8 +113,12 @@ class Outbox(ClaimingTable):
         return self._changed_as_read(email, made) is not None
 
     def assigned(self, email_id: str, flow_run_id: str) -> None:
-        """Note which run is to send the email."""
-        self.change_email(self.email(email_id), lambda email: replace(email, flow_run_id=flow_run_id))
+        """Note which run is to send the email; of one that is sent, the run that has sent it stays."""
+
+        def assigned(email: OutboxEmail) -> OutboxEmail:
+            return email if email.state == "sent" else replace(email, flow_run_id=flow_run_id)
+
+        self.change_email(self.email(email_id), assigned)
 
     def claim_email(
         self, email_id: str, claim_id: str, reports: Sequence[FileReport], groups: Sequence[Sequence[str]]

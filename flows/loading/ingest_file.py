@@ -186,7 +186,7 @@ def _load(claimed: Claimed, lease: Lease, large_files: LargeFiles, step: Step) -
         return _settled(found, entry, lease, large_files, step)
     except ObjectReplacedError as replaced:
         # With rows that may arrive late, the claim has to end, which records them; its target is no newer version.
-        if lease.unanswered or replaced.uri != found.uri:
+        if lease.unanswered or lease.settled or replaced.uri != found.uri:
             raise
         lease.key_stays_held = True  # the next claim settles this version as superseded
         return []

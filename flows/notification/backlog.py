@@ -1,17 +1,18 @@
-"""Emails that are due while all run slots for emails are taken: a run that has a slot sends them, too.
+"""Emails that are overdue while all run slots for emails are taken: a run that has a slot sends them, too.
 
 Each start of a run costs the Prefect server, which is one process, more than half a second. So a thousand emails that
-are due at once, as after an outage, would take a quarter of an hour if each was sent by the run that waits for it.
+are due at once, as after a day without a worker, would take a quarter of an hour if each was sent by the run that waits
+for it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import ValidationError
@@ -23,12 +24,13 @@ from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
 
 SENDS_FOR_SECONDS: Final = 60.0
-"""How long a run sends emails of others; then its slot is free for another one, whose start costs little beside it."""
+"""After so long a run begins no other email; then its slot is free for a run whose start costs little beside it."""
 
-EMAILS_READ: Final = 50
+EMAILS_READ: Final = 20
+"""Emails that are read at once. After each lot, it is asked anew whether a person has paused the emails."""
 
-Send = Callable[[str, list[FileReport]], str | None]
-"""Sends the email of that id about these files; None if it was sent before."""
+Send = Callable[[str, list[FileReport], FlowRun], str | None]
+"""Sends the email of that id about these files, in place of that run; None if it was sent before."""
 
 
 def send_backlog(send: Send) -> int:
@@ -47,31 +49,34 @@ def send_backlog(send: Send) -> int:
 
 
 def _send_some(client: SyncPrefectClient, send: Send, until: float) -> int:
-    emails = list(run_blocks().file_ledger.email_backlog(EMAILS_READ))
-    sent = 0
-    for run in _waiting_runs(client, emails):
-        if runtime().monotonic() < until:
+    ledger, sent, is_paused = run_blocks().file_ledger, 0, None
+    emails = list(ledger.email_backlog(EMAILS_READ))
+    for email in sorted(emails, key=lambda _: runtime().uniform(0, 1)):  # another run may go through the same ones
+        if runtime().monotonic() >= until or is_paused:
+            break
+        run = _waiting_run(email, client)
+        if run and is_paused is None:
+            is_paused = _is_paused(run, client)
+        if run and not is_paused and ledger.email(email.email_id).claim_id is None:
             with suppress(EmailClaimedElsewhereError):
                 sent += _send_for(run, client, send)
     return sent
 
 
-def _waiting_runs(client: SyncPrefectClient, emails: Sequence[OutboxEmail]) -> list[FlowRun]:
-    """The runs that have not begun and are to send these emails, in any order: another run may go through the same."""
-    emails_of = dict[UUID, str]()
-    for email in emails:
-        with suppress(ValueError):  # it has no run, or text that is no run id
-            emails_of[UUID(email.flow_run_id or "")] = email.email_id
-    if not emails_of:
-        return []
-    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(emails_of))))
-    waiting = [
-        run
-        for run in runs
-        if run.state_type in (StateType.PAUSED, StateType.SCHEDULED)
-        and run.parameters.get("email_id") == emails_of[run.id]
-    ]
-    return sorted(waiting, key=lambda _: runtime().uniform(0, 1))
+def _waiting_run(email: OutboxEmail, client: SyncPrefectClient) -> FlowRun | None:
+    """The run that is to send the email, if it waits for its start. A paused one is resumed first, by others."""
+    try:
+        run = client.read_flow_run(UUID(email.flow_run_id or ""))
+    except (ObjectNotFound, ValueError):  # the latter for text that is no run id
+        return None
+    waits = run.state_type == StateType.SCHEDULED and run.parameters.get("email_id") == email.email_id
+    return run if waits else None
+
+
+def _is_paused(run: FlowRun, client: SyncPrefectClient) -> bool:
+    """Whether a person has paused the work queue of the run, or its pool: then no email is to be sent."""
+    pool, queue = run.work_pool_name, run.work_queue_id
+    return bool((queue and client.read_work_queue(queue).is_paused) or (pool and client.read_work_pool(pool).is_paused))
 
 
 def _send_for(run: FlowRun, client: SyncPrefectClient, send: Send) -> bool:
@@ -80,11 +85,11 @@ def _send_for(run: FlowRun, client: SyncPrefectClient, send: Send) -> bool:
         files = [FileReport.model_validate(each) for each in run.parameters["files"]]
     except (KeyError, TypeError, ValidationError):
         return False
-    message_ids = send(run.parameters["email_id"], files)
+    message_ids = send(run.parameters["email_id"], files, run)
     if message_ids is None:
         return False
-    runtime().log().info("%s waits for a slot, and its email was overdue: this run has sent it", run.name)
+    runtime().log().info("%s had not begun, and its email was overdue: this run has sent it", run.name)
     sender = f"{flow_run.name} ({runtime().flow_run_id()})"
     completed: State[None] = Completed(message=f"Its email was sent by the run {sender}: {message_ids}")
-    client.set_flow_run_state(run.id, completed, force=True)  # also if its pause has timed out by now
+    client.set_flow_run_state(run.id, completed)
     return True

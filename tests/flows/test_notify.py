@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -151,18 +150,3 @@ def test_a_run_that_version_0_1_created_sends_its_email_once(asked_of: Callable[
     asked = asked_of(lambda *_: None)
     assert notify(FILES).startswith("id of ada@example.com")
     assert len(asked) == len(GROUPS)
-
-
-@pytest.mark.parametrize(("deployment_id", "expected"), [("a deployment", ["backlog"]), (None, [])])
-def test_only_a_run_of_a_deployment_sends_emails_of_other_runs(
-    asked_of: Callable[[Answer], list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-    deployment_id: str | None,
-    expected: list[str],
-) -> None:
-    sent: list[str] = []
-    monkeypatch.setattr(notifying, "deployment", SimpleNamespace(id=deployment_id))
-    monkeypatch.setattr(notifying, "send_backlog", lambda _send: sent.append("backlog"))
-    asked = asked_of(lambda *_: None)
-    notify(FILES, 0, waiting_email(f"then-the-backlog-{deployment_id}"))
-    assert (3, expected) == (len(asked), sent)

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
-from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.responses import SetStateStatus
 
 from blocks.domain.models import FileReport, Notification, SensorFile
 from tests.simulation.aws.service import FakeService
@@ -112,8 +112,10 @@ class PrefectServer(FakeService):
         return self.answer()
 
     def resume(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        self._resume(self.runs[call["Id"]])
-        return self.answer()
+        run = self.runs[call["Id"]]
+        status = SetStateStatus.ACCEPT if run.state == StateType.PAUSED else SetStateStatus.ABORT
+        self._resume(run)
+        return self.answer(Status=status)
 
     def free_slots(self, call: Mapping[str, Any]) -> dict[str, Any]:
         now = self.scheduler.now
@@ -145,7 +147,7 @@ class PrefectServer(FakeService):
         self.scheduler.later(self.random.uniform(1, 6), self._start, run)
 
     def _start(self, run: Run) -> None:
-        if run.is_over:
+        if run.is_over and self.random.random() < 0.5:  # else the worker has fetched it before
             return
         running = sum(each.kind == "ingest" and each.state == StateType.RUNNING for each in self.runs.values())
         if run.kind == "ingest" and running >= SLOTS:
@@ -217,6 +219,8 @@ class SimulatedClient:
             state=SimpleNamespace(timestamp=scheduler.true_time - timedelta(seconds=scheduler.now - run.since)),
             deployment_id="deployment",
             work_queue_id="queue",
+            work_pool_name="pool",
+            parent_task_run_id=None,
             parameters={
                 "files": [file.model_dump(mode="json") for file in run.parameters["files"]],
                 "email_id": run.parameters["email_id"],
@@ -226,15 +230,17 @@ class SimulatedClient:
     def read_deployment_by_name(self, _name: str) -> None:
         self.server.client.read_deployment()
 
-    def read_flow_runs(self, *, flow_run_filter: FlowRunFilter) -> list[Any]:
-        assert flow_run_filter.id
-        return [self.read_flow_run(run_id) for run_id in flow_run_filter.id.any_ or []]
+    def read_work_queue(self, _id: str) -> Any:  # noqa: ANN401 - likewise
+        return SimpleNamespace(is_paused=False)
 
-    def set_flow_run_state(self, run_id: UUID, state: "State[None]", *, force: bool = False) -> None:  # noqa: ARG002 - as the real one
+    def read_work_pool(self, _name: str) -> Any:  # noqa: ANN401 - likewise
+        return SimpleNamespace(is_paused=False)
+
+    def set_flow_run_state(self, run_id: UUID, state: "State[None]") -> None:
         self.server.client.end(Id=str(run_id), State=state.type)
 
-    def resume_flow_run(self, run_id: UUID) -> None:
-        self.server.client.resume(Id=str(run_id))
+    def resume_flow_run(self, run_id: UUID) -> Any:  # noqa: ANN401 - likewise
+        return SimpleNamespace(status=self.server.client.resume(Id=str(run_id))["Status"])
 
 
 def announcement(server: PrefectServer) -> Callable[[Sequence[SensorFile], str, str], object]:

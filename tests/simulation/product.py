@@ -117,12 +117,12 @@ class Product:
                 (Lease, "end_failed", self._watched(Lease.end_failed)),
                 (Mailer, "send", _sent),
                 (flows.notify, "compose_email", _composed),
-                (flows.notify, "_pages", list),
+                (flows.notify, "_pages", lambda _: []),
                 (flows.notify, "send_email", self._watched_email(flows.notify.send_email)),
                 (flows.notify, "claim_email", in_process(flows.notify.claim_email)),
                 (flows.notify, "send_message", in_process(flows.notify.send_message)),
                 (flows.notify, "record_message", in_process(flows.notify.record_message)),
-                (flows.notify, "deployment", SimpleNamespace(id="deployment")),
+                (flows.notify, "_is_of_a_deployment", lambda: True),
                 (flows.notification.backlog, "get_client", lambda **_: SimulatedClient(server)),
                 (flows.notification.wait, "send_later", send_later),
                 (flows.notification.overdue, "get_client", lambda **_: SimulatedClient(server)),
@@ -245,9 +245,9 @@ class Product:
         return watched
 
     def _watched_email(self, send: Callable[..., str]) -> Callable[..., str]:
-        def watched(claimed: ClaimedEmail, files: list[FileReport]) -> str:
+        def watched(claimed: ClaimedEmail, files: list[FileReport], name: str, created_by: str | None) -> str:
             self.invariants.email_is_sent(claimed)
-            return send(claimed, files)
+            return send(claimed, files, name, created_by)
 
         return watched
 

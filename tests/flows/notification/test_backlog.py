@@ -1,21 +1,28 @@
 """Emails whose runs wait for a slot are sent by a run that has one, each once; all others are left alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_UI_URL, temporary_settings
 from prefect.states import Completed, Crashed, Paused, Pending, Running, Scheduled
+from prefect.tasks import Task
 
 from blocks.domain.errors import EmailClaimedElsewhereError
 from blocks.domain.models import FileReport
-from blocks.file_ledger import FileLedger
+from blocks.file_ledger import FileLedger, due
 from blocks.runtime import Runtime, installed
 from flows.notification.backlog import SENDS_FOR_SECONDS, send_backlog
-from tests.flows.notification.waiting_emails import report, run_in, run_of, state_of, waiting
+from flows.notify import notify
+from tests.flows.notification.waiting_emails import report, run_in, state_of, waiting
 from tests.support.table_time import table_time_later
 from tests.support.world import World
 
@@ -28,7 +35,7 @@ class Sender:
     asked: list[str] = field(default_factory=list)
     fails: bool = False
 
-    def __call__(self, email_id: str, files: Sequence[FileReport]) -> str | None:
+    def __call__(self, email_id: str, files: Sequence[FileReport], _instead_of: FlowRun | None) -> str | None:
         self.asked.append(email_id)
         claimed = self.ledger.claim_email(email_id, f"claim of {email_id}", files, [["ada@example.com"]])
         if claimed is None:
@@ -40,6 +47,15 @@ class Sender:
         return f"id of {email_id}"
 
 
+@contextmanager
+def deployed(**settings: Any) -> Iterator[tuple[SyncPrefectClient, UUID]]:  # noqa: ANN401 - of create_deployment
+    """A client, and the deployment of `notify`, which no worker looks at."""
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(notify), "notify", **settings)
+        yield client, deployment
+        client.delete_deployment(deployment)
+
+
 def in_backlog(world: World, ledger: FileLedger, name: str, state: State[None] | None = None) -> str:
     """The id of the run of an overdue email, which waits for a slot."""
     run_id = run_in(state or Scheduled(), [report(world, name)], name)
@@ -47,28 +63,75 @@ def in_backlog(world: World, ledger: FileLedger, name: str, state: State[None] |
     return run_id
 
 
-@pytest.mark.parametrize(
-    "state", [Scheduled(), Paused(timeout_seconds=3600, reschedule=True)], ids=["scheduled", "paused"]
-)
-def test_an_overdue_email_whose_run_has_not_begun_is_sent_and_its_run_says_by_whom(
-    world: World, ledger: FileLedger, state: State[None]
+def test_a_run_of_the_deployment_sends_its_email_and_then_that_of_a_run_that_waits(
+    world: World, ledger: FileLedger
 ) -> None:
-    name = f"in-backlog-{state.name}"
-    run_id = in_backlog(world, ledger, name, state)
-    send = Sender(ledger)
-    assert (1, [name]) == (send_backlog(send), send.asked)
-    assert "sent" == ledger.email(name).state
-    run = run_of(run_id)
-    assert run.state is not None
-    assert StateType.COMPLETED == run.state_type
-    assert str(run.state.message).startswith("Its email was sent by the run ")
-    assert str(run.state.message).endswith(f": id of {name}")
+    with deployed() as (client, deployment):
+        ingest = client.create_flow_run(notify, parameters={"files": [], "email_id": None})
+        placeholder = client.create_task_run(Task(fn=lambda: None, name="notify"), ingest.id, "notify", state=Pending())
+        own, waiting_run = (
+            client.create_flow_run_from_deployment(
+                deployment,
+                parameters={"files": [report(world, name).model_dump(mode="json")], "email_id": name},
+                state=Scheduled(),
+                name=f"email about {name}",
+                parent_task_run_id=parent,
+            )
+            for name, parent in (("own-email", None), ("email-of-another", placeholder.id))
+        )
+        waiting(world, ledger, "own-email", str(own.id))
+        waiting(world, ledger, "email-of-another", str(waiting_run.id))
+        with temporary_settings({PREFECT_UI_URL: "http://127.0.0.1:4200"}):
+            run_flow(notify, flow_run=own, parameters=own.parameters)
+        ended = client.read_flow_run(waiting_run.id)
+        assert StateType.COMPLETED == client.read_task_run(placeholder.id).state_type
+    assert ["sent", "sent"] == [ledger.email(name).state for name in ("own-email", "email-of-another")]
+    assert ended.state is not None
+    assert (StateType.COMPLETED, True) == (
+        ended.state_type,
+        str(ended.state.message).startswith(f"Its email was sent by the run {own.name} ({own.id}): "),
+    )
+    [mail] = world.mails_about("email-of-another")
+    for title, run_id in (("created", ingest.id), ("sent", own.id)):
+        assert f"The run that {title} this email: http://127.0.0.1:4200/runs/flow-run/{run_id}" in mail.text
+
+
+def test_a_run_without_a_deployment_sends_only_its_own_email(world: World, ledger: FileLedger) -> None:
+    run_id = in_backlog(world, ledger, "of-a-run-that-waits")
+    waiting(world, ledger, "of-this-run", None)
+    notify([report(world, "of-this-run")], 0, "of-this-run")
+    assert ("sent", StateType.SCHEDULED) == (ledger.email("of-this-run").state, state_of(run_id))
+
+
+@pytest.mark.parametrize("paused", ["work queue", "work pool"])
+def test_while_a_person_has_paused_the_emails_none_is_sent(world: World, ledger: FileLedger, paused: str) -> None:
+    with get_client(sync_client=True) as client:
+        pool = client.create_work_pool(WorkPoolCreate(name=f"of-emails-{paused}", type="process"))
+        with deployed(work_pool_name=pool.name) as (_, deployment):
+            run = client.create_flow_run_from_deployment(
+                deployment,
+                parameters={"files": [report(world, paused).model_dump(mode="json")], "email_id": paused},
+                state=Scheduled(),
+            )
+            waiting(world, ledger, paused, str(run.id))
+            assert run.work_queue_id
+            if paused == "work queue":
+                client.update_work_queue(run.work_queue_id, is_paused=True)
+            else:
+                client.update_work_pool(pool.name, WorkPoolUpdate(is_paused=True))
+            assert 0 == send_backlog(Sender(ledger))
+            client.update_work_queue(run.work_queue_id, is_paused=False)
+            client.update_work_pool(pool.name, WorkPoolUpdate(is_paused=False))
+            assert 1 == send_backlog(Sender(ledger))
+        client.delete_work_pool(pool.name)
 
 
 @pytest.mark.parametrize(
-    "state", [Pending(), Running(), Completed(), Crashed()], ids=["pending", "running", "completed", "crashed"]
+    "state",
+    [Pending(), Running(), Completed(), Crashed(), Paused(timeout_seconds=3600)],
+    ids=["pending", "running", "completed", "crashed", "paused"],
 )
-def test_an_email_whose_run_has_begun_or_ended_is_left_alone(
+def test_an_email_whose_run_does_not_wait_for_its_start_is_left_alone(
     world: World, ledger: FileLedger, state: State[None]
 ) -> None:
     name = f"begun-{state.name}"
@@ -112,11 +175,40 @@ def test_after_an_email_that_fails_no_other_is_sent_and_nothing_is_raised(world:
 def test_an_email_that_another_run_has_claimed_by_now_is_left_to_it(world: World, ledger: FileLedger) -> None:
     runs = [in_backlog(world, ledger, f"claimed-by-now-{number}") for number in range(2)]
 
-    def claimed(email_id: str, _files: Sequence[FileReport]) -> str:
+    def claimed(email_id: str, *_: object) -> str:
         raise EmailClaimedElsewhereError(email_id, "a minute")
 
     assert 0 == send_backlog(claimed)
     assert {StateType.SCHEDULED} == {state_of(run_id) for run_id in runs}
+
+
+def test_an_email_that_is_claimed_by_now_is_not_claimed_again(
+    world: World, ledger: FileLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused claim would be a failed task run, with a traceback in the log."""
+    in_backlog(world, ledger, "claimed-since")
+    listed = [*ledger.email_backlog(10)]
+    assert ledger.claim_email("claimed-since", "a claim", [report(world, "claimed-since")], [["ada@example.com"]])
+    monkeypatch.setattr(FileLedger, "email_backlog", lambda *_: iter(listed))
+    send = Sender(ledger)
+    assert (0, []) == (send_backlog(send), send.asked)
+
+
+def test_of_thousands_that_ses_has_refused_only_the_first_are_looked_through(
+    world: World, ledger: FileLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        in_backlog(world, ledger, f"refused-{number}")
+        claimed = ledger.claim_email(f"refused-{number}", "a claim", [report(world, "any")], [["ada@example.com"]])
+        assert claimed
+        ledger.put_off_email(claimed)
+    in_backlog(world, ledger, "behind-them")
+    with table_time_later(10):
+        assert ledger.taken_up(ledger.email("behind-them"), counts=False)
+    monkeypatch.setattr(due, "_BACKLOG_READS", 2)
+    with table_time_later(100):
+        assert [] == list(ledger.email_backlog(1))
+        assert ["behind-them"] == [email.email_id for email in ledger.email_backlog(5)]
 
 
 def test_an_email_that_was_sent_by_now_is_left_to_its_run(world: World, ledger: FileLedger) -> None:

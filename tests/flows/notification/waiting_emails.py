@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import State, StateType
 
 from blocks.domain.models import FileReport, SensorFile
 from blocks.file_ledger import FileLedger
@@ -21,13 +21,9 @@ def run_in(state: State[None], files: Sequence[FileReport] = (), email_id: str |
         return str(client.create_flow_run(notify, parameters=parameters, state=state).id)
 
 
-def run_of(run_id: str) -> FlowRun:
-    with get_client(sync_client=True) as client:
-        return client.read_flow_run(UUID(run_id))
-
-
 def state_of(run_id: str) -> StateType | None:
-    return run_of(run_id).state_type
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(UUID(run_id)).state_type
 
 
 def report(world: World, name: str) -> FileReport:
