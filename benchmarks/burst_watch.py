@@ -90,6 +90,11 @@ class Watch:
         emails = (item for item in self._items() if item["version"]["S"] == "#email")
         return sum(len(email["files"]["L"]) for email in emails if email["state"]["S"] == "sent")
 
+    def emails_sent(self) -> list[tuple[float, float]]:
+        """When each email that was sent was due, and when it was sent."""
+        emails = [item for item in self._items() if item["version"]["S"] == "#email" and "sent_at" in item]
+        return [(seconds(email["due_at"]["S"]), seconds(email["sent_at"]["S"])) for email in emails]
+
     def _items(self) -> Iterator[dict[str, Any]]:
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.outputs.files_table_name)
         return (item for page in pages for item in page["Items"])

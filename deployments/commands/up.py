@@ -22,7 +22,7 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole system on this machine until Ctrl-C: AWS emulator, PostgreSQL, Prefect server, worker, relay."""
-    typer.echo("starting; the first time it takes about half a minute", err=True)  # imports alone take seconds
+    typer.echo("starting, which takes about 20 seconds, and longer the first time", err=True)
     from deployments.embedded import EmbeddedStack
     from deployments.server.prefect_yaml import prefect_deploy_all
 

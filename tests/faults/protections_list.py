@@ -726,7 +726,7 @@ EMAILS: Final = (
     Protection(
         "email backlog: the run whose email was sent does not begin",
         "flows/notification/backlog.py",
-        "    client.set_flow_run_state(run.id, completed, force=True)",
+        "    client.set_flow_run_state(run.id, completed)",
         "    assert completed",
         ("tests/flows/notification/test_backlog.py",),
         "it then finds that its email was sent: it is about needless runs",

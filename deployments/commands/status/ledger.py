@@ -70,6 +70,19 @@ class LedgerReader:
             newest=tuple(self._newest()),
         )
 
+    def knows(self, file: str, etag: str) -> bool:
+        """Whether `bucket/key` is looked at again, or the version with that ETag failed for good and stays there."""
+        items, _more = self._query(
+            KeyConditionExpression="#file = :file",
+            ExpressionAttributeNames={"#file": "file"},
+            ExpressionAttributeValues=_item({":file": file}),
+        )
+        stays = any(
+            each.get("status") == "failed" and "archived_to" not in each and each.get("etag") == etag.strip('"')
+            for each in items
+        )
+        return stays or any(each["version"] == CLAIM and "next_try_at" in each for each in items)
+
     def _due(self, kind: str, relation: str, moment: str) -> tuple[list[Attributes], bool]:
         """What the index by due time names, the earliest first, and whether there are others."""
         return self._query(

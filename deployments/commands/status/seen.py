@@ -12,8 +12,12 @@ from flows.report.wording import count_text
 DUE_TOO_LONG: Final = timedelta(minutes=10)
 """What is due is taken up within seconds, by the relay, or within ten minutes, by a sweep."""
 
-UNANNOUNCED_TOO_LONG: Final = timedelta(minutes=2)
-"""An event about a file arrives within seconds; a sweep waits for 15 minutes before it announces the file itself."""
+UNANNOUNCED_TOO_LONG: Final = timedelta(minutes=5)
+"""An event about a file arrives within seconds; a sweep waits for 15 minutes before it announces the file itself.
+
+S3 dates a file by the beginning of its upload, if that has several parts. Source: Amazon S3 user guide, "Working with
+object metadata".
+"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Incoming:
 
     files: Count
     oldest: IncomingFile | None
+    unannounced: IncomingFile | None = None
+    """The oldest that has been there for five minutes, and that the ledger neither expects nor has failed for good."""
 
 
 @dataclass(frozen=True)
@@ -233,21 +239,20 @@ def _of_ledger(status: Status) -> Iterator[Trouble]:
 
 
 def _of_incoming(status: Status) -> Iterator[Trouble]:
-    oldest = status.incoming.oldest if isinstance(status.incoming, Incoming) else None
-    if oldest and oldest.landed_at < status.at - UNANNOUNCED_TOO_LONG and _nothing_loads(status):
+    found = status.incoming.unannounced if isinstance(status.incoming, Incoming) else None
+    if found and _nothing_comes(status):
         minutes = UNANNOUNCED_TOO_LONG // timedelta(minutes=1)
-        problem = f"a file has been in incoming for more than {minutes} minutes, and nothing has announced it"
+        problem = f"{found.file} has been there for more than {minutes} minutes, and nothing has announced it"
         yield Trouble(problem, "`sensor-ingest doctor` says why; a sweep announces it after 15 minutes")
 
 
-def _nothing_loads(status: Status) -> bool:
-    """Whether a file can wait for no message, no run and no claim; False if one of them is not known."""
-    queue, runs, ledger = status.queue, status.runs, status.ledger
-    if isinstance(queue, Unanswered) or isinstance(runs, Unanswered) or isinstance(ledger, Unanswered):
+def _nothing_comes(status: Status) -> bool:
+    """Whether a file can wait for no message and for no run that has not claimed it; False if one is not known."""
+    queue, runs = status.queue, status.runs
+    if isinstance(queue, Unanswered) or isinstance(runs, Unanswered):
         return False
     ingest = runs[0]
-    waiting = queue.waiting + queue.in_flight + ingest.running + ingest.pending + ingest.late
-    return not (waiting or ledger.held or ledger.due_files.number or ledger.later_files.number)
+    return not any((queue.waiting, queue.in_flight, ingest.running, ingest.pending, ingest.late))
 
 
 def as_document(status: Status) -> dict[str, Any]:

@@ -12,7 +12,18 @@ from blocks.file_ledger.table import entry_attributes
 from deployments.commands.status import ledger as module
 from deployments.commands.status.ledger import NEWEST_SHOWN, LedgerReader
 from deployments.commands.status.seen import Count
-from tests.blocks.ledger_entries import FILE, archived, load, own, pass_time, put_raw, release, settle, version
+from tests.blocks.ledger_entries import (
+    FILE,
+    LANDED_AT,
+    archived,
+    load,
+    own,
+    pass_time,
+    put_raw,
+    release,
+    settle,
+    version,
+)
 from tests.deployments.commands.status.statuses import entry
 
 FILES = [FILE.model_copy(update={"key": f"incoming/{number:03}.csv"}) for number in range(9)]
@@ -156,3 +167,33 @@ def test_a_ledger_of_any_size_takes_the_same_few_calls(
 
 def write(ledger: FileLedger, each: LedgerEntry) -> None:
     put_raw(ledger, **entry_attributes(each))
+
+
+# ---- Whether a file is known -----------------------------------------------------------------------------------------
+
+
+def knows(reader: LedgerReader, etag: str = "e1") -> bool:
+    return reader.knows(f"landing/{FILE.key}", f'"{etag}"')
+
+
+def test_a_file_is_known_while_it_is_looked_at_again(ledger: FileLedger, reader: LedgerReader) -> None:
+    assert not knows(reader)
+    owned = own(ledger)
+    assert knows(reader)
+    release(ledger, owned)
+    assert knows(reader)
+
+
+def test_of_an_archived_file_the_same_bytes_are_not_known(ledger: FileLedger, reader: LedgerReader) -> None:
+    load(ledger)
+    assert not knows(reader)
+
+
+def test_a_version_that_failed_for_good_where_it_landed_is_known_and_another_one_is_not(
+    ledger: FileLedger, reader: LedgerReader
+) -> None:
+    owned = own(ledger)
+    failed = {"status": "failed", "finished_at": LANDED_AT, "problem": "it is encrypted with a key of its sender"}
+    ledger.settle(owned.held, owned.entry.model_copy(update=failed))
+    ledger.end_claim(owned.held)
+    assert (True, False) == (knows(reader), knows(reader, "e2"))

@@ -9,7 +9,6 @@ import pytest
 
 from deployments.commands.status.seen import (
     DUE_TOO_LONG,
-    UNANNOUNCED_TOO_LONG,
     Count,
     Incoming,
     IncomingFile,
@@ -28,7 +27,9 @@ from tests.support.pages import names, page, rows
 
 SILENT = Relay(alive=False, sign="no calls", by_calls=True)
 TOO_LONG_AGO = NOW - DUE_TOO_LONG - timedelta(seconds=1)
-UNANNOUNCED = Incoming(Count(1), IncomingFile(uri("a.csv"), NOW - UNANNOUNCED_TOO_LONG - timedelta(seconds=1)))
+ACTIVE = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+OLD = IncomingFile(uri("a.csv"), NOW - timedelta(days=1))
+UNANNOUNCED = Incoming(Count(1), OLD, OLD)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +63,15 @@ def test_what_needs_a_person_is_named_with_its_remedy(changed: Any, problem: str
         replace(BUSY, queue=Queue(5000, 10, 600.0, 0)),
         replace(IDLE, relay=SILENT, runs=(Runs("ingest-sensor-files", 1, 1, 0, 2),)),
         replace(IDLE, ledger=replace(LEDGER, due_files_since=NOW - DUE_TOO_LONG, due_emails_since=NOW)),
-        replace(IDLE, incoming=Incoming(Count(1), IncomingFile(uri("a.csv"), NOW - UNANNOUNCED_TOO_LONG))),
+        replace(IDLE, incoming=Incoming(Count(1), OLD)),
+        replace(IDLE, incoming=UNANNOUNCED, queue=Queue(1, 0, None, 0)),
         replace(IDLE, incoming=UNANNOUNCED, queue=Queue(0, 1, None, 0)),
-        replace(IDLE, incoming=UNANNOUNCED, runs=(Runs("ingest-sensor-files", 0, 0, 1, 2),)),
-        replace(IDLE, incoming=UNANNOUNCED, ledger=replace(LEDGER, held=(), due_files=Count(0))),
+        *(replace(IDLE, incoming=UNANNOUNCED, runs=(Runs("ingest-sensor-files", *each, 2),)) for each in ACTIVE),
     ],
-    ids=["idle", "busy", "no slot is free", "due for a moment", "just landed", "in flight", "a late run", "claimed"],
+    ids=[
+        *("idle", "busy", "no slot is free", "due for a moment", "known to the ledger", "waiting", "in flight"),
+        *("running", "pending", "late"),
+    ],
 )
 def test_what_goes_on_by_itself_needs_no_person(status: Status) -> None:
     assert [] == troubles(status)
