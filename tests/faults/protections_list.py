@@ -634,7 +634,7 @@ EMAILS: Final = (
     Protection(
         "email: each message is recorded before the next is sent",
         "flows/notify.py",
-        "                record_message(claimed, group.recipients, message_id)",
+        "                record(claimed, group.recipients, message_id)",
         "                claimed.email = claimed.email.with_message(group.recipients, message_id)",
         ("tests/flows/test_notify.py",),
     ),
