@@ -1,6 +1,12 @@
-"""Mails that the emulated SES has accepted. AWS has no such list: only the demo and tests use it."""
+"""Mails that the emulated SES has accepted. AWS has no such list: the demo and tests use it.
+
+    python -m deployments.embedded.services.mailbox
+
+prints the recipients and the subject of each, of the stack that `sensor-ingest env` names.
+"""
 
 import json
+import os
 from urllib.request import Request, urlopen
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,3 +30,8 @@ def mails(endpoint_url: str, access_key: str) -> list[Mail]:
     with urlopen(request, timeout=10) as response:  # noqa: S310 - as above
         accounts: dict[str, list[object]] = json.load(response)["messages"]
     return [Mail.model_validate(message) for messages in accounts.values() for message in messages]
+
+
+if __name__ == "__main__":
+    for mail in mails(os.environ["AWS_ENDPOINT_URL"], os.environ["AWS_ACCESS_KEY_ID"]):
+        print(f"to {', '.join(mail.to)}: {mail.subject}")
