@@ -1,5 +1,6 @@
 """One email about files that were dealt with. This module imports no pandas: each run pays for its imports."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from threading import Event, Thread
@@ -93,21 +94,26 @@ def _claim_and_send(email_id: str, files: list[FileReport], instead_of: FlowRun 
         Exception: as `notify`.
     """
     name = instead_of.name if instead_of else "email"
-    claim = claim_email.with_options(task_run_name=f"claim {name}")
+    created_by = _parent_of(instead_of) if instead_of else flow_run.parent_flow_run_id
+    claim = claim_email.with_options(task_run_name=_as_it_is(f"claim {name}"))
     claimed = claim(email_id, runtime().unique_id(), files)
     if claimed is None:
         return None
     with email_kept(claimed):
-        return send_email(claimed, files, name, _parent_of(instead_of) if instead_of else flow_run.parent_flow_run_id)
+        return send_email(claimed, files, name, created_by)
+
+
+def _as_it_is(name: str) -> Callable[[], str]:
+    """The name of a task run. Prefect 3.9 formats one that is text, with its parameters, and files name these."""
+    return lambda: name
 
 
 def _parent_of(run: FlowRun) -> str | None:
-    """The id of the run that created that one; None if it is no subflow."""
-    if run.parent_task_run_id is None:
-        return None
-    with get_client(sync_client=True) as client:
-        found = client.read_task_run(run.parent_task_run_id).flow_run_id
-    return str(found) if found else None
+    """The id of the run that created that one; None if it is no subflow, or is not known: it is only linked to."""
+    with suppress(Exception), get_client(sync_client=True) as client:
+        if run.parent_task_run_id and (found := client.read_task_run(run.parent_task_run_id).flow_run_id):
+            return str(found)
+    return None
 
 
 @task(cache_policy=NO_CACHE, **_RETRIED)
@@ -136,8 +142,9 @@ def send_email(claimed: ClaimedEmail, files: list[FileReport], name: str, create
         if group.message_id is None:
             message = name if len(groups) == 1 else f"{name} {number + 1} of {len(groups)}"
             try:
-                message_id = send_message.with_options(task_run_name=message)(email, list(group.recipients))
-                record = record_message.with_options(task_run_name=f"record {message}")
+                send = send_message.with_options(task_run_name=_as_it_is(message))
+                message_id = send(email, list(group.recipients))
+                record = record_message.with_options(task_run_name=_as_it_is(f"record {message}"))
                 record(claimed, group.recipients, message_id)
             except Exception as error:  # noqa: BLE001 - the other recipients get theirs
                 failed = error

@@ -74,8 +74,7 @@ class DueTable(Outbox):
         for items in islice(named, _BACKLOG_READS):
             now = self._clock.earliest()
             for email in _valid(items, lambda each: to_email(each["email_id"], each)):
-                waits = email.state == "waiting" and email.claim_id is None and not email.groups
-                if waits and email.due_at and email.due_at + OVERDUE_AFTER <= now:
+                if email.is_untried and email.due_at and email.due_at + OVERDUE_AFTER <= now:
                     yield email
 
     def _due_items(

@@ -63,6 +63,11 @@ class OutboxEmail:
         """Whether a run other than this one has it, whose lease has not expired."""
         return self.claim_id not in (None, claim_id) and self.lease_until is not None and self.lease_until > now
 
+    @property
+    def is_untried(self) -> bool:
+        """Whether it waits, and no run has ever claimed it to send it."""
+        return self.state == "waiting" and self.claim_id is None and not self.groups
+
     def leased(self, claim_id: str, until: datetime) -> "OutboxEmail":
         """Claimed by this run until then."""
         return replace(self, claim_id=claim_id, lease_until=until, next_try_at=until)

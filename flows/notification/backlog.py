@@ -7,6 +7,7 @@ for it.
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache, partial
 from typing import Final
 from uuid import UUID
 
@@ -49,15 +50,15 @@ def send_backlog(send: Send) -> int:
 
 
 def _send_some(client: SyncPrefectClient, send: Send, until: float) -> int:
-    ledger, sent, is_paused = run_blocks().file_ledger, 0, None
+    ledger, is_paused, sent = run_blocks().file_ledger, cache(partial(_is_paused, client)), 0
     emails = list(ledger.email_backlog(EMAILS_READ))
     for email in sorted(emails, key=lambda _: runtime().uniform(0, 1)):  # another run may go through the same ones
-        if runtime().monotonic() >= until or is_paused:
+        if runtime().monotonic() >= until:
             break
         run = _waiting_run(email, client)
-        if run and is_paused is None:
-            is_paused = _is_paused(run, client)
-        if run and not is_paused and ledger.email(email.email_id).claim_id is None:
+        if run is None or is_paused(run.work_queue_id, run.work_pool_name):
+            continue
+        if ledger.email(email.email_id).is_untried:
             with suppress(EmailClaimedElsewhereError):
                 sent += _send_for(run, client, send)
     return sent
@@ -73,9 +74,8 @@ def _waiting_run(email: OutboxEmail, client: SyncPrefectClient) -> FlowRun | Non
     return run if waits else None
 
 
-def _is_paused(run: FlowRun, client: SyncPrefectClient) -> bool:
-    """Whether a person has paused the work queue of the run, or its pool: then no email is to be sent."""
-    pool, queue = run.work_pool_name, run.work_queue_id
+def _is_paused(client: SyncPrefectClient, queue: UUID | None, pool: str | None) -> bool:
+    """Whether a person has paused the work queue, or its pool: then no email is to be sent."""
     return bool((queue and client.read_work_queue(queue).is_paused) or (pool and client.read_work_pool(pool).is_paused))
 
 
@@ -85,7 +85,7 @@ def _send_for(run: FlowRun, client: SyncPrefectClient, send: Send) -> bool:
         files = [FileReport.model_validate(each) for each in run.parameters["files"]]
     except (KeyError, TypeError, ValidationError):
         return False
-    message_ids = send(run.parameters["email_id"], files, run)
+    message_ids = send(run.parameters["email_id"], files, run) if files else None
     if message_ids is None:
         return False
     runtime().log().info("%s had not begun, and its email was overdue: this run has sent it", run.name)

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from blocks.domain.s3_keys import is_folder, s3_uri
 from blocks.stack_outputs import StackOutputs, StackSettings
 from deployments.aws.queue_metrics import EMPTY_RECEIVES, RECEIVED, oldest_age_seconds, readings
-from deployments.commands.status.ledger import LedgerReader
+from deployments.commands.status.ledger import READ, LedgerReader
 from deployments.commands.status.seen import UNANNOUNCED_TOO_LONG, Count, Incoming, IncomingFile, Queue, Relay
 from deployments.embedded import StackDescription, running_stack
 from deployments.relay.sqs_queue import FAIL_FAST
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 FILES_READ: Final = 1000
 """Keys of one answer of ListObjectsV2. Source: Amazon S3 API reference."""
-
-OLDEST_ASKED: Final = 10
-"""Files of which the ledger is asked, each with a query."""
 
 HEARD_WITHIN: Final = timedelta(minutes=5)
 """A relay asks for messages three times a minute; what CloudWatch says of that comes two minutes late, rarely more."""
@@ -93,20 +90,25 @@ class AwsParts:
     def incoming(self, outputs: StackOutputs) -> Incoming:
         """The files under the incoming prefix, of which one page is read: S3 lists by key, not by age.
 
-        Of the oldest the ledger is asked whether it knows them.
+        The ledger is asked whether it knows the files that are older than a few minutes.
         """
         page = self._s3.list_objects_v2(Bucket=outputs.bucket_name, Prefix=outputs.incoming_prefix, MaxKeys=FILES_READ)
         files = [each for each in page.get("Contents", []) if not is_folder(each["Key"])]
         by_age = sorted(files, key=lambda each: each["LastModified"])
-        before, reader = datetime.now(UTC) - UNANNOUNCED_TOO_LONG, LedgerReader(self.dynamodb, outputs.files_table_name)
-        asked = [each for each in by_age[:OLDEST_ASKED] if each["LastModified"] < before]
-        unknown = (each for each in asked if not reader.knows(f"{outputs.bucket_name}/{each['Key']}", each["ETag"]))
+        before = datetime.now(UTC) - UNANNOUNCED_TOO_LONG
+        # The latest first: files that failed for good stay, and are in the end the oldest.
+        asked = [each for each in reversed(by_age) if each["LastModified"] < before][:READ]
+        names = {f"{outputs.bucket_name}/{each['Key']}": each for each in asked}
+        etags = [(name, each["ETag"].strip('"')) for name, each in names.items()]
+        unknown = LedgerReader(self.dynamodb, outputs.files_table_name).first_unknown(etags)
 
         def seen(found: "ObjectTypeDef | None") -> IncomingFile | None:
             return IncomingFile(s3_uri(outputs.bucket_name, found["Key"]), found["LastModified"]) if found else None
 
         return Incoming(
-            Count(len(files), page.get("IsTruncated", False)), seen(next(iter(by_age), None)), seen(next(unknown, None))
+            Count(len(files), page.get("IsTruncated", False)),
+            seen(by_age[0] if by_age else None),
+            seen(names[unknown] if unknown else None),
         )
 
     def relay(self, queue: Callable[[], tuple[Queue, str]]) -> Relay:

@@ -4,7 +4,7 @@ The table is read without the ledger's block: its class needs Prefect, whose imp
 names of the attributes are contracts (docs/reference/ledger.md); a test writes with the block and reads with this.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -27,6 +27,9 @@ COUNTED: Final = 1000
 
 READ: Final = 100
 """Items that are read in full, of those the index names: the keys of one BatchGetItem."""
+
+CHECKED: Final = 10
+"""Files in `incoming/` whose entries are read, if they are not looked at again."""
 
 EMAILS_READ: Final = 20
 NEXT_SHOWN: Final = 5
@@ -70,18 +73,30 @@ class LedgerReader:
             newest=tuple(self._newest()),
         )
 
-    def knows(self, file: str, etag: str) -> bool:
-        """Whether `bucket/key` is looked at again, or the version with that ETag failed for good and stays there."""
+    def first_unknown(self, files: Sequence[tuple[str, str]]) -> str | None:
+        """The first of these that is not looked at again, and is no version that failed for good and stays there.
+
+        Args:
+            files: `bucket/key` and ETag of each, up to `READ`. A few of those that are not looked at again are checked.
+        """
+        keys: Any = [_item({"file": file, "version": CLAIM}) for file, _ in files]
+        if not keys:
+            return None
+        answer = self._dynamodb.batch_get_item(RequestItems={self._table: {"Keys": keys}})
+        claims = [*map(_attributes, answer["Responses"].get(self._table, []))]
+        expected = {each["file"] for each in claims if "next_try_at" in each}
+        others = [(file, etag) for file, etag in files if file not in expected]
+        return next((file for file, etag in others[:CHECKED] if not self._stays(file, etag)), None)
+
+    def _stays(self, file: str, etag: str) -> bool:
         items, _more = self._query(
             KeyConditionExpression="#file = :file",
-            ExpressionAttributeNames={"#file": "file"},
+            ExpressionAttributeNames={"#file": "file", "#status": "status"},
             ExpressionAttributeValues=_item({":file": file}),
+            ProjectionExpression="#status, archived_to, etag",
         )
-        stays = any(
-            each.get("status") == "failed" and "archived_to" not in each and each.get("etag") == etag.strip('"')
-            for each in items
-        )
-        return stays or any(each["version"] == CLAIM and "next_try_at" in each for each in items)
+        failed = (each for each in items if each.get("status") == "failed" and "archived_to" not in each)
+        return any(each.get("etag") == etag for each in failed)
 
     def _due(self, kind: str, relation: str, moment: str) -> tuple[list[Attributes], bool]:
         """What the index by due time names, the earliest first, and whether there are others."""

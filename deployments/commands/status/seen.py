@@ -62,7 +62,7 @@ class Incoming:
     files: Count
     oldest: IncomingFile | None
     unannounced: IncomingFile | None = None
-    """The oldest that has been there for five minutes, and that the ledger neither expects nor has failed for good."""
+    """The latest that has been there for five minutes, and that the ledger neither expects nor has failed for good."""
 
 
 @dataclass(frozen=True)

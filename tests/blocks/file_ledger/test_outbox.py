@@ -356,6 +356,14 @@ def test_the_run_that_is_to_send_an_email_is_recorded(waiting: FileLedger) -> No
     assert "run-9" == waiting.email("e1").flow_run_id
 
 
+def test_of_a_sent_email_the_run_that_has_sent_it_stays(waiting: FileLedger) -> None:
+    claimed = claim(waiting)
+    for group in GROUPS:
+        waiting.record_message(claimed, group, "m", "run-1")
+    waiting.assigned("e1", "run-9")
+    assert ("sent", "run-1") == ((email := waiting.email("e1")).state, email.flow_run_id)
+
+
 # ---- Who was emailed about what -------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_UI_URL, temporary_settings
@@ -24,7 +25,11 @@ from flows.notification.backlog import SENDS_FOR_SECONDS, send_backlog
 from flows.notify import notify
 from tests.flows.notification.waiting_emails import report, run_in, state_of, waiting
 from tests.support.table_time import table_time_later
+from tests.support.waiting import eventually
 from tests.support.world import World
+
+OTHER = "{files[0].__init__.__globals__[__name__]} {x} {email_id:>999} {.csv"
+"""Prefect formats the names of task runs; the emails of runs are named after files."""
 
 
 @dataclass
@@ -77,21 +82,26 @@ def test_a_run_of_the_deployment_sends_its_email_and_then_that_of_a_run_that_wai
                 name=f"email about {name}",
                 parent_task_run_id=parent,
             )
-            for name, parent in (("own-email", None), ("email-of-another", placeholder.id))
+            for name, parent in (("own-email", None), (OTHER, placeholder.id))
         )
         waiting(world, ledger, "own-email", str(own.id))
-        waiting(world, ledger, "email-of-another", str(waiting_run.id))
+        waiting(world, ledger, OTHER, str(waiting_run.id))
         with temporary_settings({PREFECT_UI_URL: "http://127.0.0.1:4200"}):
             run_flow(notify, flow_run=own, parameters=own.parameters)
         ended = client.read_flow_run(waiting_run.id)
+        of_own = FlowRunFilter(id=FlowRunFilterId(any_=[own.id]))
+        names = {f"claim email about {OTHER}", f"email about {OTHER}", f"record email about {OTHER}"}
+        eventually(
+            lambda: names <= {each.name for each in client.read_task_runs(flow_run_filter=of_own)}, 30, "its task runs"
+        )
         assert StateType.COMPLETED == client.read_task_run(placeholder.id).state_type
-    assert ["sent", "sent"] == [ledger.email(name).state for name in ("own-email", "email-of-another")]
+    assert ["sent", "sent"] == [ledger.email(name).state for name in ("own-email", OTHER)]
     assert ended.state is not None
     assert (StateType.COMPLETED, True) == (
         ended.state_type,
         str(ended.state.message).startswith(f"Its email was sent by the run {own.name} ({own.id}): "),
     )
-    [mail] = world.mails_about("email-of-another")
+    [mail] = world.mails_about(OTHER)
     for title, run_id in (("created", ingest.id), ("sent", own.id)):
         assert f"The run that {title} this email: http://127.0.0.1:4200/runs/flow-run/{run_id}" in mail.text
 
@@ -123,6 +133,27 @@ def test_while_a_person_has_paused_the_emails_none_is_sent(world: World, ledger:
             client.update_work_queue(run.work_queue_id, is_paused=False)
             client.update_work_pool(pool.name, WorkPoolUpdate(is_paused=False))
             assert 1 == send_backlog(Sender(ledger))
+        client.delete_work_pool(pool.name)
+
+
+def test_a_pause_in_the_middle_of_the_backlog_counts_from_the_next_lot_on(
+    world: World, ledger: FileLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.notification.backlog.EMAILS_READ", 1)
+    with get_client(sync_client=True) as client:
+        pool = client.create_work_pool(WorkPoolCreate(name="of-emails-later", type="process"))
+        with deployed(work_pool_name=pool.name) as (_, deployment):
+            for name in ("before-the-pause", "during-the-pause"):
+                parameters = {"files": [report(world, name).model_dump(mode="json")], "email_id": name}
+                run = client.create_flow_run_from_deployment(deployment, parameters=parameters, state=Scheduled())
+                waiting(world, ledger, name, str(run.id))
+            send = Sender(ledger)
+
+            def and_pause(*args: Any) -> str | None:  # noqa: ANN401 - those of the sender
+                client.update_work_pool(pool.name, WorkPoolUpdate(is_paused=True))
+                return send(*args)
+
+            assert (1, 1) == (send_backlog(and_pause), len(send.asked))
         client.delete_work_pool(pool.name)
 
 
@@ -175,10 +206,13 @@ def test_after_an_email_that_fails_no_other_is_sent_and_nothing_is_raised(world:
 def test_an_email_that_another_run_has_claimed_by_now_is_left_to_it(world: World, ledger: FileLedger) -> None:
     runs = [in_backlog(world, ledger, f"claimed-by-now-{number}") for number in range(2)]
 
+    asked: list[str] = []
+
     def claimed(email_id: str, *_: object) -> str:
+        asked.append(email_id)
         raise EmailClaimedElsewhereError(email_id, "a minute")
 
-    assert 0 == send_backlog(claimed)
+    assert (0, 2) == (send_backlog(claimed), len(asked))
     assert {StateType.SCHEDULED} == {state_of(run_id) for run_id in runs}
 
 
@@ -223,6 +257,7 @@ def test_a_run_that_a_person_has_given_other_parameters_stops_no_other(
 ) -> None:
     invalid = FileReport.model_construct(bucket="landing", key="incoming/a.csv", status="of its own")
     for name, given, files in (
+        (f"no-files-{email_id}", f"no-files-{email_id}", []),
         (f"other-files-{email_id}", f"other-files-{email_id}", [invalid]),
         (f"other-email-{email_id}", email_id, [report(world, "any")]),
     ):

@@ -173,7 +173,9 @@ def write(ledger: FileLedger, each: LedgerEntry) -> None:
 
 
 def knows(reader: LedgerReader, etag: str = "e1") -> bool:
-    return reader.knows(f"landing/{FILE.key}", f'"{etag}"')
+    file = f"landing/{FILE.key}"
+    assert None is reader.first_unknown([])
+    return (file, reader.first_unknown([(file, etag)])) == (file, None)
 
 
 def test_a_file_is_known_while_it_is_looked_at_again(ledger: FileLedger, reader: LedgerReader) -> None:

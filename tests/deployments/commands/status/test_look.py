@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 from urllib.error import HTTPError
 
@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from blocks.domain.names import EMAILS_QUEUE, INGEST_FLOW, WORK_POOL
 from blocks.stack_outputs import StackOutputs
 from deployments.cli import app
-from deployments.commands.status import prefect_parts
+from deployments.commands.status import aws_parts, prefect_parts
 from deployments.commands.status.aws_parts import AwsParts
 from deployments.commands.status.look import System
 from deployments.commands.status.seen import Count, Queue, Relay, Runs, Status, Unanswered, Workers, troubles
@@ -99,6 +99,20 @@ def test_files_messages_and_dead_letters_are_counted(
     assert isinstance(seen.queue, Queue)
     assert (True, 1) == (seen.queue.waiting >= 1, seen.queue.dead_letters)
     assert "1 dead letter" in remedies(seen)
+
+
+def test_a_file_that_nothing_has_announced_is_named(
+    system: System, outputs: StackOutputs, put: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("incoming/lost-event.csv")
+    seen = system.look()
+    assert not isinstance(seen.incoming, Unanswered)
+    assert seen.incoming.unannounced is None
+    monkeypatch.setattr(aws_parts, "UNANNOUNCED_TOO_LONG", timedelta(seconds=-60))  # as S3's times have no fractions
+    seen = system.look()
+    assert not isinstance(seen.incoming, Unanswered)
+    assert seen.incoming.unannounced is not None
+    assert f"s3://{outputs.bucket_name}/incoming/lost-event.csv" == seen.incoming.unannounced.file
 
 
 def test_active_runs_are_counted_by_flow_with_the_slots_of_their_queue(
