@@ -110,9 +110,10 @@ def _as_it_is(name: str) -> Callable[[], str]:
 
 def _parent_of(run: FlowRun) -> str | None:
     """The id of the run that created that one; None if it is no subflow, or is not known: it is only linked to."""
-    with suppress(Exception), get_client(sync_client=True) as client:
-        if run.parent_task_run_id and (found := client.read_task_run(run.parent_task_run_id).flow_run_id):
-            return str(found)
+    if run.parent_task_run_id:
+        with suppress(Exception), get_client(sync_client=True) as client:
+            found = client.read_task_run(run.parent_task_run_id).flow_run_id
+            return str(found) if found else None
     return None
 
 

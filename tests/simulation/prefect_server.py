@@ -16,6 +16,9 @@ from tests.simulation.network import Network
 from tests.simulation.processes import Process
 
 SLOTS = 2
+EMAIL_SLOTS = 1
+"""Fewer than in production, so that emails are overdue more often before their runs begin."""
+
 SILENT_SECONDS = 100.0
 """After which a run without a process is crashed, as by the automation or the relay."""
 
@@ -149,8 +152,8 @@ class PrefectServer(FakeService):
     def _start(self, run: Run) -> None:
         if run.is_over and self.random.random() < 0.5:  # else the worker has fetched it before
             return
-        running = sum(each.kind == "ingest" and each.state == StateType.RUNNING for each in self.runs.values())
-        if run.kind == "ingest" and running >= SLOTS:
+        running = sum(each.kind == run.kind and each.state == StateType.RUNNING for each in self.runs.values())
+        if running >= (SLOTS if run.kind == "ingest" else EMAIL_SLOTS):
             self.scheduler.later(2, self._start, run)
             return
         self._enter(run, StateType.RUNNING)

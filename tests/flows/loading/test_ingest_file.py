@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from prefect.client.schemas.objects import State  # noqa: TC002 - as the flow says
 
-from blocks.domain.errors import PermissionMissingError
-from blocks.domain.models import SensorFile
+from blocks.domain.errors import ObjectReplacedError, PermissionMissingError
+from blocks.domain.models import FileStatus, SensorFile
 from blocks.file_ledger import FileLedger
 from blocks.file_ledger.claim_rules import Claim
 from blocks.landing_zone import LandingZone
@@ -358,6 +358,28 @@ def test_rows_of_such_a_version_that_had_no_answer_are_not_forgotten(
     assert "Completed" == ingest_files(older, force=True)[0].name
     assert [2] == world.values_of("0914-0001")
     assert load_blocks().file_ledger.claim_of(older.bucket, key).reload_at is not None
+
+
+def test_a_settled_version_whose_object_is_replaced_before_it_is_removed_is_reported_as_settled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = SensorFile.model_validate(world.put("0917-0001,1483906366,1\n", "incoming/settled-then-replaced.csv"))
+    copy, copies = LandingZone.store_copy, list[str]()
+
+    def copied_once(zone: LandingZone, found: SensorFile, status: FileStatus) -> str:
+        copies.append(found.uri)
+        if len(copies) > 1:
+            raise ObjectReplacedError(found.uri, found.version)
+        return copy(zone, found, status)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.archive_file, "retry_delay_seconds", 0)
+        patch.setattr(LandingZone, "store_copy", copied_once)
+        patch.setattr(LandingZone, "remove", lost)
+        _, report = ingest_files(file)
+    assert 2 == len(copies)
+    [settled] = report.files
+    assert ("archived", True) == (settled.status, "could not be moved" in str(settled.problem))
 
 
 def test_the_report_of_a_failed_load_names_the_version_that_failed(
