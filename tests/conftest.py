@@ -1,5 +1,6 @@
 """What all tests share. Each server is started once for each worker, when it is first needed; see `tests/support/`."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -43,3 +44,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in skipped:
         reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
         terminalreporter.write_line(f"{report.nodeid}: {reason}", red=True)
+
+
+def pytest_collection_finish() -> None:
+    """All that is imported by now stays: the garbage collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
