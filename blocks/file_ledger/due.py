@@ -66,14 +66,14 @@ class DueTable(Outbox):
 
     def _due_emails(self, page_size: int | None) -> Iterator[OutboxEmail]:
         for items in self._due_items(WAITS_FOR_EMAIL, EMAIL, page_size):
-            yield from self._by_due_time([*_valid(items, lambda each: to_email(each["email_id"], each))])
+            yield from self._by_due_time([*_emails(items)])
 
     def _email_backlog(self, page_size: int) -> Iterator[OutboxEmail]:
         # Whoever looks after overdue emails puts one off for `FIRST_PAUSE` if its run only waits.
         named = self._due_items(WAITS_FOR_EMAIL, EMAIL, page_size, within=2 * FIRST_PAUSE)
         for items in islice(named, _BACKLOG_READS):
             now = self._clock.earliest()
-            for email in _valid(items, lambda each: to_email(each["email_id"], each)):
+            for email in _emails(items):
                 if email.is_untried and email.due_at and email.due_at + OVERDUE_AFTER <= now:
                     yield email
 
@@ -99,6 +99,10 @@ class DueTable(Outbox):
         values = {":kind": kind, ":until": until}
         limit = page_size or KEYS_PER_READ  # who needs more than the first page asks for the next
         return self._query(DUE_INDEX, "waits_for = :kind AND next_try_at <= :until", values, Limit=limit)
+
+
+def _emails(items: Iterable[dict[str, Any]]) -> Iterator[OutboxEmail]:
+    return _valid(items, lambda each: to_email(each["email_id"], each))
 
 
 def _valid(items: Iterable[dict[str, Any]], made_of: Callable[[dict[str, Any]], _Made]) -> Iterator[_Made]:

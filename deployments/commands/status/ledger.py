@@ -79,24 +79,17 @@ class LedgerReader:
         Args:
             files: `bucket/key` and ETag of each, up to `READ`. A few of those that are not looked at again are checked.
         """
-        keys: Any = [_item({"file": file, "version": CLAIM}) for file, _ in files]
-        if not keys:
-            return None
-        answer = self._dynamodb.batch_get_item(RequestItems={self._table: {"Keys": keys}})
-        claims = [*map(_attributes, answer["Responses"].get(self._table, []))]
-        expected = {each["file"] for each in claims if "next_try_at" in each}
+        expected = {claim["file"] for claim in self._read(({"file": file} for file, _ in files), CLAIM)}
         others = [(file, etag) for file, etag in files if file not in expected]
         return next((file for file, etag in others[:CHECKED] if not self._stays(file, etag)), None)
 
     def _stays(self, file: str, etag: str) -> bool:
         items, _more = self._query(
             KeyConditionExpression="#file = :file",
-            ExpressionAttributeNames={"#file": "file", "#status": "status"},
+            ExpressionAttributeNames={"#file": "file"},
             ExpressionAttributeValues=_item({":file": file}),
-            ProjectionExpression="#status, archived_to, etag",
         )
-        failed = (each for each in items if each.get("status") == "failed" and "archived_to" not in each)
-        return any(each.get("etag") == etag for each in failed)
+        return any(entry.stays_in_incoming and entry.etag == etag for entry in _entries(items))
 
     def _due(self, kind: str, relation: str, moment: str) -> tuple[list[Attributes], bool]:
         """What the index by due time names, the earliest first, and whether there are others."""
