@@ -1,14 +1,11 @@
 """What is due is announced, under the limit of run slots, and never over and over."""
 
-from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from blocks.domain.models import SensorFile
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claim_rules import Claim
 from blocks.file_ledger.claim_table import SAME_PACE
 from blocks.file_ledger.claiming import Owned
 from blocks.saved_blocks import load_blocks
@@ -18,26 +15,6 @@ from tests.support.table_time import table_time_later
 from tests.support.world import World
 
 WITHIN = CLAIMED_WITHIN.total_seconds()
-
-
-@pytest.fixture
-def ledger(world: World) -> Iterator[FileLedger]:
-    """The ledger, in which nothing is due before and after."""
-    assert world
-    ledger = load_blocks().file_ledger
-    nothing_due(ledger)
-    yield ledger
-    nothing_due(ledger)
-
-
-def nothing_due(ledger: FileLedger) -> None:
-    with table_time_later(1_000_000):
-        for due in ledger.due_files():
-            ledger.change(due.claim.bucket, due.claim.key, forgotten)
-
-
-def forgotten(claim: Claim) -> Claim:
-    return replace(claim, claim_id=None, unsettled=(), next_try_at=None)
 
 
 def file(world: World, name: str) -> SensorFile:
