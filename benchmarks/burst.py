@@ -40,7 +40,7 @@ from deployments.embedded.services.prefect import ENGINE_COMMAND
 from deployments.embedded.services.warm_process import warm_status
 from deployments.embedded.startup import RELAY_COMMAND
 from deployments.server.prefect_yaml import prefect_deploy_all
-from deployments.settings import EMAILS_AT_ONCE
+from deployments.settings import EMAIL_RUNS_AT_ONCE
 from flows.notification.wait import wait_tag
 
 PLAIN_RELAY = (sys.executable, str(Path(__file__).with_name("burst_plain_relay.py")))
@@ -311,7 +311,7 @@ def paused_email(watch: Watch, ledger: FileLedger, deployment: str, number: int,
         rows=1,
         accepted=1,
     )
-    email_id = ledger.collected(f"email-{number}", [file], timedelta(seconds=wait_seconds))
+    email_id = ledger.finish_collecting(f"email-{number}", [file], timedelta(seconds=wait_seconds))
     assert email_id
     body = {
         "name": f"email about {number}.csv",
@@ -326,7 +326,7 @@ def paused_email(watch: Watch, ledger: FileLedger, deployment: str, number: int,
             },
         },
     }
-    ledger.assigned(email_id, watch.api(f"/deployments/{deployment}/create_flow_run", body)["id"])
+    ledger.assign_run(email_id, watch.api(f"/deployments/{deployment}/create_flow_run", body)["id"])
 
 
 def many_files(asked: argparse.Namespace) -> None:
@@ -366,7 +366,7 @@ def main() -> None:
         "--emails-at-once",
         type=int,
         nargs="+",
-        default=[EMAILS_AT_ONCE],
+        default=[EMAIL_RUNS_AT_ONCE],
         metavar="N",
         help="concurrent runs of --waits",
     )

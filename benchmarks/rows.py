@@ -27,15 +27,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from blocks.domain.feed.dialect import Dialect
 from flows.rows import ValidationSettings, validate_file
 from flows.rows.decimals import DECIMAL
 from flows.rows.lines import line_array, line_blocks
-from flows.rows.splitting import Layout, LineSplitter
+from flows.rows.splitting import LineSplitter
 
 try:
     import pandera.pandas as pandera
 except ImportError:
-    pandera = None
+    pandera = None  # type: ignore[assignment,unused-ignore] # a module, where it is installed
 
 RULES = ValidationSettings()
 COLUMNS = tuple(field.name for field in RULES.feed.table_schema.fields_)
@@ -104,7 +105,7 @@ def pandera_lazy(content: bytes) -> None:
 
 
 def pandera_lazy_in_blocks(content: bytes) -> None:
-    schema, splitter = declared_schema(), LineSplitter(Layout(), COLUMNS, COLUMNS, RULES.max_line_bytes)
+    schema, splitter = declared_schema(), LineSplitter(Dialect(), COLUMNS, COLUMNS, RULES.max_line_bytes)
     source = io.BytesIO(content)
     for block in line_blocks(iter(partial(source.read, RULES.block_bytes), b""), RULES.max_line_bytes):
         _, fields = splitter.split_vectorised(block, line_array(block))

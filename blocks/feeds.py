@@ -71,7 +71,7 @@ def address(name: str) -> str:
     return f"{FeedBlock.get_block_type_slug()}/{name}"
 
 
-def saved_feeds() -> list[FeedBlock]:
+def saved_feed_blocks() -> list[FeedBlock]:
     """The blocks of all feeds on the Prefect server, by their names; none if no deployment has saved any.
 
     Raises:
@@ -116,7 +116,7 @@ def save_feeds(
         BlockInvalidError: a person has edited a descriptor into one that cannot be used.
         FeedsConflictError: together with the other feeds of the server they make no sense; nothing is saved.
     """
-    known = {block.feed.name: block for block in saved_feeds()}
+    known = {block.feed.name: block for block in saved_feed_blocks()}
     wanted = {feed.name: _moved(feed, incoming_prefix) for feed in feeds}
     kept = {name: block for name, block in known.items() if name not in wanted or block.is_edited}
     Feeds([*(block.feed for block in kept.values()), *(feed for name, feed in wanted.items() if name not in kept)])

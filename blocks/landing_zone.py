@@ -1,6 +1,5 @@
 """The bucket: where files land, and where they go when they are dealt with."""
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,13 +8,13 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from blocks.domain.errors import ArchiveError, KeyTooLongError
-from blocks.domain.models import WITHOUT_NUL, FileStatus, SensorFile, StoredFile
+from blocks.domain.models import FileStatus, SensorFile, StoredFile
 from blocks.domain.s3_keys import (
     DEFAULT_INCOMING,
     LONGEST_KEY_BYTES,
     PUT_BACK,
     REJECTS_SUFFIX,
-    is_folder,
+    is_file,
     key_bytes,
     moved_key,
     s3_uri,
@@ -78,7 +77,7 @@ class LandingZone(ObjectsBlock):
             for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
                 for found in page.get("Contents", []):
                     key, etag, landed_at = found["Key"], found["ETag"].strip('"'), found["LastModified"]
-                    if not is_folder(key) and re.match(WITHOUT_NUL, key):
+                    if is_file(key):
                         yield StoredFile(
                             bucket=self.bucket, key=key, etag=etag, size=found["Size"], landed_at=landed_at
                         )
@@ -93,7 +92,7 @@ class LandingZone(ObjectsBlock):
             KeyTooLongError: it has not; the file is to be loaded under another key.
         """
         for prefix in (self.processed_prefix, self.refused_prefix):
-            self._moved_key(file, prefix)
+            self._check_room(file, prefix)
 
     def store_copy(self, file: SensorFile, status: FileStatus) -> str:
         """The address that a file of that status belongs at, and where it is now as well; `remove` is the next step.
@@ -103,7 +102,7 @@ class LandingZone(ObjectsBlock):
             KeyTooLongError: its key is too long under the other prefix.
         """
         bucket, prefix = self._home(status)
-        self._moved_key(file, prefix)
+        self._check_room(file, prefix)
         for key in self._names(file, prefix):
             target = SensorFile(bucket=bucket, key=key)
             if self._copied(file, target):
@@ -128,7 +127,7 @@ class LandingZone(ObjectsBlock):
         target = SensorFile(bucket=self.bucket, key=key)
         self.check_key(target)
         self._refuse_if_waiting(target, file)
-        file = file.model_copy(update={"version_id": None})  # to read by version needs another permission
+        file = file.without_version_id()
         prefixes = (each for each in (self.failed_prefix, self.refused_prefix) if file.key.startswith(each))
         if (prefix := next(prefixes, None)) is None:
             raise ArchiveError(f"{file.uri} is neither under {self.failed_prefix} nor under {self.refused_prefix}")
@@ -150,7 +149,7 @@ class LandingZone(ObjectsBlock):
         found = self.describe(interim)
         if found is None:
             raise ArchiveError(f"{interim.uri} is gone: another command has put it back")
-        return found.model_copy(update={"version_id": None})
+        return found.without_version_id()
 
     def _refuse_if_waiting(self, target: SensorFile, file: SensorFile) -> None:
         if self.listed(target):
@@ -188,8 +187,7 @@ class LandingZone(ObjectsBlock):
         names = [key + suffix, versioned_key(key, file.version or "again", suffix)]
         return [name for name in names if key_bytes(name) <= LONGEST_KEY_BYTES]
 
-    def _moved_key(self, file: SensorFile, prefix: str) -> str:
-        key = moved_key(file.key, from_prefix=self.incoming_prefix, to_prefix=prefix)
-        if key_bytes(key) > LONGEST_KEY_BYTES:
-            raise KeyTooLongError(prefix, key_bytes(key), LONGEST_KEY_BYTES)
-        return key
+    def _check_room(self, file: SensorFile, prefix: str) -> None:
+        length = key_bytes(moved_key(file.key, from_prefix=self.incoming_prefix, to_prefix=prefix))
+        if length > LONGEST_KEY_BYTES:
+            raise KeyTooLongError(prefix, length, LONGEST_KEY_BYTES)

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,14 +68,17 @@ class Runtime:
 
     @contextmanager
     def repeated(self, action: Callable[[], bool], every_seconds: float, name: str) -> Iterator[None]:
-        """While the block lasts, call the action in another thread at this interval, until it returns False."""
+        """While the block lasts, call the action in another thread at this interval, until it returns False.
+
+        The thread belongs to the same flow run, so it uses the same blocks.
+        """
         ended = threading.Event()
 
         def repeat() -> None:
             while not ended.wait(every_seconds) and action():
                 pass
 
-        thread = threading.Thread(target=repeat, name=name, daemon=True)
+        thread = threading.Thread(target=copy_context().run, args=(repeat,), name=name, daemon=True)
         thread.start()
         try:
             yield

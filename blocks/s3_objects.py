@@ -20,6 +20,12 @@ _COPY_IN_ONE_BYTES: Final = 5 * 1000**3
 _IN_PARTS: Final = TransferConfig(multipart_threshold=1, multipart_chunksize=500 * 1000**2, max_concurrency=4)
 _PIECE_BYTES: Final = 1024**2
 
+_GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
+"""S3's codes for an object that is not there; the last is that of a HEAD, whose answer has no body.
+
+Source: errors of GetObject, CopyObject and HeadObject, Amazon S3 API reference.
+"""
+
 
 class ObjectsBlock(AwsBlock):
     """Base of the blocks that stand for a bucket."""
@@ -90,9 +96,8 @@ class ObjectsBlock(AwsBlock):
         Raises:
             ObjectReplacedError: the bucket keeps no versions, and has another object by now.
         """
-        version = {"VersionId": file.version_id} if file.version_id else {"IfMatch": file.etag or "*"}
         with self._naming_permission("s3", file.uri), _replaced(file):
-            answer = self._client("s3").get_object(Bucket=file.bucket, Key=file.key, **version)  # type: ignore[arg-type]
+            answer = self._client("s3").get_object(Bucket=file.bucket, Key=file.key, **_exactly(file))  # type: ignore[arg-type]
         with closing(answer["Body"]) as body:
             yield cast("BinaryIO", body)
 
@@ -104,12 +109,7 @@ class ObjectsBlock(AwsBlock):
             ObjectReplacedError: the bucket has another version by now, or none.
         """
         with self._naming_permission("s3", file.uri), _replaced(file):
-            try:
-                answer = self._client("s3").get_object(Bucket=file.bucket, Key=file.key, IfMatch=file.etag or "*")
-            except ClientError as error:
-                if _status(error) == HTTPStatus.NOT_FOUND:
-                    raise ObjectReplacedError(file.uri, file.version) from error
-                raise
+            answer = self._client("s3").get_object(Bucket=file.bucket, Key=file.key, IfMatch=file.etag or "*")
         with closing(answer["Body"]) as body:
             if file.version_id and answer.get("VersionId") != file.version_id:
                 raise ObjectReplacedError(file.uri, file.version)
@@ -134,7 +134,11 @@ class ObjectsBlock(AwsBlock):
         return True
 
     def _copy(self, file: SensorFile, target: SensorFile) -> bool:
-        """Whether this call has copied exactly that version; not if another run wrote the target at the same time."""
+        """Whether this call has copied exactly that version; not if another run wrote the target at the same time.
+
+        Raises:
+            ObjectReplacedError: it is not there any more.
+        """
         source = {"Bucket": file.bucket, "Key": file.key}
         if file.version_id:
             source["VersionId"] = file.version_id
@@ -181,10 +185,10 @@ class ObjectsBlock(AwsBlock):
         """
         if existing.size != file.size or existing.etag == file.etag:
             return existing.size == file.size
-        checksums = {self._checksum(_without_version(existing)), self._checksum(file)}
+        checksums = {self._checksum(existing.without_version_id()), self._checksum(file)}
         if len(checksums) == 1 and None not in checksums:
             return True
-        with self.opened(_without_version(existing)) as one, self.opened(file) as other:
+        with self.opened(existing.without_version_id()) as one, self.opened(file) as other:
             return _same_bytes(one, other)
 
     def _checksum(self, file: SensorFile) -> str | None:
@@ -193,21 +197,20 @@ class ObjectsBlock(AwsBlock):
         Shorter checksums are not used: the file is deleted if they are equal, so a collision would lose data.
         Source: "Checking object integrity in Amazon S3", Amazon S3 user guide.
         """
-        version = {"VersionId": file.version_id} if file.version_id else {}
-        with self._naming_permission("s3", file.uri):
-            head = self._client("s3").head_object(Bucket=file.bucket, Key=file.key, ChecksumMode="ENABLED", **version)  # type: ignore[arg-type]
+        with self._naming_permission("s3", file.uri), _replaced(file):
+            head = self._client("s3").head_object(
+                Bucket=file.bucket,
+                Key=file.key,
+                ChecksumMode="ENABLED",
+                **_exactly(file),  # type: ignore[arg-type]
+            )
         return head.get("ChecksumCRC64NVME") if head.get("ChecksumType") == "FULL_OBJECT" else None
 
     def _holds(self, existing: SensorFile, content: Path) -> bool:
         if existing.size != content.stat().st_size:
             return False
-        with self.opened(_without_version(existing)) as one, content.open("rb") as other:
+        with self.opened(existing.without_version_id()) as one, content.open("rb") as other:
             return _same_bytes(one, other)
-
-
-def _without_version(file: SensorFile) -> SensorFile:
-    """The object without its version id: to read by version needs a permission that runs have for incoming/ only."""
-    return file.model_copy(update={"version_id": None})
 
 
 def _same_bytes(one: BinaryIO, other: BinaryIO) -> bool:
@@ -217,17 +220,27 @@ def _same_bytes(one: BinaryIO, other: BinaryIO) -> bool:
     return True
 
 
+def _exactly(file: SensorFile) -> dict[str, str]:
+    """The parameters that name that version; in a bucket without versions, the condition that the object has it."""
+    return {"VersionId": file.version_id} if file.version_id else {"IfMatch": file.etag or "*"}
+
+
 @contextmanager
 def _replaced(file: SensorFile) -> Iterator[None]:
-    """Names the reason if the condition of a call does not hold: the file is not the object of its key any more."""
+    """Names the reason if the condition of a call does not hold, or the object is gone: the version is not there."""
     try:
         yield
     except (ClientError, S3CopyFailedError) as error:
         # boto3 raises an error of its own for a part whose source has changed.
         cause = error if isinstance(error, ClientError) else error.__context__
-        if not isinstance(cause, ClientError) or _status(cause) != HTTPStatus.PRECONDITION_FAILED:
+        if not isinstance(cause, ClientError) or not _is_about_the_version(cause):
             raise
         raise ObjectReplacedError(file.uri, file.version) from error
+
+
+def _is_about_the_version(error: ClientError) -> bool:
+    """Whether S3 does not have the version. A bucket that is missing has another code, unless it answers to a HEAD."""
+    return _status(error) == HTTPStatus.PRECONDITION_FAILED or error.response["Error"]["Code"] in _GONE
 
 
 def _status(error: ClientError) -> int:

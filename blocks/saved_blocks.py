@@ -19,7 +19,7 @@ from blocks.aws_block import AwsBlock
 from blocks.domain.errors import BlockInvalidError, BlockMissingError
 from blocks.domain.feed.descriptor import SENSOR_READINGS, Feed
 from blocks.domain.feed.selection import Feeds
-from blocks.feeds import address, save_feeds, saved_feeds
+from blocks.feeds import address, save_feeds, saved_feed_blocks
 from blocks.file_ledger import FileLedger
 from blocks.landing_zone import LandingZone
 from blocks.mailer import Mailer
@@ -75,7 +75,7 @@ def _blocks_of(flow_run_id: str) -> SavedBlocks:  # noqa: ARG001 - the key of th
 def load_blocks() -> SavedBlocks:
     """The blocks as the Prefect server has them now, edits in the UI included.
 
-    Nobody deploys to Prefect's temporary server, so its blocks are saved here first, from the CloudFormation stack.
+    No `deploy` reaches Prefect's temporary server, so its blocks are saved here first, from the CloudFormation stack.
 
     Raises:
         BlockInvalidError: a saved block has an invalid field.
@@ -101,7 +101,7 @@ def load_feeds() -> Feeds:
         BlockMissingError: no feed is saved there.
         FeedsConflictError: two feeds cannot be used together.
     """
-    saved = saved_feeds()
+    saved = saved_feed_blocks()
     if not saved:
         raise BlockMissingError(address(SENSOR_READINGS.name), get_current_settings().api.url or "(temporary server)")
     return Feeds(block.feed for block in saved)
@@ -180,7 +180,7 @@ def find_block(block_type: type[B]) -> B | None:
     """The block of that type as it is saved on the Prefect server; None where none is.
 
     Raises:
-        BlockInvalidError: somebody has given it a field that it does not take.
+        BlockInvalidError: it has a field that it does not take, or lacks one.
     """
     try:
         return block_type.load(BLOCK_NAME, _sync=True)  # type: ignore[return-value,call-arg] # as `async_dispatch` has it

@@ -17,10 +17,10 @@ Twice the sum of the other limits (ingest runs, emails, one sweep): a silent run
 sweep frees it, and the sweep itself needs a slot.
 """
 
-EMAILS_AT_ONCE: Final = 2
+EMAIL_RUNS_AT_ONCE: Final = 2
 """Concurrency limit of notify runs: starting a process takes a core, and the smallest machine has two."""
 
-QUEUE_LIMITS: Final = {FILES_QUEUE: RUNS_AT_ONCE, EMAILS_QUEUE: EMAILS_AT_ONCE}
+QUEUE_LIMITS: Final = {FILES_QUEUE: RUNS_AT_ONCE, EMAILS_QUEUE: EMAIL_RUNS_AT_ONCE}
 """Concurrency limits of the work queues, in runs, by name."""
 
 

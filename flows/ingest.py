@@ -15,7 +15,7 @@ from blocks.domain.errors import IngestFailedError
 from blocks.domain.limits import LONGEST_WAIT_SECONDS
 from blocks.domain.models import FileReport, IngestReport, SensorFile
 from blocks.domain.names import INGEST_FLOW
-from blocks.file_ledger.claiming import EmailId
+from blocks.file_ledger.claiming import CurrentEmail
 from blocks.saved_blocks import run_blocks
 from flows.loading.ingest_file import ingest_file, ingest_files
 from flows.loading.large_files import LargeFiles
@@ -83,7 +83,9 @@ def ingest_sensor_files(
     return _final_state(IngestReport(files=reports, notification=notification))
 
 
-def _ingested(files: list[SensorFile], large_files: LargeFiles, email: EmailId, *, force: bool) -> list[FileReport]:
+def _ingested(
+    files: list[SensorFile], large_files: LargeFiles, email: CurrentEmail, *, force: bool
+) -> list[FileReport]:
     """What became of each key. A task run has one of them, or, in a run of many, those that it takes off a queue."""
     if len(files) <= FILES_WITH_STEPS:
         loads = ingest_file.map(files, unmapped(large_files), unmapped(email), force=force)

@@ -96,7 +96,7 @@ def _claim_and_send(email_id: str, files: list[FileReport], instead_of: FlowRun 
     name = instead_of.name if instead_of else "email"
     created_by = _parent_of(instead_of) if instead_of else flow_run.parent_flow_run_id
     claim = claim_email.with_options(task_run_name=_as_it_is(f"claim {name}"))
-    claimed = claim(email_id, runtime().unique_id(), files)
+    claimed = claim(email_id, f"{runtime().flow_run_id()}-{runtime().unique_id()}", files)
     if claimed is None:
         return None
     with email_kept(claimed):
@@ -138,13 +138,14 @@ def send_email(claimed: ClaimedEmail, files: list[FileReport], name: str, create
     """
     email = compose_email(files, _pages(created_by))
     groups = claimed.email.groups
+    message_ids = [group.message_id for group in groups if group.message_id]
     failed: Exception | None = None
     for number, group in enumerate(groups):
         if group.message_id is None:
             message = name if len(groups) == 1 else f"{name} {number + 1} of {len(groups)}"
             try:
                 send = send_message.with_options(task_run_name=_as_it_is(message))
-                message_id = send(email, list(group.recipients))
+                message_ids.append(message_id := send(email, list(group.recipients)))
                 record = record_message.with_options(task_run_name=_as_it_is(f"record {message}"))
                 record(claimed, group.recipients, message_id)
             except Exception as error:  # noqa: BLE001 - the other recipients get theirs
@@ -152,7 +153,7 @@ def send_email(claimed: ClaimedEmail, files: list[FileReport], name: str, create
     if failed:
         run_blocks().file_ledger.put_off_email(claimed)
         raise failed
-    return ", ".join(group.message_id for group in claimed.email.groups if group.message_id)
+    return ", ".join(message_ids)
 
 
 @task(cache_policy=NO_CACHE, **_RETRY_DELAYS, retry_condition_fn=retry_condition_if_not_done)

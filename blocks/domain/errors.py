@@ -77,7 +77,7 @@ class ObjectReplacedError(SensorIngestError):
 
 
 class PermissionMissingError(SensorIngestError):
-    """AWS refused a call. Waiting would not help: somebody has to grant the permission."""
+    """AWS refused a call. Waiting does not help: a person has to grant the permission."""
 
     def __init__(self, permission: str, resource: str, block: str) -> None:
         super().__init__(
@@ -139,7 +139,7 @@ class ApiRefusedError(SensorIngestError):
 
 
 class DeploymentMissingError(SensorIngestError):
-    """The Prefect server has no deployment of that name, so an event for it would be noticed by nobody."""
+    """The Prefect server has no deployment of that name, so an event for it would start no run."""
 
     def __init__(self, deployment: str) -> None:
         super().__init__(
@@ -205,7 +205,7 @@ class ThrottledError(SensorIngestError):
 
 
 class AddressUnverifiedError(SensorIngestError):
-    """SES sends no mail for an address until somebody has pressed the link that it was sent."""
+    """SES sends no mail for an address until its owner has followed the link that SES sent."""
 
     def __init__(self, sender: str, reason: str) -> None:
         super().__init__(

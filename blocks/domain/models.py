@@ -100,6 +100,10 @@ class SensorFile(KeyedModel):
         """
         return self.etag if self.version_id in (None, "", NO_VERSION) else self.version_id
 
+    def without_version_id(self) -> Self:
+        """The current object of the key: to read one by its version id takes a permission that runs lack elsewhere."""
+        return self.model_copy(update={"version_id": None})
+
     def is_version_of(self, other: "SensorFile") -> bool:
         """Whether both are the same version, or the version of the other is not known."""
         return other.version in (None, self.version, self.etag)
@@ -121,7 +125,7 @@ class Reject(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     line: Annotated[int, Field(ge=1, description="Physical line number in the file, the first line being 1.")]
-    reason: Annotated[str, Field(description="One of `flows.rows.REASONS`.")]
+    reason: Annotated[str, Field(description="The rule that it breaks, as in docs/reference/rows.md.")]
     text: Annotated[Printable, Field(description="The line, shortened where it is long, on one line of its own.")]
 
 

@@ -21,9 +21,9 @@ _SHOWN: Final = r"^(-?[0-9]{1,7}(\.[0-9]{1,12})?(e[+-]([0-9]{2}|1[0-3][0-9]))?)?
 Shown = Annotated[str, Field(pattern=_SHOWN)]
 
 
-_FIRST_SECOND: Final = -62_135_596_800
+FIRST_SECOND: Final = -62_135_596_800
 """The first second of the year 1, and so of a `datetime`."""
-_LAST_SECOND: Final = 253_402_300_799
+LAST_SECOND: Final = 253_402_300_799
 """The last second of the year 9999, and so of a `datetime`."""
 
 
@@ -90,8 +90,8 @@ class ReadingsSummary(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     sensors: Annotated[int | None, Field(ge=1, description="Different partition keys; None if too many to count.")]
-    first: Annotated[int, Field(ge=_FIRST_SECOND, le=_LAST_SECOND, description="Earliest time, in epoch seconds.")]
-    last: Annotated[int, Field(ge=_FIRST_SECOND, le=_LAST_SECOND, description="Latest time, in epoch seconds.")]
+    first: Annotated[int, Field(ge=FIRST_SECOND, le=LAST_SECOND, description="Earliest time, in epoch seconds.")]
+    last: Annotated[int, Field(ge=FIRST_SECOND, le=LAST_SECOND, description="Latest time, in epoch seconds.")]
     timeline: Annotated[Timeline | None, Field(description="None if the feed has no number, or to save space.")] = None
     partition_field: Annotated[str, Field(description="The field that is the partition key.")] = "sensor_id"
     time_field: Annotated[str, Field(description="The field that `first` and `last` are of.")] = "timestamp"

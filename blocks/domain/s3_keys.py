@@ -74,9 +74,12 @@ def _shortened(text: str, most_bytes: int) -> str:
     )
 
 
-def is_folder(key: str) -> bool:
-    """Whether the key is a placeholder of a folder, as the S3 console creates them."""
-    return key.endswith("/")
+def is_file(key: str) -> bool:
+    """Whether an object of that key is a file: not the placeholder of a folder, as the S3 console makes them.
+
+    Nor one with a NUL, which S3 accepts in a key: PostgreSQL does not store it, so Prefect would lose the event.
+    """
+    return not key.endswith("/") and "\0" not in key
 
 
 def decoded_key(key: str) -> str:
@@ -85,13 +88,3 @@ def decoded_key(key: str) -> str:
     Source: "Event message structure" in the Amazon S3 user guide ("the key name value is URL encoded").
     """
     return unquote_plus(key)
-
-
-def comes_before(sequencer: str, other: str) -> bool:
-    """Whether the event with this sequencer is older than the other one; both must be about the same key.
-
-    Source: "Event message structure" in the Amazon S3 user guide (hexadecimal; the shorter one is padded with zeros
-    on the right, then they sort like text).
-    """
-    width = max(len(sequencer), len(other))
-    return sequencer.ljust(width, "0").upper() < other.ljust(width, "0").upper()

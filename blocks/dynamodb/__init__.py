@@ -1,5 +1,5 @@
 """BatchWriteItem at the speed of the table: request bodies in bulk, kept-alive connections, an adaptive rate limit.
 
-`batch_writer` is the entry to read; decision 20 says why it is built so. The package does not import Prefect, and is
-imported at the first write.
+`writing` is the entry, `batch_writer` the core; decision 20 says why it is built so. The package does not import
+Prefect, and is imported at the first write.
 """

@@ -52,7 +52,7 @@ class Boto3Transport:
         """Check the fence: called by botocore directly before each request, its own retries among them.
 
         Raises:
-            NoResponseError: the load has ended, so that nobody waits for the retry that this is.
+            NoResponseError: the load has ended, so nothing waits for this retry.
         """
         if self._closed:
             raise NoResponseError("the load has ended")

@@ -17,7 +17,8 @@ SETTLED_AS_GONE: Final[frozenset[FileStatus]] = frozenset({"missing", "supersede
 SETTLED_AT_ONCE: Final = 90
 """Replaced versions that one transaction settles, besides the claim and the entry of the version that is claimed."""
 
-EmailId = str | Callable[[], str] | None
+CurrentEmail = str | Callable[[], str] | None
+"""The id of the email that a run collects for, or what returns it, as it may change during the run; None: no email."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ClaimingTable(HoldingTable):
         flow_run_id: str,
         *,
         announced: str | None = None,
-        email_id: EmailId = None,
+        email_id: CurrentEmail = None,
         again: bool = False,
     ) -> Owned | OwnedElsewhere | LedgerEntry:
         """The key, held by this run to load the version; or who holds it; or the entry of a version that is settled.
@@ -98,7 +99,7 @@ class ClaimingTable(HoldingTable):
                 return Owned(HeldClaim(written, asked_at, now), started, [*settled, *superseded])
 
     def claim_archived(
-        self, archived: LedgerEntry, claim_id: str, flow_run_id: str, *, email_id: EmailId = None
+        self, archived: LedgerEntry, claim_id: str, flow_run_id: str, *, email_id: CurrentEmail = None
     ) -> Owned | OwnedElsewhere:
         """The key, held by this run to load an archived version again from where it is; or who holds it.
 
@@ -318,6 +319,6 @@ def _reload_ended(entry: LedgerEntry) -> LedgerEntry:
     return entry.model_copy(update={"status": "archived", "problem": problem})
 
 
-def email_of(email_id: EmailId) -> str | None:
+def email_of(email_id: CurrentEmail) -> str | None:
     """The id of the email now; it changes if another process takes the email of a run that stood still."""
     return email_id() if callable(email_id) else email_id

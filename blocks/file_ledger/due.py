@@ -69,7 +69,7 @@ class DueTable(Outbox):
             yield from self._by_due_time([*_emails(items)])
 
     def _email_backlog(self, page_size: int) -> Iterator[OutboxEmail]:
-        # Whoever looks after overdue emails puts one off for `FIRST_PAUSE` if its run only waits.
+        # Relay and sweep put an overdue email off for `FIRST_PAUSE` if its run only waits.
         named = self._due_items(WAITS_FOR_EMAIL, EMAIL, page_size, within=2 * FIRST_PAUSE)
         for items in islice(named, _BACKLOG_READS):
             now = self._clock.earliest()
@@ -106,7 +106,7 @@ def _emails(items: Iterable[dict[str, Any]]) -> Iterator[OutboxEmail]:
 
 
 def _valid(items: Iterable[dict[str, Any]], made_of: Callable[[dict[str, Any]], _Made]) -> Iterator[_Made]:
-    """What the items stand for. One that somebody else has written is logged and left out: the others are dealt with.
+    """What the items stand for. One that another program has written is logged and left out: the others are dealt with.
 
     It stays due, so it is read again each time.
     """

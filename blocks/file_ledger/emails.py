@@ -63,6 +63,10 @@ class OutboxEmail:
         """Whether a run other than this one has it, whose lease has not expired."""
         return self.claim_id not in (None, claim_id) and self.lease_until is not None and self.lease_until > now
 
+    def is_claimed_by(self, flow_run_id: str) -> bool:
+        """Whether that run has it, or had it until its lease expired: the id of a claim begins with that of its run."""
+        return self.claim_id is not None and self.claim_id.startswith(f"{flow_run_id}-")
+
     @property
     def is_untried(self) -> bool:
         """Whether it waits, and no run has ever claimed it to send it."""

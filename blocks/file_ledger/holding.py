@@ -141,7 +141,7 @@ class HoldingTable(ClaimTable):
         self._change_held(held, released, entries)
         return next(iter(written), None)
 
-    def overtaken(self, held: HeldClaim) -> None:
+    def record_lost_claim(self, held: HeldClaim) -> None:
         """Note that this run was writing rows when it lost the key: what was loaded since is written again."""
         lost = held.claim
         self.change(

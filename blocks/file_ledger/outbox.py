@@ -78,7 +78,7 @@ class Outbox(ClaimingTable):
         claimed.asked_at = asked_at
         return True
 
-    def collected(self, email_id: str, reports: Sequence[FileReport], due_in: timedelta) -> str | None:
+    def finish_collecting(self, email_id: str, reports: Sequence[FileReport], due_in: timedelta) -> str | None:
         """The id of the email about these reports, which waits now; None if there is nothing to send.
 
         The run that collects may have been taken for dead, and an email made about the files settled by then. Reports
@@ -98,10 +98,10 @@ class Outbox(ClaimingTable):
             known, lambda email: email.collected(files, due_at) if email.state == "collecting" else email
         )
         if changed.files != tuple(files):
-            return self.collected(email_id, reports, due_in)
+            return self.finish_collecting(email_id, reports, due_in)
         return email_id if files else None
 
-    def made(self, email: OutboxEmail, reports: Sequence[FileReport]) -> bool:
+    def make_email(self, email: OutboxEmail, reports: Sequence[FileReport]) -> bool:
         """Whether the email of an ingest run that died is about these reports now. It waits, and has no run yet.
 
         Its wait begins when the ingest run last gave a sign of life; when it is over, the email is overdue and gets a
@@ -112,7 +112,7 @@ class Outbox(ClaimingTable):
         made = email.collected([version_of(report) for report in reports], due_at, overdue_after=timedelta(0))
         return self._changed_as_read(email, made) is not None
 
-    def assigned(self, email_id: str, flow_run_id: str) -> None:
+    def assign_run(self, email_id: str, flow_run_id: str) -> None:
         """Note which run is to send the email; of one that is sent, the run that has sent it stays."""
 
         def assigned(email: OutboxEmail) -> OutboxEmail:
@@ -169,8 +169,8 @@ class Outbox(ClaimingTable):
 
         self.change_email(claimed.email, put_off)
 
-    def taken_up(self, email: OutboxEmail, *, counts: bool) -> OutboxEmail | None:
-        """The due email, put off by whoever takes it up now; None if it has changed since it was read.
+    def take_up_email(self, email: OutboxEmail, *, counts: bool) -> OutboxEmail | None:
+        """The due email, put off, as this process takes it up now; None if it has changed since it was read.
 
         So of several processes that see the same due email one takes it up, and a run that has claimed it keeps it.
 

@@ -207,7 +207,7 @@ def to_entry(attributes: Mapping[str, Any]) -> LedgerEntry:
     """The entry of an item.
 
     Raises:
-        ValidationError: somebody else has written it.
+        ValidationError: it is none; another program has written it.
     """
     if attributes.get("status") == "loaded":  # version 0.1: its rows were in the table, the file had not moved yet
         attributes = {**attributes, "status": "loading"}
@@ -217,7 +217,7 @@ def to_entry(attributes: Mapping[str, Any]) -> LedgerEntry:
 def valid_entries(items: "Iterable[Item]") -> Iterator[LedgerEntry]:
     """The entries of these items; an item that does not validate is logged and left out.
 
-    One invalid item, which somebody else has written, must not fail every sweep.
+    One invalid item, which another program has written, must not fail every sweep.
     """
     for item in items:
         try:

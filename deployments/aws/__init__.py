@@ -1,1 +1,1 @@
-"""CloudFormation templates, and the code that creates or updates the main stack."""
+"""CloudFormation templates, the code that creates or updates the stacks, and the metrics of their queue."""

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from blocks.domain.feed.descriptor import Feed
 from blocks.domain.feed.keys import key_of
 from blocks.stack_outputs import StackOutputs, find_stack
-from deployments.aws.stack import ensure_template
+from deployments.aws.stack import apply_template
 
 if TYPE_CHECKING:
     import boto3
@@ -79,7 +79,7 @@ def _ensure(session: "boto3.Session", ingest_stack: str, table: str, feed: Feed)
     if find_stack(name, cloudformation) is None and _exists(session, table):
         return
     parameters = feed_parameters(feed, ingest_stack) | key_parameter(StackOutputs.read(ingest_stack, cloudformation))
-    ensure_template(cloudformation, name, parameters, TEMPLATE)
+    apply_template(cloudformation, name, parameters, TEMPLATE)
     if feed.storage.time_to_live:
         _ensure_time_to_live(session, table, feed.storage.time_to_live.attribute)
 

@@ -15,19 +15,19 @@ _PERIOD_SECONDS: Final = 60
 """SQS sends its metrics each minute. Source: "Available CloudWatch metrics for Amazon SQS", SQS developer guide."""
 
 
-class Reading(NamedTuple):
+class Datapoint(NamedTuple):
     """The value of a metric in the minute that began at that time."""
 
     at: datetime
     value: float
 
 
-def readings(
+def datapoints(
     cloudwatch: Any,  # noqa: ANN401 - its stubs are not installed
     queue_arn: str,
     metric: str,
     statistic: Literal["Maximum", "Sum"] = "Maximum",
-) -> list[Reading]:
+) -> list[Datapoint]:
     """The values of the last 15 minutes, the newest first; the newest is a minute or two old."""
     now = datetime.now(UTC)
     points = cloudwatch.get_metric_statistics(
@@ -39,7 +39,7 @@ def readings(
         Period=_PERIOD_SECONDS,
         Statistics=[statistic],
     )["Datapoints"]
-    return sorted((Reading(each["Timestamp"], each[statistic]) for each in points), reverse=True)
+    return sorted((Datapoint(each["Timestamp"], each[statistic]) for each in points), reverse=True)
 
 
 def oldest_age_seconds(cloudwatch: Any, queue_arn: str) -> float | None:  # noqa: ANN401 - as above
@@ -48,7 +48,7 @@ def oldest_age_seconds(cloudwatch: Any, queue_arn: str) -> float | None:  # noqa
     None if it is not known, as in the first minute of a queue, or if CloudWatch cannot be asked.
     """
     try:
-        newest = next(iter(readings(cloudwatch, queue_arn, _OLDEST_AGE)), None)
+        newest = next(iter(datapoints(cloudwatch, queue_arn, _OLDEST_AGE)), None)
     except (BotoCoreError, ClientError):
         return None
     return newest.value if newest else None

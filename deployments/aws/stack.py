@@ -38,11 +38,11 @@ def ensure_stack(client: "CloudFormationClient", stack_name: str, parameters: Ma
     Raises:
         StackFailedError: a resource could not be created; the message names the resources and the reasons.
     """
-    ensure_template(client, stack_name, parameters, TEMPLATE)
+    apply_template(client, stack_name, parameters, TEMPLATE)
     return StackOutputs.read(stack_name, client)
 
 
-def ensure_template(
+def apply_template(
     client: "CloudFormationClient", stack_name: str, parameters: Mapping[str, str], template: "Traversable"
 ) -> None:
     """Create the stack of a template, or update it where necessary; arguments and errors as in `ensure_stack`."""

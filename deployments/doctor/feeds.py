@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from blocks.domain.feed.descriptor import Feed
 from blocks.domain.feed.keys import key_of, key_text
 from blocks.domain.feed.selection import Feeds
-from blocks.feeds import saved_feeds
+from blocks.feeds import saved_feed_blocks
 from blocks.readings_table import ReadingsTable
 from deployments.aws.feed_stacks import feed_stack_command, key_parameter
 from deployments.doctor.check_results import Check, CheckResult, ok, problem, warning
@@ -16,7 +16,7 @@ from deployments.doctor.system import InspectedSystem
 
 def are_usable(system: InspectedSystem) -> CheckResult:
     """Feeds are saved, can be used together, and are for files that land."""
-    feeds = Feeds((block.feed for block in saved_feeds()), system.outputs.incoming_prefix).all
+    feeds = Feeds((block.feed for block in saved_feed_blocks()), system.outputs.incoming_prefix).all
     if not feeds:
         return problem("none is saved, so no file can be loaded", "`sensor-ingest deploy`")
     return ok(f"{len(feeds)}: {', '.join(feed.name for feed in feeds)}")
@@ -25,7 +25,7 @@ def are_usable(system: InspectedSystem) -> CheckResult:
 def tables_have_their_keys(system: InspectedSystem) -> CheckResult:
     """The table of each feed exists, with the key of the feed and its time to live."""
     client = system.client_of(ReadingsTable, "dynamodb")
-    named = [block.feed for block in saved_feeds() if block.feed.storage.table]
+    named = [block.feed for block in saved_feed_blocks() if block.feed.storage.table]
     results = [_table_of(feed, client, system) for feed in named]
     worst = [each for level in ("problem", "warning") for each in results if each and each.level == level]
     if worst:

@@ -9,10 +9,10 @@ from prefect.client.schemas.objects import WorkPool, WorkQueue
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
+from blocks.domain.names import WORK_POOL
 from deployments.doctor.check_results import Check, CheckResult, ok, problem, warning
 from deployments.doctor.system import InspectedSystem
 from deployments.server.api_access import refusals_explained
-from deployments.server.prefect_yaml import prefect_yaml
 from deployments.settings import POOL_LIMIT, QUEUE_LIMITS
 
 _POOL_TYPES: Final = frozenset({"process", "ecs", "docker", "kubernetes"})
@@ -46,9 +46,9 @@ def server_version(system: InspectedSystem) -> CheckResult:
 def work_pool(system: InspectedSystem) -> CheckResult:
     """The pool and its queues exist with their limits; none is paused; the pool's limit leaves room for a sweep."""
     try:
-        pool = system.prefect.read_work_pool(_pool_name())
+        pool = system.prefect.read_work_pool(WORK_POOL)
     except ObjectNotFound:
-        return problem(f"the work pool {_pool_name()} does not exist", "`sensor-ingest deploy`")
+        return problem(f"the work pool {WORK_POOL} does not exist", "`sensor-ingest deploy`")
     if pool.is_paused:
         return problem(f"{pool.name} is paused, so no run starts", f"prefect work-pool resume {pool.name}")
     queues = {queue.name: queue for queue in system.prefect.read_work_queues(pool.name)}
@@ -76,17 +76,12 @@ def _limits(pool: WorkPool, queues: Mapping[str, WorkQueue]) -> CheckResult:
 
 def worker(system: InspectedSystem) -> CheckResult:
     """At least one worker of the pool is online."""
-    workers = system.prefect.read_workers_for_work_pool(_pool_name())
+    workers = system.prefect.read_workers_for_work_pool(WORK_POOL)
     online = [each.name for each in workers if each.status == "ONLINE"]
     if not online:
         seen = f"none of {len(workers)} is online" if workers else "no worker has ever connected"
-        return problem(f"{seen}, so no run starts", f"prefect worker start --pool {_pool_name()}")
+        return problem(f"{seen}, so no run starts", f"prefect worker start --pool {WORK_POOL}")
     return ok(f"{', '.join(online)} online")
-
-
-def _pool_name() -> str:
-    names: set[str] = {deployment["work_pool"]["name"] for deployment in prefect_yaml()["deployments"]}
-    return min(names)
 
 
 CHECKS: Final = (

@@ -9,6 +9,7 @@ from typing import Any, Final
 from blocks.stack_outputs import StackOutputs
 from deployments.embedded.description import StackDescription
 from deployments.embedded.errors import PartFailedError
+from deployments.embedded.orphaned_runs import end_orphaned_runs
 from deployments.embedded.parts import Log, Part
 from deployments.embedded.services.database import find_postgres
 from deployments.embedded.services.emulator import emulator_part, ensure_aws, has_state
@@ -21,7 +22,6 @@ from deployments.embedded.services.prefect import (
     worker_part,
 )
 from deployments.embedded.services.warm_process import warm_part, warm_start_command, warm_status
-from deployments.embedded.silent_runs import resolve_silent_runs
 from deployments.embedded.supervisor import SupervisedPart, Supervisor
 
 Deploy = Callable[[Mapping[str, str]], object]
@@ -90,7 +90,7 @@ class Startup:
             self.log(warning)
         self.supervisor.run(server_part(self.stack, self._start_database(), self.environment))
         make_process_pool(self.stack)
-        resolve_silent_runs(self.stack, self.log)
+        end_orphaned_runs(self.stack, self.log)
         # Before the worker, so that it is stopped after it: until then it tells launchers how their runs have ended.
         warm = self.supervisor.launch(warm_part(self.stack, self.environment)) if self.warm_starts else None
         return warm, self.supervisor.launch(worker_part(self.stack, self.environment))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from blocks.domain.models import SensorFile
-from blocks.domain.s3_keys import decoded_key, is_folder
+from blocks.domain.s3_keys import decoded_key, is_file
 
 _EVENTBRIDGE_CREATED: Final = "Object Created"
 _NOTIFICATION_CREATED: Final = "ObjectCreated:"
@@ -31,7 +31,7 @@ def announced_files(body: str, *, prefix: str) -> list[SensorFile]:
         found = list(_created_objects(json.loads(body)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnknownMessageError(f"no S3 event: {body[:200]!r}") from error
-    return [file for file in found if file.key.startswith(prefix) and not is_folder(file.key)]
+    return [file for file in found if file.key.startswith(prefix) and is_file(file.key)]
 
 
 def _created_objects(message: Mapping[str, Any]) -> Iterator[SensorFile]:

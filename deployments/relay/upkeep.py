@@ -1,7 +1,6 @@
-"""What the relay looks for every few seconds in threads of its own: due files, overdue emails, silent runs."""
+"""What the relay does every few seconds in threads of its own: each chore, and those about emails and silent runs."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Final
@@ -35,6 +34,8 @@ class LedgerOfServer:
         self._load = load
         self._known: tuple[FileLedger, float] | None = None
         """The ledger, and when the block is read again, in monotonic seconds."""
+        self._problem = ""
+        """Why it could not be read again the last time; it is logged once."""
 
     def __call__(self) -> FileLedger:
         """The ledger. Raises only while it was never read: the server is away, or the block is missing or invalid."""
@@ -42,13 +43,22 @@ class LedgerOfServer:
         if self._known is None:
             self._known = self._load(), now + LEDGER_READ_EVERY_SECONDS
         elif now >= self._known[1]:
-            self._known = self._known[0], now + LEDGER_READ_EVERY_SECONDS
-            with suppress(Exception):
-                loaded = self._load()
-                # The same block keeps the table's time, which it knows from DynamoDB.
-                if loaded.model_dump() != self._known[0].model_dump():
-                    self._known = loaded, now + LEDGER_READ_EVERY_SECONDS
+            self._known = self._known[0], now + LEDGER_READ_EVERY_SECONDS  # at once: several threads ask
+            self._known = self._read_again(self._known[0]), self._known[1]
         return self._known[0]
+
+    def _read_again(self, known: FileLedger) -> FileLedger:
+        """The ledger as its block is now; the known one, with its table's time, if that has not changed."""
+        try:
+            loaded = self._load()
+        except Exception as error:  # noqa: BLE001 - Prefect fails in many ways, and the ledger works without it
+            problem = str(error) or type(error).__name__
+            if problem != self._problem:
+                log.warning("the ledger's block cannot be read again, and is used as it was: %s", problem)
+            self._problem = problem
+            return known
+        self._problem = ""
+        return known if loaded.model_dump() == known.model_dump() else loaded
 
 
 @dataclass

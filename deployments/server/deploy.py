@@ -58,7 +58,7 @@ def aws_credentials(settings: Settings) -> AwsCredentials:
 
     Keys for any other endpoint, such as an emulator elsewhere or an interface endpoint of a VPC, are those of the
     person who deploys, and all who may use the Prefect API could read them. There runs have a role, or keys in their
-    environment, or somebody adds keys to the block.
+    environment, or a person adds keys to the block.
     """
     session = boto3.Session()
     keys = session.get_credentials()

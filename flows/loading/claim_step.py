@@ -11,7 +11,7 @@ from blocks.aws_block import AWS_ERRORS
 from blocks.domain.errors import ObjectMissingError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile, StoredFile
 from blocks.domain.s3_keys import decoded_key
-from blocks.file_ledger.claiming import EmailId, Owned, OwnedElsewhere, email_of
+from blocks.file_ledger.claiming import CurrentEmail, Owned, OwnedElsewhere, email_of
 from blocks.file_ledger.holding import HeldClaim
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
@@ -54,7 +54,7 @@ def _not_there_yet(_task: "Task[..., Any]", _run: "TaskRun", state: "State[Any]"
     retry_delay_seconds=LOOK_AGAIN_SECONDS,
     retry_condition_fn=_not_there_yet,
 )
-def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool = False) -> Claimed:
+def claim(file: SensorFile, claim_id: str, email: CurrentEmail = None, *, force: bool = False) -> Claimed:
     """What is to be done about the key, which this run holds if it is to load or write anything.
 
     The current version in `incoming/` is claimed, also if an older one was announced. If another run holds the key, the
@@ -84,7 +84,7 @@ def claim(file: SensorFile, claim_id: str, email: EmailId = None, *, force: bool
     return replace(claimed, reports=reports)
 
 
-def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed:
+def _claimed(file: SensorFile, found: StoredFile, claim_id: str, email: CurrentEmail, *, force: bool) -> Claimed:
     """What is to be done about the object that is there: nothing if a newer version has replaced it meanwhile."""
     ledger = run_blocks().file_ledger
     announced = _announced(file, found)
@@ -136,7 +136,7 @@ def _announced(file: SensorFile, found: StoredFile) -> str | None:
     return file.version if found.key == file.key and named_alike else None
 
 
-def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: bool) -> Claimed:
+def _without_object(file: SensorFile, claim_id: str, email: CurrentEmail, *, force: bool) -> Claimed:
     """What is to be done about a key whose object is gone, as it was archived, replaced and archived, or deleted."""
     ledger = run_blocks().file_ledger
     archived = ledger.archived(file) if force else None
@@ -153,7 +153,7 @@ def _without_object(file: SensorFile, claim_id: str, email: EmailId, *, force: b
     return Claimed(file)
 
 
-def _closed(file: SensorFile, claim_id: str, email: EmailId) -> list[FileReport]:
+def _closed(file: SensorFile, claim_id: str, email: CurrentEmail) -> list[FileReport]:
     """The settled entries of the key's versions that waited; none if another run holds the key.
 
     Their object is gone: the key has none, or one that is settled.
@@ -170,7 +170,7 @@ def _to_write_again(file: SensorFile, claim_id: str) -> Claimed | None:
 class _ClosedAs:
     """The settled entry of a version that waited, and whose object is gone."""
 
-    def __init__(self, file: SensorFile, email: EmailId) -> None:
+    def __init__(self, file: SensorFile, email: CurrentEmail) -> None:
         self._file, self._email = file, email
 
     def __call__(self, entry: LedgerEntry) -> LedgerEntry:
@@ -191,14 +191,13 @@ class _ClosedAs:
         return max(twins, key=lambda each: each.epoch, default=None)
 
 
-def _archived_again(archived: LedgerEntry, claim_id: str, email: EmailId) -> Claimed:
+def _archived_again(archived: LedgerEntry, claim_id: str, email: CurrentEmail) -> Claimed:
     """The archived object, claimed for a second load from where it is."""
     blocks = run_blocks()
     found = blocks.landing_zone.describe(SensorFile.model_validate(archived.archived_to))
     if found is None:
         raise ObjectMissingError(str(archived.archived_to), 0)
-    # Without its version id: to read by version needs a permission that runs have for incoming/ only.
-    found = found.model_copy(update={"version_id": None})
+    found = found.without_version_id()
     result = blocks.file_ledger.claim_archived(archived, claim_id, runtime().flow_run_id(), email_id=email)
     if isinstance(result, OwnedElsewhere):
         return Claimed(found, reports=[_already_done(result.entry)])

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.aws_block import AWS_ERRORS
 from blocks.domain.errors import ObjectReplacedError, SensorIngestError
 from blocks.domain.models import SETTLED, FileReport, LedgerEntry, SensorFile
-from blocks.file_ledger.claiming import EmailId, email_of
+from blocks.file_ledger.claiming import CurrentEmail, email_of
 from blocks.file_ledger.emails import version_of
 from blocks.runtime import runtime
 from blocks.saved_blocks import run_blocks
@@ -44,7 +44,7 @@ Step = Callable[..., Callable[..., Any]]
 def ingest_file(
     file: SensorFile,
     large_files: LargeFiles = LargeFiles(),  # noqa: B008 - it is frozen
-    email: EmailId = None,
+    email: CurrentEmail = None,
     *,
     force: bool = False,
 ) -> list[FileReport]:
@@ -57,7 +57,7 @@ def ingest_files(
     thread: int,  # noqa: ARG001 - the name of the task run has it
     waiting: "SimpleQueue[SensorFile]",
     large_files: LargeFiles,
-    email: EmailId,
+    email: CurrentEmail,
     *,
     force: bool,
 ) -> list[FileReport]:
@@ -72,7 +72,7 @@ def ingest_files(
 
 
 def ingest_or_report(
-    file: SensorFile, large_files: LargeFiles, email: EmailId, *, force: bool = False
+    file: SensorFile, large_files: LargeFiles, email: CurrentEmail, *, force: bool = False
 ) -> list[FileReport]:
     """As `ingest_key`, within the task run that it is called in; an error is logged, and becomes a report."""
     try:
@@ -83,7 +83,7 @@ def ingest_or_report(
 
 
 def ingest_key(
-    file: SensorFile, large_files: LargeFiles, email: EmailId, step: Step, *, force: bool = False
+    file: SensorFile, large_files: LargeFiles, email: CurrentEmail, step: Step, *, force: bool = False
 ) -> list[FileReport]:
     """What became of the versions of one key that this run has dealt with: as a rule of one.
 
@@ -131,7 +131,7 @@ def _done_in_spite_of(
     file: SensorFile,
     lease: Lease | None,
     reports: Sequence[FileReport],
-    email: EmailId,
+    email: CurrentEmail,
     *,
     force: bool,
 ) -> FileReport | None:
@@ -151,7 +151,7 @@ def _done_in_spite_of(
     return None
 
 
-def _done_before(file: SensorFile, reports: Sequence[FileReport], email: EmailId) -> FileReport | None:
+def _done_before(file: SensorFile, reports: Sequence[FileReport], email: CurrentEmail) -> FileReport | None:
     """The report of the key, if the ledger knows that nothing of it waits; then it was only to be looked at again.
 
     None too if this run may have settled what it does not report, as the answer was lost, and if the ledger cannot be

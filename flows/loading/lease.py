@@ -10,7 +10,7 @@ from blocks.domain.errors import LeaseLostError
 from blocks.domain.limits import FENCE_MARGIN, RENEWALS_PER_LEASE
 from blocks.domain.models import LedgerEntry, SensorFile
 from blocks.file_ledger import FileLedger
-from blocks.file_ledger.claiming import EmailId, email_of
+from blocks.file_ledger.claiming import CurrentEmail, email_of
 from blocks.file_ledger.holding import HeldClaim
 from blocks.runtime import runtime
 from flows.recovery.retry_policy import blames_file
@@ -22,7 +22,9 @@ LOOKS_PER_LEASE: Final = 6
 class Lease:
     """The lease of this run on a key."""
 
-    def __init__(self, ledger: FileLedger, held: HeldClaim, entry: LedgerEntry | None, email: EmailId = None) -> None:
+    def __init__(
+        self, ledger: FileLedger, held: HeldClaim, entry: LedgerEntry | None, email: CurrentEmail = None
+    ) -> None:
         self.held = held
         self.entry = entry
         """Of the version that is being loaded; None once it is settled, and for a reload."""
@@ -107,7 +109,7 @@ class Lease:
         """Whether the claim was still this run's. It ends, as the load failed; if that fails too, the lease expires."""
         with suppress(Exception):  # the ledger may be what failed
             if isinstance(error, LeaseLostError) or not self._released(error):
-                self._ledger.overtaken(self.held)
+                self._ledger.record_lost_claim(self.held)
                 return False
         return True
 
@@ -182,7 +184,7 @@ def shard_lease(ledger: FileLedger, claim: ShardClaim) -> Iterator[ShardLease]:
 
 @contextmanager
 def lease_kept(
-    ledger: FileLedger, held: HeldClaim, entry: LedgerEntry | None, email: EmailId = None
+    ledger: FileLedger, held: HeldClaim, entry: LedgerEntry | None, email: CurrentEmail = None
 ) -> Iterator[Lease]:
     """The lease, renewed until the block ends, however long that takes; then the claim is ended.
 

@@ -9,7 +9,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from blocks.domain.errors import ArchivedFileRefusedError, SensorIngestError
+from blocks.domain.errors import ArchivedFileRefusedError, ObjectReplacedError, SensorIngestError
 from blocks.domain.models import FileReport, FileStatus, LedgerEntry, SensorFile
 from blocks.domain.names import FILE_FAILED, FILE_LOADED, FILE_REFUSED
 from blocks.readings_table import ReadingsTable
@@ -97,8 +97,12 @@ def write_again(archived: LedgerEntry, lease: Lease) -> int:
         runtime().log().warning("%s cannot be written again: %s is gone", archived.uri, archived.archived_to)
         return 0
     with TemporaryDirectory(prefix="sensor-ingest-") as workspace:
-        with zone.opened(found.model_copy(update={"version_id": None})) as body:
-            validated = validate_file(body, Path(workspace), _settings(archived.key))
+        try:
+            with zone.opened(found.without_version_id()) as body:
+                validated = validate_file(body, Path(workspace), _settings(archived.key))
+        except ObjectReplacedError as gone:
+            runtime().log().warning("%s cannot be written again: %s", archived.uri, gone)
+            return 0
         if validated.refusal:
             runtime().log().warning("%s cannot be written again: %s", archived.uri, validated.refusal)
             return 0

@@ -22,7 +22,7 @@ from blocks.runtime import runtime
 from flows.notification.run_parameters import fit_into_parameters
 from flows.report import email_run_name
 
-EMAILS_AT_ONCE: Final = 100
+EMAILS_PER_LOOK: Final = 100
 """The most overdue emails that are dealt with at once; the next look goes on."""
 
 BEGINS_WITHIN: Final = timedelta(seconds=60)
@@ -50,7 +50,7 @@ def take_up_overdue_emails(ledger: FileLedger, send: Send) -> OverdueEmails:
         PrefectHTTPStatusError: its database cannot be reached; they stay due.
     """
     done = OverdueEmails()
-    emails = list(ledger.due_emails(EMAILS_AT_ONCE))
+    emails = list(ledger.due_emails(EMAILS_PER_LOOK))
     if not emails:
         return done
     with get_client(sync_client=True) as client:
@@ -62,7 +62,7 @@ def take_up_overdue_emails(ledger: FileLedger, send: Send) -> OverdueEmails:
                 _ask_server(client)
                 runtime().log().warning("the overdue email %s is tried again later: %s", email.email_id, error)
                 with suppress(Exception):
-                    ledger.taken_up(email, counts=True)
+                    ledger.take_up_email(email, counts=True)
     return done
 
 
@@ -101,18 +101,18 @@ def _take_up(
         return
     run = _run_of(email, client)
     if run and _will_send(run, email):
-        if ledger.taken_up(email, counts=False) is None or run.state_type != StateType.PAUSED:
+        if ledger.take_up_email(email, counts=False) is None or run.state_type != StateType.PAUSED:
             return
         if _resumed(run, client):
             done.resumed.append(run.name)
             return
-    elif ledger.taken_up(email, counts=True) is None:
+    elif ledger.take_up_email(email, counts=True) is None:
         return
-    if run and run.state_type == StateType.RUNNING and email.claim_id:  # it has claimed it, and its lease has expired
+    if run and run.state_type == StateType.RUNNING and email.is_claimed_by(str(run.id)):  # its lease has expired
         client.set_flow_run_state(run.id, Crashed(message="its process is gone; its email is taken up"))
     runtime().log().warning("the email %s is overdue, and no run will send it: a run is started", email.email_id)
     notification = send(_reports(email, ledger, run), email.email_id)
-    ledger.assigned(email.email_id, notification.flow_run_id)
+    ledger.assign_run(email.email_id, notification.flow_run_id)
     done.notifications.append(notification)
 
 
@@ -132,10 +132,10 @@ def _make_of_what_is_settled(email: OutboxEmail, ledger: FileLedger) -> None:
     # First nothing that the run has sent may succeed any more: what it has settled is then known for good.
     disowned = [ledger.disown(bucket, key, run_id) for bucket, key, _ in email.files]
     if not all(disowned):
-        ledger.taken_up(email, counts=False)
+        ledger.take_up_email(email, counts=False)
         return
     reports = ledger.reports_of(email)
-    if ledger.made(email, reports):
+    if ledger.make_email(email, reports):
         message = "the run that collected for the email %s has died: %d files"
         runtime().log().warning(message, email.email_id, len(reports))
 
@@ -159,7 +159,8 @@ def _will_send(run: FlowRun, email: OutboxEmail) -> bool:
         return run.deployment_id is None or run.work_queue_id is not None  # else its work queue was deleted
     if run.state_type != StateType.RUNNING:
         return True
-    return email.claim_id is None and runtime().utc_now() - run.state.timestamp < BEGINS_WITHIN
+    begins = runtime().utc_now() - run.state.timestamp < BEGINS_WITHIN
+    return begins and not email.is_claimed_by(str(run.id))
 
 
 def _reports(email: OutboxEmail, ledger: FileLedger, run: FlowRun | None) -> list[FileReport]:

@@ -70,7 +70,7 @@ def notify_later(
     email_id, uncovered = email(), email.uncovered(reports)
     email.close()  # it may wait for ten minutes in this very process
     ledger = run_blocks().file_ledger
-    waiting = ledger.collected(email_id, uncovered, timedelta(seconds=wait_seconds))
+    waiting = ledger.finish_collecting(email_id, uncovered, timedelta(seconds=wait_seconds))
     if waiting is None:
         return None
     if waiting != email_id:  # the email was made at this moment, and another one is about the rest
@@ -95,7 +95,7 @@ def send_later(reports: Sequence[FileReport], wait_seconds: float, notify: "Noti
             )
             return _notify_in_this_process(notify, files, wait_seconds, due_at, email_id)
         child = _create_subflow(client, found, files, wait_seconds, due_at, email_id)
-    run_blocks().file_ledger.assigned(email_id, str(child.id))
+    run_blocks().file_ledger.assign_run(email_id, str(child.id))
     state = child.state_name or "?"
     runtime().log().info("The email about the files is due at %s: subflow %s, %s.", due_at, child.name, state)
     return Notification(flow_run_id=str(child.id), flow_run_name=child.name, state=state, due_at=due_at)
@@ -164,13 +164,14 @@ def _create_subflow(  # noqa: PLR0917 - private, and called once
     )
     if wait_seconds < SHORTEST_PAUSE_SECONDS:
         return create(Scheduled(scheduled_time=due_at))
-    ensure_resume_automation(client, wait_seconds)
     try:
+        ensure_resume_automation(client, wait_seconds)
         return create(Paused(timeout_seconds=int(wait_seconds) + PAUSE_TIMEOUT_SLACK_SECONDS, reschedule=True))
     except PrefectHTTPStatusError as error:
         if error.response.is_server_error:
             raise
-        runtime().log().warning("This server refuses to create a paused run (%s): the email is scheduled.", error)
+        problem = "This server refuses a paused run, or the automation that resumes it (%s): the email is scheduled."
+        runtime().log().warning(problem, error)
         return create(Scheduled(scheduled_time=due_at))
 
 

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Lock
@@ -53,13 +53,7 @@ class DeploymentSlots:
     early; then the limit of the work queue makes a run wait. Several threads may take slots.
     """
 
-    def __init__(
-        self,
-        open_client: Callable[[], SyncPrefectClient] | None = None,
-        now: Callable[[], float] = lambda: runtime().monotonic(),
-    ) -> None:
-        self._open_client = open_client or (lambda: get_client(sync_client=True))
-        self._now = now
+    def __init__(self) -> None:
         self._lock = Lock()
         self._client: SyncPrefectClient | None = None
         self._events_without_run: deque[float] = deque()
@@ -79,7 +73,7 @@ class DeploymentSlots:
                 return False
             if not self._events_without_run:
                 self._runs_counted = self._count_runs(client)
-            self._events_without_run.append(self._now())
+            self._events_without_run.append(runtime().monotonic())
             return True
 
     def _free(self, client: SyncPrefectClient) -> int:
@@ -94,7 +88,7 @@ class DeploymentSlots:
     @contextmanager
     def _connection(self) -> Iterator[SyncPrefectClient]:
         """The client of the previous call, as opening one takes longer than a request; after a failure a new client."""
-        client = self._client or self._open_client().__enter__()
+        client = self._client or get_client(sync_client=True).__enter__()
         self._client = None
         try:
             yield client
@@ -109,7 +103,7 @@ class DeploymentSlots:
         Raises:
             DeploymentMissingError: the server has no such deployment, so an event would start no run.
         """
-        if self._now() - self._limit_read_at < LIMIT_READ_EVERY_SECONDS:
+        if runtime().monotonic() - self._limit_read_at < LIMIT_READ_EVERY_SECONDS:
             return
         try:
             self._deployment_id = str(client.read_deployment_by_name(INGEST_DEPLOYMENT).id)
@@ -120,7 +114,7 @@ class DeploymentSlots:
         except ObjectNotFound:
             limit = None
         self.limit = RUNS_AT_ONCE if limit is None else limit
-        self._limit_read_at = self._now()
+        self._limit_read_at = runtime().monotonic()
 
     def _match_events_to_runs(self, client: SyncPrefectClient) -> None:
         """Drop the events whose runs exist by now, and those too old to start one."""
@@ -130,7 +124,10 @@ class DeploymentSlots:
         for _ in range(min(counted - self._runs_counted, len(self._events_without_run))):
             self._events_without_run.popleft()
         self._runs_counted = counted
-        while self._events_without_run and self._now() - self._events_without_run[0] > RUN_APPEARS_WITHIN_SECONDS:
+        while (
+            self._events_without_run
+            and runtime().monotonic() - self._events_without_run[0] > RUN_APPEARS_WITHIN_SECONDS
+        ):
             self._events_without_run.popleft()
             log.warning(
                 "an event was acknowledged %g s ago and has started no run of %s: is its automation enabled? "

@@ -32,8 +32,7 @@ def find_unannounced(ledger: FileLedger, landing_zone: LandingZone, older_than: 
 def _stays(ledger: FileLedger, found: StoredFile) -> bool:
     """Whether the object is a version that failed for good and could not be moved."""
     return any(
-        entry.status == "failed"
-        and entry.archived_to is None
+        entry.stays_in_incoming
         and entry.etag == found.etag
         and entry.landed_at is not None
         # A listing may know fractions of a second, a HEAD does not.

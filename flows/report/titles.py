@@ -28,7 +28,7 @@ def headline(files: Sequence[FileReport]) -> str:
         return f"{truncated(files[0].name)}: {result_text(files[0])}"
     kinds = Counter(status_text(file) for file in files)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    rejected = sum(file.rejected for file in files if file.status != "refused")
+    rejected = sum(file.rejected for file in files)
     return f"{len(files)} files: {counts}" + (f"; {rows_text(rejected)} rejected" if rejected else "")
 
 

@@ -15,7 +15,7 @@ from flows.rows.duplicates import DuplicateFinder, replaced_by_later
 from flows.rows.row_keys import RowKeys
 from flows.rows.rules import RowRules
 from flows.rows.settings import ValidationSettings
-from flows.rows.summary import SummaryBuilder
+from flows.rows.summary_builder import SummaryBuilder
 from flows.rows.time_to_live import TimeToLive
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from blocks.domain.feed.descriptor import Feed
 from flows.rows.rules import RowRules
 from flows.rows.settings import RefusedError
-from flows.rows.splitting import Layout
 
 Columns = tuple[str | None, ...]
 """The field of each column; None for a column that is no field."""
@@ -20,9 +19,8 @@ class FileColumns:
     """The columns that files of a feed may have. A header decides their order; without one it is that of the schema."""
 
     def __init__(self, feed: Feed, rules: RowRules) -> None:
-        dialect = feed.dialect
-        self.layout = Layout(dialect.delimiter, dialect.quote_char, dialect.comment_char)
-        self._has_header, self._match = dialect.header, feed.table_schema.fields_match
+        self._dialect = feed.dialect
+        self._has_header, self._match = feed.dialect.header, feed.table_schema.fields_match
         self._fields = tuple(rules.names)
         self._required = [rule.name for rule in rules.fields if rule.is_required]
         self._not_in_lines = set(rules.constants)
@@ -87,7 +85,7 @@ class FileColumns:
 
     def _by_another_delimiter(self, line: Sequence[str]) -> str:
         """What to do if another delimiter separates names of fields in the line; nothing if none does."""
-        text, quote = self.layout.delimiter.join(line), self.layout.quote or ""
+        text, quote = self._dialect.delimiter.join(line), self._dialect.quote_char or ""
         named = {
             other: sum(self._field(name.strip().strip(quote)) is not None for name in text.split(other))
             for other in DELIMITERS
@@ -95,7 +93,7 @@ class FileColumns:
         best = max(named, key=lambda other: named[other])
         if named[best] <= 1:
             return ""
-        return f" (separated by {best!r} it names {named[best]}; dialect.delimiter is {self.layout.delimiter!r})"
+        return f" (separated by {best!r} it names {named[best]}; dialect.delimiter is {self._dialect.delimiter!r})"
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -35,9 +35,9 @@ class LineClassifier:
         self._rules = rules
         self._rejects = rejects
         self._columns = FileColumns(settings.feed, rules)
-        self._layout = self._columns.layout
-        self._splitter = LineSplitter(self._layout, rules.names, rules.names, settings.max_line_bytes)
-        comment = f"(?!{re.escape(self._layout.comment)})" if self._layout.comment else ""
+        self._dialect = settings.feed.dialect
+        self._splitter = LineSplitter(self._dialect, rules.names, rules.names, settings.max_line_bytes)
+        comment = f"(?!{re.escape(self._dialect.comment_char)})" if self._dialect.comment_char else ""
         self._first_line = re.compile(rf"^{comment}[ \t]*+[^ \t\n].*".encode(), re.MULTILINE)
         self._content_found = False
         self._header_line = 0  # counted from 1; 0 means that the file has no header
@@ -94,11 +94,11 @@ class LineClassifier:
         line = first.group()
         # Of a line that is too long only the start is known, so nothing follows from it.
         is_known = len(line) <= self._max_line_bytes
-        fields = split_line(line.decode("utf-8", "replace"), self._layout) if is_known else None
+        fields = split_line(line.decode("utf-8", "replace"), self._dialect) if is_known else None
         is_header, columns = self._columns.of_first_line(fields)
         if is_header:
             self._header_line = self._lines + block.count(b"\n", 0, first.start()) + 1
-        self._splitter = LineSplitter(self._layout, columns, self._rules.names, self._max_line_bytes)
+        self._splitter = LineSplitter(self._dialect, columns, self._rules.names, self._max_line_bytes)
 
     def _split_one_by_one(
         self, lines: pa.StringArray, indices: Integers, codes: ReasonCodes
@@ -113,7 +113,9 @@ class LineClassifier:
     def _blank_lines(self, lines: pa.StringArray) -> Mask:
         """Which lines are blank, or comments, which count as blank."""
         blank = full_match(lines, _BLANK)
-        return blank | to_mask(pc.starts_with(lines, self._layout.comment)) if self._layout.comment else blank
+        return (
+            blank | to_mask(pc.starts_with(lines, self._dialect.comment_char)) if self._dialect.comment_char else blank
+        )
 
     def _validate(self, indices: Integers, fields: pa.RecordBatch, codes: ReasonCodes) -> pa.RecordBatch:
         """The valid rows among the lines at `indices`, with a column `index`. Sets the codes of these lines."""

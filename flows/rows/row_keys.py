@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from blocks.domain.feed.descriptor import Feed
 from flows.rows.arrays import Integers
-from flows.rows.keys import Code, DigitsCode, EnumCode, Fingerprints, IntegerCode, PackedKeys
+from flows.rows.key_encoding import Code, DigitsCode, EnumCode, Fingerprints, IntegerCode, PackedKeys
 from flows.rows.rules import FieldRule, RowRules
 from flows.rows.types.datetimes import DatetimeType
 from flows.rows.types.texts import StringType

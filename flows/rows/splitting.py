@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from blocks.domain.feed.dialect import Dialect
 from flows.rows.arrays import Mask, full_match, to_integers, to_mask
 from flows.rows.reasons import ENCODING, FIELD_COUNT, ReasonCodes
 
@@ -18,30 +18,15 @@ FEW_LINES = 100
 """Fewer lines are all split one by one, which is faster, as Arrow's reader hands each block over to another thread."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How the fields of a file's lines are separated and quoted."""
-
-    delimiter: str = ","
-    quote: str | None = '"'
-    comment: str | None = None
-    """What a line starts with that is no row."""
-
-    @property
-    def blanks(self) -> str:
-        """The characters around a field that do not belong to it."""
-        return BLANKS.replace(self.delimiter, "")
-
-
-def split_line(line: str, layout: Layout) -> list[str]:
+def split_line(line: str, dialect: Dialect) -> list[str]:
     """The fields of one line, without enclosing quotes, spaces and tabs.
 
     If a quote encloses less than a whole field, all quotes of the line are ordinary characters.
     """
-    delimiter, quote, blanks = layout.delimiter, layout.quote, layout.blanks
+    delimiter, quote, blanks = dialect.delimiter, dialect.quote_char, _blanks(dialect)
     if quote is None or quote not in line:
         return [field.strip(blanks) for field in line.split(delimiter)]
-    expression = re.compile(_field_expression(layout))  # cached by `re`
+    expression = re.compile(_field_expression(dialect))  # cached by `re`
     fields = []
     position = 0
     while position <= len(line):
@@ -53,9 +38,14 @@ def split_line(line: str, layout: Layout) -> list[str]:
     return fields
 
 
-def _field_expression(layout: Layout) -> str:
+def _blanks(dialect: Dialect) -> str:
+    """The characters around a field that do not belong to it."""
+    return BLANKS.replace(dialect.delimiter, "")
+
+
+def _field_expression(dialect: Dialect) -> str:
     """One field, quoted or not. The quantifiers are possessive: no line takes more than linear time."""
-    delimiter, quote, blanks = map(re.escape, (layout.delimiter, layout.quote or "", layout.blanks))
+    delimiter, quote, blanks = map(re.escape, (dialect.delimiter, dialect.quote_char or "", _blanks(dialect)))
     enclosed = f"{quote}((?:[^{quote}]|{quote}{quote})*+){quote}[{blanks}]*+"
     return rf"[{blanks}]*+(?:{enclosed}|([^{quote}{delimiter}]*+))(?:{delimiter}|\Z)"
 
@@ -68,21 +58,21 @@ class LineSplitter:
     """
 
     def __init__(
-        self, layout: Layout, columns: Sequence[str | None], names: Sequence[str], max_line_bytes: int
+        self, dialect: Dialect, columns: Sequence[str | None], names: Sequence[str], max_line_bytes: int
     ) -> None:
         """Split lines of up to `max_line_bytes`.
 
         Args:
-            layout: how fields are separated and quoted.
+            dialect: how fields are separated and quoted.
             columns: the names of a line's fields in their order; None for a field that is left out.
             names: the names of the fields to return; one that is not in `columns` is null in all rows.
             max_line_bytes: longer lines are no rows.
         """
-        self._layout, self._max_line_bytes = layout, max_line_bytes
+        self._dialect, self._max_line_bytes = dialect, max_line_bytes
         self._columns = len(columns)
         self._names = list(names)
         self._places = {name: columns.index(name) for name in names if name in columns}
-        self._simple = {of_ascii: _simple_line(layout, len(columns), of_ascii=of_ascii) for of_ascii in (True, False)}
+        self._simple = {of_ascii: _simple_line(dialect, len(columns), of_ascii=of_ascii) for of_ascii in (True, False)}
 
     def split_vectorised(self, block: bytes, lines: pa.StringArray) -> tuple[Mask, pa.RecordBatch]:
         r"""Which lines are simple, and the fields of these lines.
@@ -123,10 +113,10 @@ class LineSplitter:
     def _no_rows(self, block: bytes, lines: pa.StringArray) -> Mask | np.bool_:
         """Which lines are blank or comments, as far as they could be simple."""
         no_rows: Mask | np.bool_ = np.False_
-        if self._columns == 1 or self._layout.delimiter in BLANKS:
+        if self._columns == 1 or self._dialect.delimiter in BLANKS:
             no_rows = full_match(lines, rf"[{BLANKS}]*\n")
-        if self._layout.comment and self._layout.comment.encode() in block:
-            no_rows = no_rows | to_mask(pc.starts_with(lines, self._layout.comment))
+        if self._dialect.comment_char and self._dialect.comment_char.encode() in block:
+            no_rows = no_rows | to_mask(pc.starts_with(lines, self._dialect.comment_char))
         return no_rows
 
     def _read(self, block: bytes, rows: int) -> pa.RecordBatch:
@@ -134,11 +124,14 @@ class LineSplitter:
         if not rows:
             return self._batch({name: pa.array([], pa.string()) for name in self._places}, 0)
         names = [str(place) for place in range(self._columns)]
-        quote = self._layout.quote if self._layout.quote and self._layout.quote.encode() in block else False
+        quote = self._dialect.quote_char
+        has_quotes = quote is not None and quote.encode() in block
         read = pa.csv.read_csv(
             pa.BufferReader(block),
             pa.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
-            pa.csv.ParseOptions(delimiter=self._layout.delimiter, quote_char=quote, ignore_empty_lines=False),
+            pa.csv.ParseOptions(
+                delimiter=self._dialect.delimiter, quote_char=has_quotes and quote, ignore_empty_lines=False
+            ),
             pa.csv.ConvertOptions(
                 check_utf8=False,
                 column_types=dict.fromkeys(names, pa.string()),
@@ -147,8 +140,8 @@ class LineSplitter:
             ),
         )
         columns = [column.combine_chunks() for column in read.columns]
-        if any(blank.encode() in block for blank in self._layout.blanks):
-            columns = [pc.utf8_trim(column, self._layout.blanks) for column in columns]
+        if any(blank.encode() in block for blank in _blanks(self._dialect)):
+            columns = [pc.utf8_trim(column, _blanks(self._dialect)) for column in columns]
         return self._batch(dict(zip(self._places, columns, strict=True)), rows)
 
     def _batch(self, found: dict[str, pa.Array], rows: int) -> pa.RecordBatch:
@@ -164,21 +157,21 @@ class LineSplitter:
             return ENCODING
         if "\0" in text:
             return ENCODING
-        fields = split_line(text, self._layout)
+        fields = split_line(text, self._dialect)
         return fields if len(fields) == self._columns else FIELD_COUNT
 
 
-def _simple_line(layout: Layout, columns: int, *, of_ascii: bool) -> str:
+def _simple_line(dialect: Dialect, columns: int, *, of_ascii: bool) -> str:
     """RE2 expression for simple lines, of ASCII only or of any characters.
 
     Arrow's reader leaves out a byte-order mark at the start of what it reads, so no simple line has one.
     """
     others = r"\x00\n" + (r"\x{80}-\x{10FFFF}" if of_ascii else r"\x{FEFF}")
-    delimiter = re.escape(layout.delimiter)
-    if layout.quote is None:
+    delimiter = re.escape(dialect.delimiter)
+    if dialect.quote_char is None:
         field = f"[^{delimiter}{others}]*"
     else:
-        quote = re.escape(layout.quote)
+        quote = re.escape(dialect.quote_char)
         field = f"(?:[^{delimiter}{quote}{others}]*|{quote}(?:[^{quote}{others}]|{quote}{quote})*{quote})"
     return rf"\A{delimiter.join([field] * columns)}\n\z"
 

@@ -9,7 +9,7 @@ from prefect.client.orchestration import get_client
 from blocks.domain.errors import BlockInvalidError
 from blocks.domain.feed.descriptor import SENSOR_READINGS, Feed
 from blocks.domain.feed.selection import FeedsConflictError
-from blocks.feeds import FeedBlock, save_feeds, saved_feeds
+from blocks.feeds import FeedBlock, save_feeds, saved_feed_blocks
 from tests.support.servers import talking_to
 
 WEATHER = Feed.model_validate(
@@ -26,7 +26,7 @@ WEATHER = Feed.model_validate(
 def no_feeds(prefect_server: str) -> Iterator[None]:
     """The server has no feeds before and after a test."""
     with talking_to(prefect_server):
-        for block in saved_feeds():
+        for block in saved_feed_blocks():
             FeedBlock.delete(block.feed.name)
         yield
         for document in documents():
@@ -50,8 +50,8 @@ def edit(name: str, /, **changes: Any) -> None:  # noqa: ANN401 - properties
 def test_a_feed_is_found_as_it_was_saved() -> None:
     assert ["sensor-feed/sensor-readings", "sensor-feed/weather"] == save_feeds([WEATHER, SENSOR_READINGS])
 
-    assert [SENSOR_READINGS, WEATHER] == [block.feed for block in saved_feeds()]
-    assert [False, False] == [block.is_edited for block in saved_feeds()]
+    assert [SENSOR_READINGS, WEATHER] == [block.feed for block in saved_feed_blocks()]
+    assert [False, False] == [block.is_edited for block in saved_feed_blocks()]
 
 
 def test_a_changed_file_is_saved_anew_but_an_edit_stays() -> None:
@@ -60,14 +60,14 @@ def test_a_changed_file_is_saved_anew_but_an_edit_stays() -> None:
     save_feeds([each.model_copy(update={"reject_limit": 0.25}) for each in (SENSOR_READINGS, WEATHER)])
 
     assert {"sensor-readings": (0.25, False), "weather": (0.5, True)} == {
-        block.feed.name: (block.feed.reject_limit, block.is_edited) for block in saved_feeds()
+        block.feed.name: (block.feed.reject_limit, block.is_edited) for block in saved_feed_blocks()
     }
 
 
 def test_feeds_follow_the_incoming_prefix_of_the_landing_zone() -> None:
     save_feeds([SENSOR_READINGS, WEATHER], "drop/")
 
-    assert ["drop/", "drop/weather/"] == [block.feed.prefix for block in saved_feeds()]
+    assert ["drop/", "drop/weather/"] == [block.feed.prefix for block in saved_feed_blocks()]
 
 
 def test_an_edit_that_cannot_work_is_named_with_its_block_and_its_place() -> None:
@@ -75,7 +75,7 @@ def test_an_edit_that_cannot_work_is_named_with_its_block_and_its_place() -> Non
     edit("weather", schema=WEATHER.as_document()["schema"] | {"primaryKey": ["when"]})
 
     with pytest.raises(BlockInvalidError, match=r"'sensor-feed/weather'.*schema\.primaryKey\[0\]: is no field"):
-        saved_feeds()
+        saved_feed_blocks()
 
 
 def test_a_block_and_its_descriptor_have_one_name() -> None:
@@ -83,7 +83,7 @@ def test_a_block_and_its_descriptor_have_one_name() -> None:
     edit("weather", name="climate")
 
     with pytest.raises(BlockInvalidError, match="it is climate, and that of the block is weather"):
-        saved_feeds()
+        saved_feed_blocks()
 
 
 def test_nothing_is_saved_if_two_feeds_would_have_one_prefix() -> None:
@@ -92,14 +92,14 @@ def test_nothing_is_saved_if_two_feeds_would_have_one_prefix() -> None:
 
     with pytest.raises(FeedsConflictError, match="same prefix"):
         save_feeds([SENSOR_READINGS, WEATHER])
-    assert ["sensor-readings"] == [block.feed.name for block in saved_feeds()]
+    assert ["sensor-readings"] == [block.feed.name for block in saved_feed_blocks()]
 
 
 def test_rules_that_the_landing_zone_of_0_1_had_are_those_of_the_sensor_file_once() -> None:
     old = {"sensor_id_pattern": "[a-z]+", "earliest_timestamp": 0, "reject_limit": 0.1, "colour": "red"}
     save_feeds([SENSOR_READINGS, WEATHER], rules_of_0_1=old)
     save_feeds([SENSOR_READINGS, WEATHER], rules_of_0_1={"sensor_id_pattern": "[0-9]+"})
-    found, weather = saved_feeds()
+    found, weather = saved_feed_blocks()
 
     sensor, second, _ = (field.constraints for field in found.feed.table_schema.fields_)
     assert ("[a-z]+", 0, 0.1) == (sensor.pattern, second.minimum, found.feed.reject_limit)

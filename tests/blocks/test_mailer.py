@@ -182,7 +182,7 @@ def test_everybody_is_in_one_group_of_as_many_as_one_message_has_room_for(people
     assert recipients == [person for group in groups for person in group]
 
 
-def test_somebody_who_is_named_twice_is_told_once() -> None:
+def test_a_recipient_who_is_named_twice_gets_one_email() -> None:
     assert [RECIPIENTS] == Mailer(sender="sensors@example.com", recipients=RECIPIENTS * 40).groups()
 
 

@@ -1,6 +1,6 @@
 """Every row that is handed over is in the table when `write` comes back, as the number that was in the file.
 
-`tests/writer` has what a table does under pressure, which the emulator never does.
+`tests/blocks/dynamodb` has what a table does under pressure, which the emulator never does.
 """
 
 from decimal import Decimal

@@ -122,6 +122,18 @@ def test_a_version_that_is_dropped_before_the_copy_is_not_archived_in_place_of_t
 
 
 @pytest.mark.parametrize("largest", [LandingZone.copy_in_one_bytes, 0], ids=["in one", "in parts"])
+def test_without_versions_a_file_that_is_gone_before_the_copy_is_named(
+    make_bucket: Callable[[bool], Bucket], credentials: AwsCredentials, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LandingZone, "copy_in_one_bytes", largest)
+    bucket = make_bucket(False)  # noqa: FBT003
+    file = bucket.put("incoming/a.csv", b"monday")
+    bucket.client.delete_object(Bucket=bucket.name, Key="incoming/a.csv")
+    with pytest.raises(ObjectReplacedError, match="does not have the version"):
+        archive(LandingZone(bucket=bucket.name, credentials=credentials), file)
+
+
+@pytest.mark.parametrize("largest", [LandingZone.copy_in_one_bytes, 0], ids=["in one", "in parts"])
 def test_without_versions_a_file_that_was_replaced_before_the_copy_is_not_archived_at_all(
     make_bucket: Callable[[bool], Bucket], credentials: AwsCredentials, largest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

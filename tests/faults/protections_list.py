@@ -186,7 +186,7 @@ OWNERSHIP: Final = (
     Protection(
         "late rows: a run that was overtaken has them written again at once",
         "flows/loading/lease.py",
-        "            self._ledger.overtaken(self.held)",
+        "            self._ledger.record_lost_claim(self.held)",
         "            pass",
         ("tests/flows/loading/test_lease.py",),
     ),
@@ -371,7 +371,7 @@ LOADING: Final = (
         "    if entry.attempts <= ledger.attempts:\n        return False",
         "    return False",
         (
-            "tests/flows/test_ingest.py::test_a_file_that_fails_too_often_is_put_aside_with_its_last_error_and_can_be_moved_back",
+            "tests/flows/test_ingest.py::test_a_file_that_fails_too_often_is_moved_to_failed_with_its_last_error_and_can_be_moved_back",
         ),
         "no file in the simulation fails by its own fault",
     ),
@@ -521,8 +521,8 @@ RECOVERY: Final = (
     Protection(
         "unannounced files: not those that failed for good",
         "flows/recovery/unannounced.py",
-        "        and entry.archived_to is None",
-        "        and entry.archived_to == entry",
+        "        entry.stays_in_incoming\n",
+        "        entry.archived_to\n",
         ("tests/flows/recovery/test_unannounced.py",),
         "no file in the simulation fails for good",
     ),
@@ -694,7 +694,7 @@ EMAILS: Final = (
     Protection(
         "overdue emails: one process takes up each",
         "flows/notification/overdue.py",
-        "    elif ledger.taken_up(email, counts=True) is None:",
+        "    elif ledger.take_up_email(email, counts=True) is None:",
         "    elif email.sent_at:",
         ("tests/flows/notification/test_overdue.py",),
         "a second run finds that the email is claimed or sent: it is about needless runs",

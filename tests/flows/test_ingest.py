@@ -213,7 +213,7 @@ def test_an_archived_file_whose_further_loads_fail_too_often_stays_archived(
     assert "archived" == ingest_files(file, force=True)[1].files[0].status
 
 
-def test_a_file_that_fails_too_often_is_put_aside_with_its_last_error_and_can_be_moved_back(
+def test_a_file_that_fails_too_often_is_moved_to_failed_with_its_last_error_and_can_be_moved_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = world.put("0014-0001,1483906366,1\n", "incoming/poison.csv")

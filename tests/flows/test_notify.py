@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from prefect.runtime import flow_run
 
 from blocks.domain.errors import AddressUnverifiedError
 from blocks.domain.models import FileReport
@@ -51,8 +52,20 @@ def asked_of(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer]
 
 def waiting_email(email_id: str) -> str:
     """An email of the outbox that is due."""
-    assert load_blocks().file_ledger.collected(email_id, FILES, timedelta()) == email_id
+    assert load_blocks().file_ledger.finish_collecting(email_id, FILES, timedelta()) == email_id
     return email_id
+
+
+def test_the_claim_of_an_email_says_which_run_sends_it(asked_of: Callable[[Answer], list[str]]) -> None:
+    """If the run dies, the relay ends this very run, and no other that is to send the email."""
+    email_id, claimed_by = waiting_email("claimed-by-its-run"), list[bool]()
+
+    def look(*_: object) -> None:
+        claimed_by.append(load_blocks().file_ledger.email(email_id).is_claimed_by(str(flow_run.id)))
+
+    asked_of(look)
+    notify(FILES, 0, email_id)
+    assert [True] * len(GROUPS) == claimed_by
 
 
 @pytest.mark.parametrize("error", [TOO_FAST, NOT_REACHED], ids=["too fast", "not reached"])

@@ -176,7 +176,7 @@ def waiting(world: World, name: str) -> str:
     world.aws.client("s3").delete_object(Bucket=entry.bucket, Key=entry.key)
     ledger = load_blocks().file_ledger
     ledger.collect(name, [SensorFile(bucket=entry.bucket, key=entry.key)], 0)
-    assert ledger.collected(name, [entry], OVERDUE)
+    assert ledger.finish_collecting(name, [entry], OVERDUE)
     return name
 
 
@@ -191,7 +191,7 @@ def test_an_overdue_email_without_a_run_is_sent_once(world: World) -> None:
 def test_an_email_that_nothing_resumed_is_resumed(world: World) -> None:
     with get_client(sync_client=True) as client:
         paused = client.create_flow_run(notify, parameters={"files": []}, state=Paused(timeout_seconds=3600))
-        load_blocks().file_ledger.assigned(waiting(world, "overdue.csv"), str(paused.id))
+        load_blocks().file_ledger.assign_run(waiting(world, "overdue.csv"), str(paused.id))
         assert [paused.name] == swept().resumed
         assert StateType.PAUSED != client.read_flow_run(paused.id).state_type
 

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from blocks.domain.errors import PermissionMissingError
-from deployments.aws.stack import ensure_template
+from deployments.aws.stack import apply_template
 from tests.iam.installation import Installation, installed
 from tests.iam.localemu import OTHER_ACCOUNT, ROOT, Localemu, session_of
 from tests.iam.test_each_action import ROWS, archive, landed
@@ -81,5 +81,5 @@ def test_the_stack_of_a_feed_lets_runs_store_rows_in_its_table(main: Installatio
     with pytest.raises(PermissionMissingError, match="dynamodb:BatchWriteItem"):
         table.write([ROWS])
     template = files("deployments").joinpath("aws", "feed.yaml")
-    ensure_template(main.aws.client("cloudformation"), "feed", parameters, template)
+    apply_template(main.aws.client("cloudformation"), "feed", parameters, template)
     assert 1 == table.write([ROWS])

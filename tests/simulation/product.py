@@ -358,5 +358,5 @@ def _send_later(
     server: PrefectServer, reports: Sequence[FileReport], wait_seconds: float, _notify: object, email_id: str
 ) -> Any:  # noqa: ANN401 - a Notification
     created = notification(server, reports, wait_seconds, email_id)
-    blocks.saved_blocks.run_blocks().file_ledger.assigned(email_id, created.flow_run_id)
+    blocks.saved_blocks.run_blocks().file_ledger.assign_run(email_id, created.flow_run_id)
     return created

@@ -86,7 +86,7 @@ def test_an_email_that_ses_does_not_take_is_tried_again_after_pauses_that_double
             pauses.append(round(pause))
             runtime().sleep(pause + 2)
             [due] = ledger.due_emails()
-            assert ledger.taken_up(due, counts=True)  # `_take_up` does this before it starts the next run
+            assert ledger.take_up_email(due, counts=True)  # `_take_up` does this before it starts the next run
 
     played(body)
     assert [30, 60, 120, 240, 480] == pauses
@@ -136,7 +136,7 @@ def test_an_email_after_one_that_was_made_meanwhile_has_no_report_of_that_one(mo
 
         def meanwhile(reports: Any) -> Any:  # noqa: ANN401
             result = uncovered(reports)
-            assert ledger.made(ledger.email("e1"), [first])  # the run stands still here for more than its lease
+            assert ledger.make_email(ledger.email("e1"), [first])  # the run stands still here for more than its lease
             return result
 
         monkeypatch.setattr(email, "uncovered", meanwhile)

@@ -109,7 +109,7 @@ def as_text(checked: CheckedFile) -> str:
     if checked.feed != SENSOR_READINGS.name:
         lines += [
             f"  feed {checked.feed}; the first items:",
-            *(f"    {_item_text(each)}" for each in checked.first_accepted),
+            *(f"    {printable(_item_text(each))}" for each in checked.first_accepted),
         ]
     return "\n".join(lines)
 

@@ -31,8 +31,8 @@ def show(
 ) -> None:
     """Print the descriptor of a feed."""
     use_stack(data_dir)
+    from deployments.commands.feed.descriptor_text import descriptor_text
     from deployments.commands.feed.known import known_feed
-    from deployments.commands.feed.layout import descriptor_text
 
     typer.echo(descriptor_text(known_feed(name).as_document()))
 
@@ -69,8 +69,8 @@ def infer(
     as_json: AsJson = False,  # noqa: ARG001 - a descriptor is JSON anyway
 ) -> None:
     """Print a descriptor that fits a sample, ready to edit; on standard error, what is not sure about it."""
+    from deployments.commands.feed.descriptor_text import descriptor_text
     from deployments.commands.feed.inference import inferred_feed
-    from deployments.commands.feed.layout import descriptor_text
 
     found = inferred_feed(sample, name)
     typer.echo(descriptor_text(found.descriptor))

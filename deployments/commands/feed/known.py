@@ -57,9 +57,9 @@ def known_feeds() -> list[KnownFeed]:
     """
     if get_current_settings().api.url is None:
         return [KnownFeed(feed, saved=False) for feed in feeds_in_files()]
-    from blocks.feeds import saved_feeds  # with a server only: prefect_aws takes a second to import
+    from blocks.feeds import saved_feed_blocks  # with a server only: prefect_aws takes long to import
 
-    return [KnownFeed(block.feed, saved=True, edited=block.is_edited) for block in saved_feeds()]
+    return [KnownFeed(block.feed, saved=True, edited=block.is_edited) for block in saved_feed_blocks()]
 
 
 def known_feed(name: str) -> Feed:

@@ -12,7 +12,7 @@ from flows.rows import ValidationSettings
 from flows.rows.content import SIGNATURES, open_csv
 from flows.rows.header import DELIMITERS
 from flows.rows.settings import RefusedError
-from flows.rows.splitting import Layout, split_line
+from flows.rows.splitting import split_line
 
 SAMPLE_BYTES: Final = 4 * 2**20
 MOST_ROWS: Final = 5_000
@@ -74,7 +74,8 @@ def read_sample(path: Path) -> Sample:
 
 def _table(lines: list[str], *, has_comments: bool, is_whole: bool) -> Sample:
     delimiter = next((each for each in DELIMITERS if _is_delimiter(each, lines)), ",")
-    split = [split_line(line, Layout(delimiter)) for line in lines]
+    dialect = Dialect(delimiter=delimiter)
+    split = [split_line(line, dialect) for line in lines]
     columns = Counter(map(len, split)).most_common(1)[0][0]
     rows = [row for row in split if len(row) == columns]
     header = len(split[0]) == columns and _is_header(rows)
@@ -89,7 +90,8 @@ def _table(lines: list[str], *, has_comments: bool, is_whole: bool) -> Sample:
 
 def _is_delimiter(delimiter: str, lines: Sequence[str]) -> bool:
     """Whether nearly all lines have the same number of fields, and more than one, with it."""
-    counts = Counter(len(split_line(line, Layout(delimiter))) for line in lines)
+    dialect = Dialect(delimiter=delimiter)
+    counts = Counter(len(split_line(line, dialect)) for line in lines)
     fields, count = counts.most_common(1)[0]
     return fields > 1 and count >= _CONSISTENT * len(lines)
 

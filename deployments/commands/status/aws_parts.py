@@ -13,9 +13,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from blocks.domain.s3_keys import is_folder, s3_uri
+from blocks.domain.s3_keys import is_file, s3_uri
 from blocks.stack_outputs import StackOutputs, StackSettings
-from deployments.aws.queue_metrics import EMPTY_RECEIVES, RECEIVED, oldest_age_seconds, readings
+from deployments.aws.queue_metrics import EMPTY_RECEIVES, RECEIVED, datapoints, oldest_age_seconds
 from deployments.commands.status.ledger import READ, LedgerReader
 from deployments.commands.status.seen import UNANNOUNCED_TOO_LONG, Count, Incoming, IncomingFile, Queue, Relay
 from deployments.embedded import StackDescription, running_stack
@@ -93,14 +93,16 @@ class AwsParts:
         The ledger is asked whether it knows the files that are older than a few minutes.
         """
         page = self._s3.list_objects_v2(Bucket=outputs.bucket_name, Prefix=outputs.incoming_prefix, MaxKeys=FILES_READ)
-        files = [each for each in page.get("Contents", []) if not is_folder(each["Key"])]
+        files = [each for each in page.get("Contents", []) if is_file(each["Key"])]
         by_age = sorted(files, key=lambda each: each["LastModified"])
         before = datetime.now(UTC) - UNANNOUNCED_TOO_LONG
         # The latest first: files that failed for good stay, and are in the end the oldest.
         asked = [each for each in reversed(by_age) if each["LastModified"] < before][:READ]
         names = {f"{outputs.bucket_name}/{each['Key']}": each for each in asked}
         etags = [(name, each["ETag"].strip('"')) for name, each in names.items()]
-        unknown = LedgerReader(self.dynamodb, outputs.files_table_name).first_unknown(etags)
+        unknown = LedgerReader(self.dynamodb, outputs.files_table_name).unknown(etags)
+        # One may have been loaded, and have left, between the list and the look at the ledger.
+        lost = next((name for name in unknown if self._is_there(outputs.bucket_name, names[name]["Key"])), None)
 
         def seen(found: "ObjectTypeDef | None") -> IncomingFile | None:
             return IncomingFile(s3_uri(outputs.bucket_name, found["Key"]), found["LastModified"]) if found else None
@@ -108,8 +110,12 @@ class AwsParts:
         return Incoming(
             Count(len(files), page.get("IsTruncated", False)),
             seen(by_age[0] if by_age else None),
-            seen(names[unknown] if unknown else None),
+            seen(names[lost] if lost else None),
         )
+
+    def _is_there(self, bucket: str, key: str) -> bool:
+        found = self._s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+        return [key] == [each["Key"] for each in found]
 
     def relay(self, queue: Callable[[], tuple[Queue, str]]) -> Relay:
         """Whether a relay was heard: its process here, its metrics here, or its calls, which SQS counts."""
@@ -128,12 +134,12 @@ class AwsParts:
         return Relay(alive=False, sign=f"SQS counted no receive in the last {minutes} min", by_calls=True)
 
     def _received_at(self, queue_arn: str) -> datetime | None:
-        """The start of the last minute in which somebody received from the queue, or asked for nothing."""
+        """The start of the last minute in which the queue was asked for messages."""
         calls = [
-            reading.at
+            each.at
             for metric in (EMPTY_RECEIVES, RECEIVED)
-            for reading in readings(self.client("cloudwatch"), queue_arn, metric, "Sum")
-            if reading.value
+            for each in datapoints(self.client("cloudwatch"), queue_arn, metric, "Sum")
+            if each.value
         ]
         return max(calls, default=None)
 

@@ -73,15 +73,16 @@ class LedgerReader:
             newest=tuple(self._newest()),
         )
 
-    def first_unknown(self, files: Sequence[tuple[str, str]]) -> str | None:
-        """The first of these that is not looked at again, and is no version that failed for good and stays there.
+    def unknown(self, files: Sequence[tuple[str, str]]) -> Iterator[str]:
+        """Those that are not looked at again, and are no version that failed for good and stays there.
 
         Args:
             files: `bucket/key` and ETag of each, up to `READ`. A few of those that are not looked at again are checked.
         """
-        expected = {claim["file"] for claim in self._read(({"file": file} for file, _ in files), CLAIM)}
-        others = [(file, etag) for file, etag in files if file not in expected]
-        return next((file for file, etag in others[:CHECKED] if not self._stays(file, etag)), None)
+        claims, not_known = self._items(({"file": file} for file, _ in files), CLAIM)
+        expected = {claim["file"] for claim in claims if "next_try_at" in claim}
+        others = [(file, etag) for file, etag in files if file not in expected | not_known]
+        return (file for file, etag in others[:CHECKED] if not self._stays(file, etag))
 
     def _stays(self, file: str, etag: str) -> bool:
         items, _more = self._query(
@@ -125,12 +126,17 @@ class LedgerReader:
 
     def _read(self, named: Iterable[Attributes], version: str) -> list[Attributes]:
         """The items that the index names, as they are now: it may be behind. What DynamoDB leaves out is left out."""
+        found, _left_out = self._items(named, version)
+        return [each for each in found if "next_try_at" in each]
+
+    def _items(self, named: Iterable[Attributes], version: str) -> tuple[list[Attributes], set[str]]:
+        """The items that exist, and the files whose items DynamoDB has left out, as the table is throttled."""
         keys: Any = [_item({"file": each["file"], "version": version}) for each in named]
         if not keys:
-            return []
+            return [], set()
         answer = self._dynamodb.batch_get_item(RequestItems={self._table: {"Keys": keys}})
-        found = map(_attributes, answer["Responses"].get(self._table, []))
-        return [each for each in found if "next_try_at" in each]
+        found, rest = answer["Responses"].get(self._table, []), answer.get("UnprocessedKeys", {}).get(self._table)
+        return [*map(_attributes, found)], {_attributes(key)["file"] for key in (rest["Keys"] if rest else [])}
 
     def _is_held(self, claim: Attributes) -> bool:
         return "claim_id" in claim and claim.get("lease_until", "") > utc_text(self._now)
@@ -164,7 +170,7 @@ def _due_email(email: Attributes) -> Due:
 
 
 def _entries(items: Iterable[Attributes]) -> Iterator[LedgerEntry]:
-    """The entries of these items; one that somebody else has written, and is none, is left out."""
+    """The entries of these items; one that another program has written, and is none, is left out."""
     for item in items:
         status = "loading" if item.get("status") == "loaded" else item.get("status")  # as version 0.1 called it
         with suppress(ValidationError):

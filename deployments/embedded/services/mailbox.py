@@ -7,6 +7,7 @@ prints the recipients and the subject of each, of the stack that `sensor-ingest 
 
 import json
 import os
+import sys
 from urllib.request import Request, urlopen
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,6 +33,15 @@ def mails(endpoint_url: str, access_key: str) -> list[Mail]:
     return [Mail.model_validate(message) for messages in accounts.values() for message in messages]
 
 
-if __name__ == "__main__":
-    for mail in mails(os.environ["AWS_ENDPOINT_URL"], os.environ["AWS_ACCESS_KEY_ID"]):
+def main() -> None:
+    """Print each mail; exits with the remedy if no stack runs, or the environment names none."""
+    try:
+        found = mails(os.environ["AWS_ENDPOINT_URL"], os.environ["AWS_ACCESS_KEY_ID"])
+    except (KeyError, OSError):
+        sys.exit('no embedded stack answers: `sensor-ingest up`, and in this shell `eval "$(sensor-ingest env)"`')
+    for mail in found:
         print(f"to {', '.join(mail.to)}: {mail.subject}")
+
+
+if __name__ == "__main__":
+    main()

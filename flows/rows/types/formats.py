@@ -13,9 +13,6 @@ from typing import Final, NamedTuple
 
 from flows.rows.types.instants import DAY_SECONDS, Instant
 
-DIRECTIVES: Final = frozenset("YymdHIMSjfzpBbAa%")
-"""The directives of a pattern that are read. Not `%Z`: names of zones are ambiguous."""
-
 _PADDED: Final = {"Y": 4, "y": 2, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2}
 _ZONES: Final = ("Z", "+hhmm", "+hh:mm")
 _NANOSECOND_DIGITS: Final = 9

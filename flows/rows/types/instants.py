@@ -7,14 +7,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from blocks.domain.readings_summary import FIRST_SECOND, LAST_SECOND
 from flows.rows.arrays import Integers, Mask
 
 DAY_SECONDS: Final = 86_400
 NANOSECONDS: Final = 1_000_000_000
-FIRST_SECOND: Final = -62_135_596_800
-"""0001-01-01T00:00:00Z, the first second of a Python `datetime`."""
-LAST_SECOND: Final = 253_402_300_799
-"""9999-12-31T23:59:59Z, the last one."""
 
 
 class Instant(NamedTuple):

@@ -3,10 +3,9 @@
 import pytest
 
 from blocks.domain.s3_keys import (
-    comes_before,
     decoded_key,
     file_name,
-    is_folder,
+    is_file,
     key_bytes,
     moved_key,
     parse_s3_uri,
@@ -90,8 +89,9 @@ def test_a_name_that_a_version_makes_too_long_is_cut_before_the_version(name: st
     assert tail in (".csv.rejects.csv", ".csv.gz.rejects.csv", ".rejects.csv")
 
 
-def test_only_a_key_that_ends_in_a_slash_is_a_folder() -> None:
-    assert [True, True, False, False] == [is_folder(key) for key in ("incoming/", "/", "incoming/a.csv", "incoming")]
+def test_a_placeholder_of_a_folder_and_a_key_with_a_nul_are_no_files() -> None:
+    keys = ("incoming/", "/", "incoming/a\0.csv", "incoming/a.csv", "incoming")
+    assert [False, False, False, True, True] == [is_file(key) for key in keys]
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,3 @@ def test_only_a_key_that_ends_in_a_slash_is_a_folder() -> None:
 )
 def test_a_form_encoded_key_is_decoded_once(key: str, encoded: str) -> None:
     assert key == decoded_key(encoded)
-
-
-@pytest.mark.parametrize(
-    ("sequencer", "other", "before"),
-    [("0A1", "0A2", True), ("0A2", "0A1", False), ("0A1", "0A1", False), ("0A", "0A1", True), ("0a1", "0A1", False)],
-)
-def test_events_about_one_key_are_ordered_as_padded_text(sequencer: str, other: str, before: bool) -> None:  # noqa: FBT001
-    assert before is comes_before(sequencer, other)

@@ -84,7 +84,7 @@ def test_a_run_whose_lease_expired_goes_on_if_no_other_run_came(file_ledger: Fil
 
 def test_a_run_that_was_overtaken_has_what_was_loaded_since_written_again(file_ledger: FileLedger) -> None:
     lost = lose(file_ledger)
-    file_ledger.overtaken(lost.held)
+    file_ledger.record_lost_claim(lost.held)
     claim = claim_now(file_ledger)
     assert ("c2", 1, "v1") == (claim.claim_id, claim.late_epoch, claim.late_version)
     assert -3 < seconds_until(file_ledger, claim.reload_at) < 3
@@ -93,5 +93,5 @@ def test_a_run_that_was_overtaken_has_what_was_loaded_since_written_again(file_l
 def test_a_run_that_still_holds_its_key_was_not_overtaken(file_ledger: FileLedger) -> None:
     held = own(file_ledger).held
     before = claim_now(file_ledger)
-    file_ledger.overtaken(held)
+    file_ledger.record_lost_claim(held)
     assert before == claim_now(file_ledger)

@@ -44,7 +44,7 @@ def load_for(ledger: FileLedger, email_id: str, name: str = "v1", claim_id: str 
 def waiting(file_ledger: FileLedger) -> FileLedger:
     """A ledger with the email e1, which waits to be sent."""
     file_ledger.collect("e1", [FILE], 0)
-    assert "e1" == file_ledger.collected("e1", [report()], timedelta(0))
+    assert "e1" == file_ledger.finish_collecting("e1", [report()], timedelta(0))
     return file_ledger
 
 
@@ -84,7 +84,7 @@ def test_a_run_keeps_the_email_that_it_collects_for(file_ledger: FileLedger) -> 
 
 def test_a_collected_email_waits_for_its_time_with_the_versions_it_is_about(file_ledger: FileLedger) -> None:
     file_ledger.collect("e1", [FILE, B], 600)
-    assert "e1" == file_ledger.collected("e1", [report("v1"), report("v2")], timedelta(seconds=600))
+    assert "e1" == file_ledger.finish_collecting("e1", [report("v1"), report("v2")], timedelta(seconds=600))
     email = file_ledger.email("e1")
     assert ("waiting", [(FILE.key, "v1"), (FILE.key, "v2")], None) == (email.state, versions(email), email.claim_id)
     assert 599 < seconds_until(file_ledger, email.due_at) < 603
@@ -94,7 +94,7 @@ def test_a_collected_email_waits_for_its_time_with_the_versions_it_is_about(file
 
 def test_a_run_no_longer_keeps_an_email_that_it_has_collected(file_ledger: FileLedger) -> None:
     claimed = file_ledger.collect("e1", [FILE], 600)
-    file_ledger.collected("e1", [report()], timedelta(0))
+    file_ledger.finish_collecting("e1", [report()], timedelta(0))
     before = file_ledger.email("e1")
     pass_time(file_ledger, 1)
     assert not file_ledger.keep_email(claimed)
@@ -103,14 +103,14 @@ def test_a_run_no_longer_keeps_an_email_that_it_has_collected(file_ledger: FileL
 
 def test_an_email_about_nothing_is_done(file_ledger: FileLedger) -> None:
     file_ledger.collect("e1", [FILE], 600)
-    assert file_ledger.collected("e1", [], timedelta(0)) is None
+    assert file_ledger.finish_collecting("e1", [], timedelta(0)) is None
     assert ("sent", None, None) == ((email := file_ledger.email("e1")).state, email.next_try_at, email.sent_at)
 
 
 def test_collecting_twice_makes_one_email(file_ledger: FileLedger, dynamodb_line: Line) -> None:
     with dynamodb_line.sent_twice("PutItem"):
         file_ledger.collect("e1", [FILE], 600)
-        assert "e1" == file_ledger.collected("e1", [report()], timedelta(0))
+        assert "e1" == file_ledger.finish_collecting("e1", [report()], timedelta(0))
     assert (2, "waiting") == ((email := file_ledger.email("e1")).revision, email.state)
     again = file_ledger.collect("e1", [B], 600)
     assert email == again.email == file_ledger.email("e1")
@@ -131,7 +131,7 @@ def test_an_email_of_a_dead_run_is_made_of_the_settled_entries_that_name_it(file
 def test_an_email_that_waits_is_about_the_versions_it_names(file_ledger: FileLedger) -> None:
     load_for(file_ledger, "another email")
     load_for(file_ledger, "e1", "v2")
-    file_ledger.collected("e1", [report("v1"), report("", "incoming/missing.csv")], timedelta(0))
+    file_ledger.finish_collecting("e1", [report("v1"), report("", "incoming/missing.csv")], timedelta(0))
     assert ["v1"] == [entry.version for entry in file_ledger.reports_of(file_ledger.email("e1"))]
 
 
@@ -139,11 +139,11 @@ def test_a_run_that_was_taken_for_dead_reports_what_it_settled_since_in_an_email
     file_ledger: FileLedger,
 ) -> None:
     file_ledger.collect("e1", [FILE, B], 0)
-    file_ledger.collected("e1", [report()], timedelta(0))
-    second = file_ledger.collected("e1", [report(), report("v2")], timedelta(0))
+    file_ledger.finish_collecting("e1", [report()], timedelta(0))
+    second = file_ledger.finish_collecting("e1", [report(), report("v2")], timedelta(0))
     assert "e1-more" == second
     assert [(FILE.key, "v2")] == versions(file_ledger.email("e1-more"))
-    third = file_ledger.collected("e1", [report(), report("v2"), report("v3")], timedelta(0))
+    third = file_ledger.finish_collecting("e1", [report(), report("v2"), report("v3")], timedelta(0))
     assert "e1-more-more" == third
     assert [(FILE.key, "v3")] == versions(file_ledger.email("e1-more-more"))
 
@@ -152,7 +152,7 @@ def test_a_run_that_was_taken_for_dead_reports_nothing_twice(waiting: FileLedger
     sent = claim(waiting)
     waiting.record_message(sent, GROUPS[0], "m1", "run-1")
     waiting.record_message(sent, GROUPS[1], "m2", "run-1")
-    assert waiting.collected("e1", [report()], timedelta(0)) is None
+    assert waiting.finish_collecting("e1", [report()], timedelta(0)) is None
     assert "sent" == waiting.email("e1").state
 
 
@@ -160,8 +160,8 @@ def test_a_run_is_taken_for_dead_at_the_moment_when_it_has_collected(
     file_ledger: FileLedger, dynamodb_line: Line
 ) -> None:
     file_ledger.collect("e1", [FILE], 0)
-    with dynamodb_line.before("PutItem", lambda: file_ledger.collected("e1", [report()], timedelta(0))):
-        assert "e1-more" == file_ledger.collected("e1", [report(), report("v2")], timedelta(0))
+    with dynamodb_line.before("PutItem", lambda: file_ledger.finish_collecting("e1", [report()], timedelta(0))):
+        assert "e1-more" == file_ledger.finish_collecting("e1", [report(), report("v2")], timedelta(0))
     assert ([(FILE.key, "v1")], [(FILE.key, "v2")]) == (
         versions(file_ledger.email("e1")),
         versions(file_ledger.email("e1-more")),
@@ -173,7 +173,7 @@ def test_an_email_of_a_dead_run_that_is_claimed_waits_no_more_for_that_run(file_
     pass_time(file_ledger, 65)
     claimed = claim(file_ledger)
     assert ("waiting", [(FILE.key, "v1")]) == (claimed.email.state, versions(claimed.email))
-    assert "e1-more" == file_ledger.collected("e1", [report(), report("v2")], timedelta(0))
+    assert "e1-more" == file_ledger.finish_collecting("e1", [report(), report("v2")], timedelta(0))
 
 
 def test_an_email_that_turns_out_to_be_about_nothing_is_not_claimed_and_not_due(file_ledger: FileLedger) -> None:
@@ -292,7 +292,7 @@ def test_an_email_that_failed_is_tried_again_after_a_pause_that_doubles_up_to_an
         email = waiting.email("e1")
         assert (None, number) == (email.claim_id, email.tries)
         pauses.append(round(seconds_until(waiting, email.next_try_at) / 30))
-        assert waiting.taken_up(email, counts=True)
+        assert waiting.take_up_email(email, counts=True)
     assert [1, 2, 4, 8, 16, 32, 64, 120, 120] == pauses
 
 
@@ -325,7 +325,7 @@ def test_an_overdue_email_is_put_off_by_who_takes_it_up(
     for _ in pauses:
         pass_time(waiting, 200)
         [email] = waiting.due_emails()
-        taken = waiting.taken_up(email, counts=counts)
+        taken = waiting.take_up_email(email, counts=counts)
         assert taken == waiting.email("e1")
         assert [] == list(waiting.due_emails())
         found.append(round(seconds_until(waiting, waiting.email("e1").next_try_at), -1))
@@ -335,24 +335,24 @@ def test_an_overdue_email_is_put_off_by_who_takes_it_up(
 def test_of_two_that_see_an_overdue_email_one_takes_it_up(waiting: FileLedger, dynamodb_line: Line) -> None:
     pass_time(waiting, 65)
     [email] = waiting.due_emails()
-    assert waiting.taken_up(email, counts=True)
-    assert waiting.taken_up(email, counts=True) is None
+    assert waiting.take_up_email(email, counts=True)
+    assert waiting.take_up_email(email, counts=True) is None
     pass_time(waiting, 65)
     [email] = waiting.due_emails()
     with dynamodb_line.sent_twice("PutItem"):
-        assert waiting.taken_up(email, counts=True)
+        assert waiting.take_up_email(email, counts=True)
 
 
 def test_an_overdue_email_that_a_run_has_claimed_since_is_not_taken_up(waiting: FileLedger) -> None:
     pass_time(waiting, 65)
     [email] = waiting.due_emails()
     claimed = claim(waiting)
-    assert waiting.taken_up(email, counts=True) is None
+    assert waiting.take_up_email(email, counts=True) is None
     assert claimed.email == waiting.email("e1")
 
 
 def test_the_run_that_is_to_send_an_email_is_recorded(waiting: FileLedger) -> None:
-    waiting.assigned("e1", "run-9")
+    waiting.assign_run("e1", "run-9")
     assert "run-9" == waiting.email("e1").flow_run_id
 
 
@@ -360,7 +360,7 @@ def test_of_a_sent_email_the_run_that_has_sent_it_stays(waiting: FileLedger) -> 
     claimed = claim(waiting)
     for group in GROUPS:
         waiting.record_message(claimed, group, "m", "run-1")
-    waiting.assigned("e1", "run-9")
+    waiting.assign_run("e1", "run-9")
     assert ("sent", "run-1") == ((email := waiting.email("e1")).state, email.flow_run_id)
 
 
@@ -370,7 +370,7 @@ def test_of_a_sent_email_the_run_that_has_sent_it_stays(waiting: FileLedger) -> 
 def test_the_email_about_a_version_is_shown_with_it_once_it_was_sent(file_ledger: FileLedger) -> None:
     entry = load_for(file_ledger, "e1")
     other = load(file_ledger, B).entry
-    file_ledger.collected("e1", [entry], timedelta(0))
+    file_ledger.finish_collecting("e1", [entry], timedelta(0))
     [shown, _] = file_ledger.with_emails([entry, other])
     assert shown.notified_at is None
     claimed = claim(file_ledger)
@@ -393,9 +393,9 @@ def test_an_email_whose_run_lives_on_after_all_is_not_made_without_it(file_ledge
     as_read = file_ledger.email("e1")
     pass_time(file_ledger, 2)
     assert file_ledger.keep_email(kept)
-    assert not file_ledger.made(as_read, [])
+    assert not file_ledger.make_email(as_read, [])
     assert "collecting" == file_ledger.email("e1").state
-    assert file_ledger.made(file_ledger.email("e1"), [report()])
+    assert file_ledger.make_email(file_ledger.email("e1"), [report()])
     pass_time(file_ledger, 2)
     assert not file_ledger.keep_email(kept)
     assert ("waiting", [(FILE.key, "v1")]) == ((email := file_ledger.email("e1")).state, versions(email))

@@ -39,7 +39,7 @@ def overtake(file_ledger: FileLedger) -> None:
     pass_time(file_ledger, 65)
     load(file_ledger, V3, claim_id="c2")
     load(file_ledger, V2, claim_id="c3")
-    file_ledger.overtaken(lost.held)
+    file_ledger.record_lost_claim(lost.held)
 
 
 def test_versions_loaded_after_the_late_epoch_are_written_again_in_the_order_of_their_epochs(
@@ -111,7 +111,7 @@ def test_nothing_is_written_again_where_only_the_version_of_the_late_rows_was_lo
     lost = own(file_ledger)
     pass_time(file_ledger, 65)
     load(file_ledger, FILE, claim_id="c2")
-    file_ledger.overtaken(lost.held)
+    file_ledger.record_lost_claim(lost.held)
     held, versions = own_reload(file_ledger)
     assert [] == versions
     assert not file_ledger.end_reload(held)
@@ -122,7 +122,7 @@ def test_a_version_that_waits_is_not_lost_in_a_reload(file_ledger: FileLedger) -
     lost = lose(file_ledger)
     pass_time(file_ledger, 65)
     release(file_ledger, own(file_ledger, V2, "c3"))
-    file_ledger.overtaken(lost.held)
+    file_ledger.record_lost_claim(lost.held)
     held, versions = own_reload(file_ledger)
     assert ([], ("v2",)) == (versions, held.claim.unsettled)
     assert file_ledger.end_reload(held)

@@ -50,7 +50,7 @@ def test_s2_a_run_that_stands_still_for_longer_than_its_lease_settles_nothing(fi
     with pytest.raises(LeaseLostError):
         file_ledger.settle(stalled.held, finished(stalled.entry, "archived"))
     assert {"v1": "superseded", "v2": "archived"} == statuses(file_ledger)
-    file_ledger.overtaken(stalled.held)
+    file_ledger.record_lost_claim(stalled.held)
     pass_time(file_ledger, 3)
     assert [FILE.key] == [due.claim.key for due in file_ledger.due_files()]
     again = file_ledger.claim_reload("landing", FILE.key, "r", "a run")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from blocks.stack_outputs import StackOutputs
-from deployments.aws.stack import TEMPLATE, ensure_stack, ensure_template
+from deployments.aws.stack import TEMPLATE, apply_template, ensure_stack
 from deployments.relay.metrics import RelayMetrics, RelayMonitor, metrics_endpoint
 from tests.support.rendered_template import rendered
 from tests.support.servers import Aws, free_port
@@ -32,7 +32,7 @@ def alarms(aws: Aws, outputs: StackOutputs) -> dict[str, Any]:
     assert outputs
     cloudformation = aws.client("cloudformation")
     parameters = {"IngestStack": INGEST, "AlarmTopicArn": TOPIC, "HoursWithoutLoad": "24", "HasRelay": "no"}
-    ensure_template(cloudformation, "alarms", parameters, MONITORING)
+    apply_template(cloudformation, "alarms", parameters, MONITORING)
     made = {
         each["PhysicalResourceId"]: each["LogicalResourceId"]
         for each in cloudformation.describe_stack_resources(StackName="alarms")["StackResources"]

@@ -81,6 +81,15 @@ def test_the_text_says_which_format_of_a_date_is_expected(
     assert f"  2 rejected for at (expected: {expected})\n" in check(path, "--feed", tmp_path / "levels.json").stdout
 
 
+def test_the_text_shows_no_control_character_of_a_loaded_row(tmp_path: Path) -> None:
+    fields = [{"name": "at", "type": "string"}, {"name": "level", "type": "number"}]
+    descriptor = {"name": "levels", "prefix": "incoming/levels/", "schema": {"fields": fields, "primaryKey": ["at"]}}
+    (tmp_path / "levels.json").write_text(json.dumps(descriptor))
+    path = tmp_path / "levels.csv"
+    path.write_text("at,level\n\x1b[2Jaccepted,1\n")
+    assert r"    at=\x1b[2Jaccepted (S), level=1 (N)" in check(path, "--feed", tmp_path / "levels.json").stdout
+
+
 def test_the_text_says_how_many_rejects_it_leaves_out() -> None:
     assert check(DATA / "ragged.csv").stdout.endswith("    and 2 more\n")
 

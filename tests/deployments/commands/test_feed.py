@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from blocks.domain.feed.descriptor import SENSOR_READINGS, FeedInvalidError
 from deployments.cli import app
-from deployments.commands.feed.layout import descriptor_text
+from deployments.commands.feed.descriptor_text import descriptor_text
 from deployments.server.feed_files import feeds_in_files
 
 

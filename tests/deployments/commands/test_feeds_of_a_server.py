@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from blocks.domain.feed.descriptor import SENSOR_READINGS, Feed
-from blocks.feeds import FeedBlock, save_feeds, saved_feeds
+from blocks.feeds import FeedBlock, save_feeds, saved_feed_blocks
 from deployments.cli import app
 from tests.support.servers import talking_to
 
@@ -20,7 +20,7 @@ def feeds_on_the_server(prefect_server: str, monkeypatch: pytest.MonkeyPatch) ->
     """One as `deploy` saves it, one that a person has edited."""
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     with talking_to(prefect_server):
-        for block in saved_feeds():
+        for block in saved_feed_blocks():
             FeedBlock.delete(block.feed.name)
         save_feeds([WIND])
         FeedBlock(descriptor=SENSOR_READINGS.as_document(), deployed="").save("sensor-readings", overwrite=True)

@@ -1,4 +1,4 @@
-"""What the guard lets through, by headers alone; `test_closed.py` asks the servers behind it."""
+"""What the guard lets through, by headers alone; `test_access.py` asks the servers behind it."""
 
 from typing import Any
 

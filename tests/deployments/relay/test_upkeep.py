@@ -97,6 +97,17 @@ def test_the_ledger_is_read_again_every_minute_and_the_last_one_serves_while_the
     assert ["before", "before", "before", "after"] == names
 
 
+def test_a_block_that_cannot_be_read_again_is_logged_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    server = Server()
+    ledger = LedgerOfServer(server)
+    ledger()
+    server.away = True
+    for _ in range(3):
+        clock.seconds += LEDGER_READ_EVERY_SECONDS
+        ledger()
+    assert ["the ledger's block cannot be read again, and is used as it was: ConnectionError"] == caplog.messages
+
+
 def test_a_block_that_was_not_edited_keeps_the_table_s_time(clock: Clock) -> None:
     ledger = LedgerOfServer(Server())
     before = ledger()
@@ -144,7 +155,7 @@ def test_an_overdue_email_gets_a_run_of_the_notify_deployment(deployed_system: D
     ledger, bucket = relay.ledger(), deployed_system.outputs.bucket_name
     ledger.collect("overdue", [], 0)
     report = FileReport(bucket=bucket, key="incoming/told.csv", version="v1", status="archived")
-    assert "overdue" == ledger.collected("overdue", [report], timedelta(seconds=-60))
+    assert "overdue" == ledger.finish_collecting("overdue", [report], timedelta(seconds=-60))
     upkeep.take_up_emails()
     run_id = ledger.email("overdue").flow_run_id
     runs = {str(run.id): run for run in deployed_system.prefect.read_flow_runs()}

@@ -25,6 +25,7 @@ from deployments.cli import app
 from deployments.embedded.services.prefect import _server_settings
 from deployments.embedded.services.warm_process import MODULES, ONE_THREAD
 from deployments.settings import Settings
+from tests.support.commands import all_commands
 from tests.support.pages import PROJECT
 
 FOLDER: Final = PROJECT / "deployments" / "systemd"
@@ -182,7 +183,8 @@ def test_examples_set_existing_settings_to_valid_values(example: Path, monkeypat
     prefects = {name for name in variables(example, commented=True) if name.startswith("PREFECT_")}
     assert prefects <= set(_get_valid_setting_names(PrefectSettings))
     ours = {name for name in variables(example) if name.startswith("SENSOR_INGEST_")}
-    assert ours <= {f"SENSOR_INGEST_{field.upper()}" for field in Settings.model_fields}
+    of_commands = {str(each.envvar) for command in all_commands().values() for each in command.params if each.envvar}
+    assert ours <= {f"SENSOR_INGEST_{field.upper()}" for field in Settings.model_fields} | of_commands
     for name, value in variables(example, commented=True).items():
         monkeypatch.setenv(name, value)
     assert PrefectSettings()

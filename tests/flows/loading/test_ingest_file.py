@@ -339,6 +339,21 @@ def test_a_version_that_a_bucket_without_versions_lost_before_the_copy_is_supers
     assert [2] == world.values_of("0913-0001")
 
 
+def test_a_version_that_is_deleted_before_the_copy_is_missing_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, copy = "incoming/deleted-before-copy.csv", LandingZone.store_copy
+    file = SensorFile.model_validate(world.put("0918-0001,1483906366,1\n", key))
+
+    def deleted(zone: LandingZone, found: SensorFile, status: FileStatus) -> str:
+        world.aws.client("s3").delete_object(Bucket=found.bucket, Key=found.key)
+        return copy(zone, found.without_version_id(), status)
+
+    monkeypatch.setattr(LandingZone, "store_copy", deleted)
+    _, report = ingest_files(file)
+    assert [(key, "missing")] == [(each.key, each.status) for each in report.files]
+
+
 def test_rows_of_such_a_version_that_had_no_answer_are_not_forgotten(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,7 +110,7 @@ def test_a_renewal_that_is_refused_stops_the_writer_and_one_that_fails_does_not(
 
 def test_a_run_that_lost_its_lease_notes_that_its_rows_may_arrive_late(monkeypatch: pytest.MonkeyPatch) -> None:
     noted: list[str] = []
-    monkeypatch.setattr(FileLedger, "overtaken", lambda _, each: noted.append(each.claim.holds))
+    monkeypatch.setattr(FileLedger, "record_lost_claim", lambda _, each: noted.append(each.claim.holds))
     monkeypatch.setattr(FileLedger, "release", lambda *_, **__: noted.append("released"))
     with pytest.raises(LeaseLostError), lease_kept(LEDGER, held(), ENTRY):
         raise LeaseLostError("s3://landing/incoming/a.csv", "a test")
@@ -123,7 +123,7 @@ def test_a_failed_load_whose_claim_another_run_has_taken_is_noted_too(monkeypatc
     def taken(*_: object, **__: object) -> None:
         raise LeaseLostError("s3://landing/incoming/a.csv", "a test")
 
-    monkeypatch.setattr(FileLedger, "overtaken", lambda _, each: noted.append(each.claim.holds))
+    monkeypatch.setattr(FileLedger, "record_lost_claim", lambda _, each: noted.append(each.claim.holds))
     monkeypatch.setattr(FileLedger, "release", taken)
     # No email says that the file failed: the other run reports it.
     with pytest.raises(LeaseLostError, match="BatchWriteItem"), lease_kept(LEDGER, held(), ENTRY):

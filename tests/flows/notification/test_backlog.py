@@ -1,11 +1,9 @@
 """Emails whose runs wait for a slot are sent by a run that has one, each once; all others are left alone."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -23,7 +21,7 @@ from blocks.file_ledger import FileLedger, due
 from blocks.runtime import Runtime, installed
 from flows.notification.backlog import SENDS_FOR_SECONDS, send_backlog
 from flows.notify import notify
-from tests.flows.notification.waiting_emails import report, run_in, state_of, waiting
+from tests.flows.notification.waiting_emails import deployed, report, run_in, state_of, waiting
 from tests.support.table_time import table_time_later
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -50,15 +48,6 @@ class Sender:
             raise RuntimeError("SES takes no more")
         self.ledger.record_message(claimed, ["ada@example.com"], f"id of {email_id}", by="a run")
         return f"id of {email_id}"
-
-
-@contextmanager
-def deployed(**settings: Any) -> Iterator[tuple[SyncPrefectClient, UUID]]:  # noqa: ANN401 - of create_deployment
-    """A client, and the deployment of `notify`, which no worker looks at."""
-    with get_client(sync_client=True) as client:
-        deployment = client.create_deployment(client.create_flow(notify), "notify", **settings)
-        yield client, deployment
-        client.delete_deployment(deployment)
 
 
 def in_backlog(world: World, ledger: FileLedger, name: str, state: State[None] | None = None) -> str:
@@ -173,8 +162,8 @@ def test_an_email_whose_run_does_not_wait_for_its_start_is_left_alone(
 
 def test_an_email_is_left_to_its_run_for_45_seconds(world: World, ledger: FileLedger) -> None:
     run_id = run_in(Scheduled(), [report(world, "just-due")], "just-due")
-    assert ledger.collected("just-due", [report(world, "just-due")], timedelta(0))
-    ledger.assigned("just-due", run_id)
+    assert ledger.finish_collecting("just-due", [report(world, "just-due")], timedelta(0))
+    ledger.assign_run("just-due", run_id)
     with table_time_later(40):
         assert 0 == send_backlog(Sender(ledger))
     with table_time_later(50):
@@ -184,7 +173,7 @@ def test_an_email_is_left_to_its_run_for_45_seconds(world: World, ledger: FileLe
 def test_an_email_that_was_put_off_because_its_run_only_waits_is_sent(world: World, ledger: FileLedger) -> None:
     in_backlog(world, ledger, "put-off")
     [due] = ledger.due_emails()
-    assert ledger.taken_up(due, counts=False)
+    assert ledger.take_up_email(due, counts=False)
     assert 1 == send_backlog(Sender(ledger))
 
 
@@ -238,7 +227,7 @@ def test_of_thousands_that_ses_has_refused_only_the_first_are_looked_through(
         ledger.put_off_email(claimed)
     in_backlog(world, ledger, "behind-them")
     with table_time_later(10):
-        assert ledger.taken_up(ledger.email("behind-them"), counts=False)
+        assert ledger.take_up_email(ledger.email("behind-them"), counts=False)
     monkeypatch.setattr(due, "_BACKLOG_READS", 2)
     with table_time_later(100):
         assert [] == list(ledger.email_backlog(1))

@@ -49,7 +49,7 @@ def take_up(ledger: FileLedger, started: Started | None = None) -> OverdueEmails
 
 def test_an_email_that_is_not_overdue_is_left_alone(world: World, ledger: FileLedger) -> None:
     ledger.collect("fresh", [SensorFile(bucket=world.outputs.bucket_name, key="incoming/fresh")], 0)
-    ledger.collected("fresh", [report(world, "fresh")], timedelta(0))
+    ledger.finish_collecting("fresh", [report(world, "fresh")], timedelta(0))
     with table_time_later(40):
         assert OverdueEmails() == take_up(ledger)
 
@@ -118,7 +118,7 @@ def test_a_run_that_runs_for_minutes_without_claiming_its_email_is_not_waited_fo
 def test_a_run_whose_lease_on_its_email_has_expired_is_not_waited_for(world: World, ledger: FileLedger) -> None:
     name = "lease-expired"
     email = waiting(world, ledger, name, dead := run_in(Running()))
-    assert ledger.claim_email(email.email_id, "a claim", [report(world, name)], [["ada@example.com"]])
+    assert ledger.claim_email(email.email_id, f"{dead}-claim", [report(world, name)], [["ada@example.com"]])
     with table_time_later(55):
         assert OverdueEmails() == take_up(ledger)
     assert StateType.RUNNING == state_of(dead)
@@ -129,6 +129,18 @@ def test_a_run_whose_lease_on_its_email_has_expired_is_not_waited_for(world: Wor
         client.set_flow_run_state(UUID(started.flow_run_id), Running(), force=True)
     with table_time_later(100):  # the new run has begun, and has not claimed the email yet
         assert OverdueEmails() == take_up(ledger)
+
+
+def test_a_run_that_begins_after_another_died_with_its_email_is_left_to_send_it(
+    world: World, ledger: FileLedger
+) -> None:
+    """The other one had sent emails of runs that waited for a slot."""
+    name = "claimed-by-another"
+    email = waiting(world, ledger, name, begins := run_in(Running()))
+    assert ledger.claim_email(email.email_id, "another-claim", [report(world, name)], [["ada@example.com"]])
+    with table_time_later(65):
+        assert OverdueEmails() == take_up(ledger)
+    assert StateType.RUNNING == state_of(begins)
 
 
 def test_an_email_whose_runs_all_fail_gets_fewer_and_fewer(world: World, ledger: FileLedger) -> None:
@@ -153,7 +165,7 @@ def test_a_new_run_has_the_reports_of_the_earlier_one_or_else_the_entries_of_the
     waiting(world, ledger, "lost", None)
     entry = settled(world, ledger, "in-the-ledger", "in-the-ledger")
     ledger.collect("in-the-ledger", [SensorFile(bucket=entry.bucket, key=entry.key)], 0)
-    ledger.collected("in-the-ledger", [entry], timedelta(seconds=-60))
+    ledger.finish_collecting("in-the-ledger", [entry], timedelta(seconds=-60))
     started = Started()
     take_up(ledger, started)
     assert [told] == started.emails["told"]
@@ -232,7 +244,7 @@ def test_of_two_that_see_the_same_overdue_email_one_starts_a_run(world: World, l
 def test_an_email_that_a_run_claims_meanwhile_is_left_to_it(world: World, ledger: FileLedger) -> None:
     email = waiting(world, ledger, "claimed-meanwhile", None)
     assert ledger.claim_email(email.email_id, "a claim", [report(world, "claimed-meanwhile")], [["ada@example.com"]])
-    assert ledger.taken_up(email, counts=True) is None
+    assert ledger.take_up_email(email, counts=True) is None
     assert "a claim" == ledger.email("claimed-meanwhile").claim_id
 
 

@@ -1,7 +1,19 @@
-import pytest
-from prefect.client.orchestration import get_client
+"""The wait before the email: one automation for each wait, and what happens where a server refuses it."""
 
-from flows.notification.wait import ensure_resume_automation, wait_tag
+import httpx
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import PrefectHTTPStatusError
+
+from blocks.domain.models import Notification
+from blocks.file_ledger import FileLedger
+from flows.notification import wait
+from flows.notification.wait import ensure_resume_automation, send_later, wait_tag
+from flows.notify import notify
+from tests.flows.notification.waiting_emails import deployed, report, state_of, waiting
+from tests.support.world import World
 
 
 @pytest.mark.usefixtures("world")
@@ -26,3 +38,25 @@ def test_each_distinct_wait_has_one_automation_however_often_it_is_used() -> Non
 )
 def test_runs_that_are_paused_for_the_same_time_carry_the_same_tag(tag: str, wait_seconds: float) -> None:
     assert tag == wait_tag(wait_seconds)
+
+
+def test_where_the_server_refuses_the_automation_the_email_is_scheduled(
+    world: World, ledger: FileLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Prefect Cloud does for a service account that may not make automations."""
+
+    def refuse(*_: object) -> str:
+        answer = httpx.Response(403, request=httpx.Request("POST", "http://127.0.0.1/api/automations"))
+        raise PrefectHTTPStatusError("no", request=answer.request, response=answer)
+
+    @flow
+    def ingest() -> Notification:
+        return send_later([report(world, "no-automation")], 600, notify, "no-automation")
+
+    waiting(world, ledger, "no-automation", None)
+    monkeypatch.setattr(wait, "ensure_resume_automation", refuse)
+    with deployed(), monkeypatch.context() as patch:
+        patch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "of the ingest run")
+        notification = ingest()
+        assert StateType.SCHEDULED == state_of(notification.flow_run_id)
+    assert notification.flow_run_id == ledger.email("no-automation").flow_run_id

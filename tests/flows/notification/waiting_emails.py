@@ -1,10 +1,12 @@
 """Emails of the outbox that wait, and the runs that are to send them, which no process runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
 
 from blocks.domain.models import FileReport, SensorFile
@@ -12,6 +14,15 @@ from blocks.file_ledger import FileLedger
 from blocks.file_ledger.emails import OutboxEmail
 from flows.notify import notify
 from tests.support.world import World
+
+
+@contextmanager
+def deployed(**settings: Any) -> Iterator[tuple[SyncPrefectClient, UUID]]:  # noqa: ANN401 - of create_deployment
+    """A client, and the deployment of `notify`, which no worker looks at."""
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(notify), "notify", **settings)
+        yield client, deployment
+        client.delete_deployment(deployment)
 
 
 def run_in(state: State[None], files: Sequence[FileReport] = (), email_id: str | None = None) -> str:
@@ -33,7 +44,7 @@ def report(world: World, name: str) -> FileReport:
 def waiting(world: World, ledger: FileLedger, name: str, run_id: str | None) -> OutboxEmail:
     """An email about one file that is overdue, and whose run is that one."""
     ledger.collect(name, [SensorFile(bucket=world.outputs.bucket_name, key=f"incoming/{name}")], 0)
-    assert ledger.collected(name, [report(world, name)], timedelta(seconds=-60))
+    assert ledger.finish_collecting(name, [report(world, name)], timedelta(seconds=-60))
     if run_id:
-        ledger.assigned(name, run_id)
+        ledger.assign_run(name, run_id)
     return ledger.email(name)

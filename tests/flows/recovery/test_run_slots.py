@@ -1,7 +1,7 @@
 """How many runs can start at once, as a Prefect server counts them."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from prefect.states import Completed, Pending, Running, Scheduled
 from blocks.domain.errors import DeploymentMissingError
 from blocks.domain.limits import RUNS_AT_ONCE
 from blocks.domain.names import FILES_QUEUE, WORK_POOL
+from blocks.runtime import Runtime, installed
 from flows.recovery.run_slots import LIMIT_READ_EVERY_SECONDS, RUN_APPEARS_WITHIN_SECONDS, DeploymentSlots
 
 if TYPE_CHECKING:
@@ -59,6 +60,16 @@ def deployment(client: SyncPrefectClient, queue: UUID) -> Iterator[UUID]:
     )
     yield made
     client.delete_deployment(made)
+
+
+class Clock(Runtime):
+    """One whose monotonic clock shows these times, one after the other."""
+
+    def __init__(self, times: Iterable[float]) -> None:
+        self._times = iter(times)
+
+    def monotonic(self) -> float:
+        return next(self._times)
 
 
 def create_run(client: SyncPrefectClient, deployment: UUID, state: "State[None]") -> UUID:
@@ -115,10 +126,11 @@ def test_an_event_that_starts_no_run_frees_its_slot_with_a_warning(
     deployment: UUID, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert deployment
-    now = itertools.chain([0.0] * 3, itertools.repeat(RUN_APPEARS_WITHIN_SECONDS + 1))
-    slots = DeploymentSlots(now=lambda: next(now))
-    slots.take()
-    assert LIMIT == slots.free()
+    times = itertools.chain([0.0] * 3, itertools.repeat(RUN_APPEARS_WITHIN_SECONDS + 1))
+    with installed(Clock(times)):
+        slots = DeploymentSlots()
+        slots.take()
+        assert LIMIT == slots.free()
     assert "has started no run of ingest-sensor-files/ingest-sensor-files: is its automation enabled?" in caplog.text
 
 
@@ -126,11 +138,12 @@ def test_a_limit_that_a_person_changes_is_read_after_the_interval(
     client: SyncPrefectClient, deployment: UUID, queue: UUID
 ) -> None:
     assert deployment
-    now = iter([0.0, 0.0, LIMIT_READ_EVERY_SECONDS - 1, LIMIT_READ_EVERY_SECONDS, LIMIT_READ_EVERY_SECONDS])
-    slots = DeploymentSlots(now=lambda: next(now))
-    free = [slots.free()]
-    client.update_work_queue(queue, concurrency_limit=7)
-    free += [slots.free(), slots.free()]
+    times = [0.0, 0.0, LIMIT_READ_EVERY_SECONDS - 1, LIMIT_READ_EVERY_SECONDS, LIMIT_READ_EVERY_SECONDS]
+    with installed(Clock(times)):
+        slots = DeploymentSlots()
+        free = [slots.free()]
+        client.update_work_queue(queue, concurrency_limit=7)
+        free += [slots.free(), slots.free()]
     assert [LIMIT, LIMIT, 7] == free
 
 

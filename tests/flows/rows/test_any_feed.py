@@ -17,8 +17,7 @@ from flows.rows.compression import MAGIC
 from flows.rows.content import SIGNATURES
 from tests.fakes.plain_rows import RefusedFileError, plain_outcome
 from tests.flows.rows.feed_strategies import NOW, Declared, feeds, files
-from tests.flows.rows.test_files import read_csv
-from tests.flows.rows.test_properties import Chunks
+from tests.flows.rows.streams_and_rows import Chunks, read_csv
 
 thorough = settings(max_examples=120, deadline=None, suppress_health_check=[*HealthCheck])
 TO_PYTHON = {"S": str, "N": Decimal, "BOOL": bool}

@@ -1,6 +1,5 @@
 """Each CSV file in tests/data is a test; its expected outcome is in a JSON file. See tests/data/README.md."""
 
-import csv
 import io
 import json
 import re
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from flows.rows import ValidatedFile, validate_file
+from tests.flows.rows.streams_and_rows import read_csv, rows_of
 from tests.support.feeds import sensor_settings
 
 DATA = Path(__file__).parents[2] / "data"
@@ -40,11 +40,6 @@ def outcome(file: ValidatedFile) -> dict[str, Any]:
         "readings": [(sensor_id, timestamp, Decimal(value)) for sensor_id, timestamp, value in rows_of(file)],
         **refusal,
     }
-
-
-def rows_of(file: ValidatedFile) -> list[tuple[Any, ...]]:
-    """The rows to store, as tuples in the order of the schema."""
-    return [row for batch in file.items() for row in zip(*(each.to_pylist() for each in batch.columns), strict=True)]
 
 
 def without_comments(expected: dict[str, Any]) -> dict[str, Any]:
@@ -88,10 +83,3 @@ def test_values_have_forms_that_dynamodb_documents(tmp_path: Path) -> None:
 
 def test_every_data_file_has_an_expectation_file() -> None:
     assert CASES == sorted(path.stem for path in DATA.glob("*.csv"))
-
-
-def read_csv(path: Path) -> list[tuple[str, str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file, strict=True)
-    assert ["line", "reason", "text"] == header
-    return [(line, reason, text) for line, reason, text in rows]

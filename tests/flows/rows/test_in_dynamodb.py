@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flows.rows import validate_file
 from flows.rows.decimals import DECIMAL
 from tests.fakes.plain_rows import number_in
-from tests.flows.rows.test_files import rows_of
+from tests.flows.rows.streams_and_rows import rows_of
 from tests.support.feeds import sensor_settings
 
 if TYPE_CHECKING:

@@ -17,26 +17,13 @@ import pytest
 from blocks.dynamodb.attributes import items_of, key_names
 from flows.rows import ValidatedFile, ValidationSettings, accepted_rows, validate_file
 from flows.rows.duplicates import DuplicateFinder
-from tests.flows.rows.test_files import read_csv
+from tests.flows.rows.streams_and_rows import Stream, read_csv
 from tests.support.feeds import sensor_settings
 
 NOON = 1483906366
 ROW = b"0000-0001,1483906366,10.10\n"
 TIMESTAMP_BITS = 36  # of the 64 of a key: enough until the year 4147
 MIB = 2**20
-
-
-class Stream:
-    """A stream of the chunks of an iterator, without `seek` or a size, and never in memory as a whole."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._unread = b""
-
-    def read(self, size: int = -1) -> bytes:
-        self._unread = self._unread or next(self._chunks, b"")
-        chunk, self._unread = self._unread[:size], self._unread[size:]
-        return chunk
 
 
 def validated(content: bytes | Iterator[bytes], workspace: Path, **rules: Any) -> ValidatedFile:  # noqa: ANN401

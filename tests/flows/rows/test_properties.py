@@ -2,24 +2,27 @@
 
 import io
 import tempfile
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flows.rows import ValidationSettings, validate_file
+from flows.rows import ValidationSettings, splitting, validate_file
 from flows.rows.compression import MAGIC
 from flows.rows.content import SIGNATURES
 from flows.rows.decimals import DECIMAL, dynamodb_number
 from tests.fakes.plain_rows import DYNAMODB, number_in, plain_outcome
-from tests.flows.rows.test_files import read_csv, rows_of
+from tests.flows.rows.streams_and_rows import Chunks, read_csv, rows_of
 from tests.support.feeds import sensor_settings
 
 NOON = 1483906366
-REASONS = ["field_count", "sensor_id", "timestamp", "timestamp_range", "value", "value_range", "encoding"]
+REASONS = {
+    *("field_count", "encoding", "item_size", "sensor_id", "sensor_id_range"),
+    *("timestamp", "timestamp_range", "value", "value_range"),
+}
 
 thorough = settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 
@@ -54,23 +57,15 @@ odd_lines = st.one_of(
 lines = st.one_of(rows, rows, odd_lines).map(str.encode) | st.binary(max_size=12)
 files = st.lists(st.tuples(lines, line_ends.map(str.encode)).map(b"".join), max_size=12).map(b"".join)
 marked_files = st.tuples(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]), files).map(b"".join)
+few_lines = st.sampled_from([0, 0, 100])
 
 
-class Chunks(io.BytesIO):
-    """A stream whose reads return at most `next_size()` bytes."""
+def outcome(source: BinaryIO, rules: ValidationSettings, few_lines: int = 0) -> dict[str, Any]:
+    """The complete result of validation, with the content of the reject file and the readings.
 
-    def __init__(self, content: bytes, next_size: Callable[[], int]) -> None:
-        super().__init__(content)
-        self._next_size = next_size
-
-    def read(self, size: int | None = -1) -> bytes:
-        wanted = self._next_size()
-        return super().read(min(wanted, size) if size and size > 0 else wanted)
-
-
-def outcome(source: BinaryIO, rules: ValidationSettings) -> dict[str, Any]:
-    """The complete result of validation, with the content of the reject file and the readings."""
-    with tempfile.TemporaryDirectory() as workspace:
+    Fewer lines than `few_lines` are split one by one, all others as columns.
+    """
+    with tempfile.TemporaryDirectory() as workspace, patch.object(splitting, "FEW_LINES", few_lines):
         file = validate_file(source, Path(workspace), rules)
         return {
             "counts": file.counts,
@@ -84,10 +79,12 @@ def outcome(source: BinaryIO, rules: ValidationSettings) -> dict[str, Any]:
 
 
 @thorough
-@given(st.one_of(st.binary(max_size=400), marked_files), st.integers(1, 50), st.integers(1, 120))
-def test_every_line_of_any_file_is_counted_once(content: bytes, block_bytes: int, max_line_bytes: int) -> None:
+@given(st.one_of(st.binary(max_size=400), marked_files), st.integers(1, 50), st.integers(1, 120), few_lines)
+def test_every_line_of_any_file_is_counted_once(
+    content: bytes, block_bytes: int, max_line_bytes: int, few: int
+) -> None:
     rules = sensor_settings(block_bytes=block_bytes, max_line_bytes=max_line_bytes)
-    found = outcome(io.BytesIO(content), rules)
+    found = outcome(io.BytesIO(content), rules, few)
     counts = found["counts"]
     numbers = [int(line) for line, _, _ in found["rejects"]]
     keys = [(sensor_id, timestamp) for sensor_id, timestamp, _ in found["readings"]]
@@ -95,18 +92,24 @@ def test_every_line_of_any_file_is_counted_once(content: bytes, block_bytes: int
     assert counts.rows == counts.accepted + counts.replaced + counts.rejected
     assert sorted(set(numbers)) == numbers
     assert counts.rejected == len(numbers) == sum(found["reasons"].values())
-    assert set(found["reasons"]) <= set(REASONS)
+    assert set(found["reasons"]) <= REASONS
     assert len(set(keys)) == len(keys)
     assert len(keys) == (0 if found["verdict"] == "refused" else counts.accepted)
     assert (found["verdict"] == "refused") == (found["refusal"] is not None)
 
 
 @thorough
-@given(marked_files, st.integers(1, 100), st.sampled_from([40, 65_536]), st.sampled_from([r"\d{4}-\d{4}", "[^x]*"]))
-@example(b"\r\rtimestamp,value,sensor_id\r\n1483906366,1,0000-0001", 1, 65_536, r"\d{4}-\d{4}")
-@example(b'0000-0001,1483906366,"1\n', 100, 65_536, r"\d{4}-\d{4}")
+@given(
+    marked_files,
+    st.integers(1, 100),
+    st.sampled_from([40, 65_536]),
+    st.sampled_from([r"\d{4}-\d{4}", "[^x]*"]),
+    few_lines,
+)
+@example(b"\r\rtimestamp,value,sensor_id\r\n1483906366,1,0000-0001", 1, 65_536, r"\d{4}-\d{4}", 100)
+@example(b'0000-0001,1483906366,"1\n', 100, 65_536, r"\d{4}-\d{4}", 0)
 def test_a_file_has_the_same_outcome_as_in_a_plain_loop_over_its_lines(
-    content: bytes, block_bytes: int, max_line_bytes: int, pattern: str
+    content: bytes, block_bytes: int, max_line_bytes: int, pattern: str, few: int
 ) -> None:
     rules = sensor_settings(
         block_bytes=block_bytes,
@@ -118,7 +121,7 @@ def test_a_file_has_the_same_outcome_as_in_a_plain_loop_over_its_lines(
     expected = plain_outcome(content, rules)
     if content.startswith((*MAGIC, *SIGNATURES)) or expected.lines == expected.header + expected.blank:
         return  # refused as a whole, which the files in tests/data test
-    found = outcome(io.BytesIO(content), rules)
+    found = outcome(io.BytesIO(content), rules, few)
     assert expected.rejects == [(int(line), reason) for line, reason, _ in found["rejects"]]
     assert [(*key, value) for key, value in expected.readings.items()] == [
         (sensor_id, timestamp, Decimal(value)) for sensor_id, timestamp, value in found["readings"]
@@ -139,7 +142,7 @@ def test_the_outcome_does_not_depend_on_the_sizes_of_chunks_and_blocks(
     whole = outcome(io.BytesIO(content), sensor_settings(latest=NOON, reject_limit=0.5))
     chunks = Chunks(content, lambda: data.draw(st.integers(1, 20)))
     assert whole == outcome(
-        cast("BinaryIO", chunks), sensor_settings(block_bytes=block_bytes, latest=NOON, reject_limit=0.5)
+        cast("BinaryIO", chunks), sensor_settings(block_bytes=block_bytes, latest=NOON, reject_limit=0.5), few_lines=100
     )
 
 

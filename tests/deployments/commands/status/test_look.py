@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from threading import Thread
@@ -21,6 +21,7 @@ from blocks.stack_outputs import StackOutputs
 from deployments.cli import app
 from deployments.commands.status import aws_parts, prefect_parts
 from deployments.commands.status.aws_parts import AwsParts
+from deployments.commands.status.ledger import LedgerReader
 from deployments.commands.status.look import System
 from deployments.commands.status.seen import Count, Queue, Relay, Runs, Status, Unanswered, Workers, troubles
 from deployments.settings import QUEUE_LIMITS
@@ -113,6 +114,27 @@ def test_a_file_that_nothing_has_announced_is_named(
     assert not isinstance(seen.incoming, Unanswered)
     assert seen.incoming.unannounced is not None
     assert f"s3://{outputs.bucket_name}/incoming/lost-event.csv" == seen.incoming.unannounced.file
+
+
+def test_a_file_that_leaves_before_the_ledger_is_asked_is_not_named(
+    system: System,
+    outputs: StackOutputs,
+    put: Callable[[str], None],
+    deployed_system: DeployedSystem,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put("incoming/loaded-meanwhile.csv")
+    ask = LedgerReader.unknown
+
+    def loaded(reader: LedgerReader, files: Sequence[tuple[str, str]]) -> Iterator[str]:
+        deployed_system.aws.client("s3").delete_object(Bucket=outputs.bucket_name, Key="incoming/loaded-meanwhile.csv")
+        return ask(reader, files)
+
+    monkeypatch.setattr(aws_parts, "UNANNOUNCED_TOO_LONG", timedelta(seconds=-60))
+    monkeypatch.setattr(LedgerReader, "unknown", loaded)
+    seen = system.look()
+    assert not isinstance(seen.incoming, Unanswered)
+    assert (Count(1), None) == (seen.incoming.files, seen.incoming.unannounced)
 
 
 def test_active_runs_are_counted_by_flow_with_the_slots_of_their_queue(

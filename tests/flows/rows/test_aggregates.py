@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from blocks.domain.limits import json_bytes
 from blocks.domain.readings_summary import MOST_BUCKETS, ReadingsSummary, Timeline, joined
 from flows.rows import ValidationSettings, validate_file
-from flows.rows.keys import DigitsCode
-from flows.rows.summary_builder import MAX_UNSAMPLED_READINGS, SAMPLED_ONE_IN, DistinctCodes
+from flows.rows.aggregates import MAX_UNSAMPLED_READINGS, SAMPLED_ONE_IN, DistinctCodes
+from flows.rows.key_encoding import DigitsCode
 
 SMALL_BLOCKS = ValidationSettings(block_bytes=2000)
 DAY = 86_400

@@ -1,4 +1,4 @@
-"""Silent flow runs: the server shows them as alive, but the killed stack took their processes with it."""
+"""Orphaned flow runs: the server shows them as alive, but the killed stack took their processes with it."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,7 +12,7 @@ _STATES_WITH_PROCESS: Final = ("PENDING", "RUNNING", "CANCELLING")
 """Types of states in which a run has a process, or is about to get one."""
 
 
-def resolve_silent_runs(stack: StackDescription, log: Log) -> None:
+def end_orphaned_runs(stack: StackDescription, log: Log) -> None:
     """Set the state of each run of the work pool that has lost its process. Call it before the worker starts.
 
     At that time no run has a process: the start of the stack has ended all processes of the earlier one. Prefect 3.9.1

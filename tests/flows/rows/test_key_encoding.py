@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from blocks.domain.feed.descriptor import Feed
 from flows.rows import ValidationSettings, validate_file
 from flows.rows.duplicates import DuplicateFinder, replaced_by_later
-from flows.rows.keys import DigitsCode, Fingerprints
+from flows.rows.key_encoding import DigitsCode, Fingerprints
 from flows.rows.row_keys import RowKeys
 from flows.rows.rules import RowRules
-from tests.flows.rows.test_limits_of_files import Stream
+from tests.flows.rows.streams_and_rows import Stream
 
 MIB = 2**20
 
