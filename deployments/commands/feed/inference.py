@@ -140,7 +140,8 @@ def _notes_of_key(candidates: list[Candidate], columns: list[Column]) -> list[st
         )
     if len(best.columns) == 1 and best.columns[0].type in ("datetime", "date"):
         notes.append(
-            "primaryKey: no column names the device of a row. If each file is of one device, have its key name it: "
+            "primaryKey: it is a time alone, so of two rows with the same time the later one counts. If a column names "
+            "what a row is about, put it first. If each file is about one device, have the key of the file name it: "
             'a field {"name": "device", "type": "string"}, "primaryKey": ["device", …], the prefix incoming/…/{device}/'
         )
     if not any(column.type == "datetime" for column in columns):

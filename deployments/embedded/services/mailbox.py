@@ -34,11 +34,13 @@ def mails(endpoint_url: str, access_key: str) -> list[Mail]:
 
 
 def main() -> None:
-    """Print each mail; exits with the remedy if no stack runs, or the environment names none."""
+    """Print each mail; exits with the remedy if there is none, no stack runs, or the environment names none."""
     try:
         found = mails(os.environ["AWS_ENDPOINT_URL"], os.environ["AWS_ACCESS_KEY_ID"])
     except (KeyError, OSError):
         sys.exit('no embedded stack answers: `sensor-ingest up`, and in this shell `eval "$(sensor-ingest env)"`')
+    if not found:
+        sys.exit("no email has been sent yet; `sensor-ingest status` says when the next one is due")
     for mail in found:
         print(f"to {', '.join(mail.to)}: {mail.subject}")
 
