@@ -265,6 +265,7 @@ LOADING: Final = (
         "noted = self if self.claim_id is None else replace(self, expected_by=at)",
         "noted = self",
         (f"{_LEDGER}/test_claim_rules.py",),
+        "it takes more than 10,000 seeds (12949)",
     ),
     Protection(
         "announcement: what comes after the look at the bucket is looked for once more",
