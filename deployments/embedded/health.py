@@ -13,7 +13,14 @@ _OPENER: Final = build_opener(ProxyHandler({}))
 _TIMEOUT_SECONDS: Final = 5
 
 
-def call(url: str, payload: object = None, *, method: str | None = None, auth_string: str | None = None) -> Any:  # noqa: ANN401 - JSON
+def call(
+    url: str,
+    payload: object = None,
+    *,
+    method: str | None = None,
+    auth_string: str | None = None,
+    timeout_seconds: float = _TIMEOUT_SECONDS,
+) -> Any:  # noqa: ANN401 - JSON
     """The JSON document in the response; None if it is empty. The method is POST if there is a payload, else GET.
 
     Raises:
@@ -24,7 +31,7 @@ def call(url: str, payload: object = None, *, method: str | None = None, auth_st
     if auth_string:  # a redirect to another server does not get it
         request.add_unredirected_header("Authorization", f"Basic {b64encode(auth_string.encode()).decode()}")
     try:
-        with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as response:
+        with _OPENER.open(request, timeout=timeout_seconds) as response:
             return json.loads(response.read() or "null")
     except HTTPException as error:
         raise OSError(str(error)) from error
