@@ -94,7 +94,7 @@ class ObjectsBlock(AwsBlock):
         """The bytes of exactly that version, as a stream.
 
         Raises:
-            ObjectReplacedError: the bucket keeps no versions, and has another object by now.
+            ObjectReplacedError: it is not there any more.
         """
         with self._naming_permission("s3", file.uri), _replaced(file):
             answer = self._client("s3").get_object(Bucket=file.bucket, Key=file.key, **_exactly(file))  # type: ignore[arg-type]

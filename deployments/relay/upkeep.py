@@ -1,7 +1,6 @@
 """What the relay does every few seconds in threads of its own: each chore, and those about emails and silent runs."""
 
 from collections.abc import Callable
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -73,15 +72,12 @@ class Chore:
     _failures: int = 0
     _not_before: float = float("-inf")
 
-    def __post_init__(self) -> None:
-        self._context = copy_context()  # it may hold the address of the server
-
     def look(self) -> bool:
         """Whether to look again: until a stop is requested."""
         if not self.stop.requested and runtime().monotonic() >= self._not_before:
             try:
                 with refusals_explained():
-                    self._context.run(self.action)
+                    self.action()
                 self._failures = 0
             except Exception as error:  # noqa: BLE001 - Prefect and AWS fail in many ways
                 self._note_failure(error)

@@ -1,8 +1,8 @@
 """The wait between loading and email: a paused subflow, which holds no process.
 
-Under a deployment the subflow is created Paused, and an automation resumes it. A server that refuses to create a paused
-run gets a scheduled one, for the same time. Without a deployment no worker could run it later, so the subflow pauses in
-the process that called the flow.
+Under a deployment the subflow is created Paused, and an automation resumes it. A server that refuses the paused run or
+the automation gets a scheduled run, for the same time. Without a deployment no worker could run it later, so the
+subflow pauses in the process that called the flow.
 """
 
 from collections.abc import Sequence
